@@ -1,0 +1,48 @@
+"""Counters: signed 64-bit integers written as decimal digits."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from ..engine.transaction import Transaction
+from ..errors import DataError, ResponseError
+
+INT64_MIN: Final = -(1 << 63)
+INT64_MAX: Final = (1 << 63) - 1
+# As Redis's string2ll: no sign before zero, no leading zero, no space, no plus.
+_INTEGER: Final = re.compile(rb"0|-?[1-9][0-9]{0,18}")
+
+
+def decode_integer(value: bytes) -> int | None:
+    """The integer that a value spells, or None if Redis would not take it for one."""
+    if _INTEGER.fullmatch(value) is None:
+        return None
+    number = int(value)
+    return number if INT64_MIN <= number <= INT64_MAX else None
+
+
+def check_amount(amount: int) -> int:
+    """The amount, if it is an int of 64 bits."""
+    if isinstance(amount, bool) or not isinstance(amount, int):
+        raise DataError(f"an amount is an int, not {type(amount).__name__}")
+    if not INT64_MIN <= amount <= INT64_MAX:
+        raise ResponseError("value is not an integer or out of range")
+    return amount
+
+
+def increment(tx: Transaction, key: bytes, amount: int, only_existing: bool) -> int | None:
+    """INCRBY. The new value; the TTL stays. A missing key counts as 0, or answers None with `only_existing`."""
+    found = tx.get(key)
+    if found is None:
+        if only_existing:
+            return None
+        found = (b"0", 0)
+    number = decode_integer(found[0])
+    if number is None:
+        raise ResponseError("value is not an integer or out of range")
+    number += amount
+    if not INT64_MIN <= number <= INT64_MAX:
+        raise ResponseError("increment or decrement would overflow")
+    tx.put(key, b"%d" % number, found[1])
+    return number

@@ -1,0 +1,80 @@
+"""What callers may pass, and the bytes it becomes; checked before anything is queued."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from ..errors import DataError, ResponseError
+from ..format.limits import EXPIRY_MS_MAX, KEY_BYTES_MAX, KEYSPACE_NAME_BYTES_MAX, VALUE_BYTES_MAX
+
+Key = bytes | bytearray | memoryview | str
+Value = bytes | bytearray | memoryview | str | int | float
+Expiry = int | float | timedelta
+
+
+def encode_key(name: Key) -> bytes:
+    """The key's bytes; str is UTF-8. `DataError` for another type, an empty key, or one over 65,535 bytes."""
+    if isinstance(name, str):
+        key = name.encode()
+    elif isinstance(name, bytes):
+        key = name
+    elif isinstance(name, bytearray | memoryview):
+        key = bytes(name)
+    else:
+        raise DataError(f"a key is bytes or str, not {type(name).__name__}")
+    if not 0 < len(key) <= KEY_BYTES_MAX:
+        raise DataError(f"a key has 1 to {KEY_BYTES_MAX} bytes: found={len(key)}")
+    return key
+
+
+def encode_bound(bound: Key | None) -> bytes | None:
+    """The bytes of an end of a range, which may be empty."""
+    if bound is None or (isinstance(bound, str | bytes) and not bound):
+        return None if bound is None else b""
+    return encode_key(bound)
+
+
+def encode_value(value: Value) -> bytes:
+    """The value's bytes as redis-py encodes them: numbers as their repr. `DataError` for a bool or any other type."""
+    if isinstance(value, bytes):
+        encoded = value
+    elif isinstance(value, str):
+        encoded = value.encode()
+    elif isinstance(value, bytearray | memoryview):
+        encoded = bytes(value)
+    elif isinstance(value, bool) or not isinstance(value, int | float):
+        raise DataError(
+            f"Invalid input of type: '{type(value).__name__}'. Convert to a bytes, string, int or float first."
+        )
+    else:
+        encoded = repr(value).encode()
+    if len(encoded) > VALUE_BYTES_MAX:
+        raise DataError(f"a value has at most {VALUE_BYTES_MAX} bytes: found={len(encoded)}")
+    return encoded
+
+
+def encode_ttl(ttl: Expiry, *, unit_ms: int = 1000) -> int:
+    """Milliseconds of a duration given in units of `unit_ms` or as a timedelta; may be zero or negative."""
+    if isinstance(ttl, timedelta):
+        return ttl // timedelta(milliseconds=1)
+    if isinstance(ttl, bool) or not isinstance(ttl, int | float):
+        raise DataError(f"a duration is a number or a timedelta, not {type(ttl).__name__}")
+    try:
+        return int(ttl * unit_ms)
+    except (OverflowError, ValueError) as error:
+        raise DataError(f"a duration is finite: found={ttl}") from error
+
+
+def expiry_at(now_ms: int, ttl_ms: int, command: str) -> int:
+    """The moment `ttl_ms` from now. `ResponseError` in Redis's words when it can not be stored."""
+    expires_ms = now_ms + ttl_ms
+    if expires_ms > EXPIRY_MS_MAX:
+        raise ResponseError(f"invalid expire time in '{command}' command")
+    return expires_ms
+
+
+def encode_keyspace(name: str) -> str:
+    """The checked name of a keyspace."""
+    if not isinstance(name, str) or not 0 < len(name.encode()) <= KEYSPACE_NAME_BYTES_MAX:
+        raise DataError(f"a keyspace has a name of 1 to {KEYSPACE_NAME_BYTES_MAX} bytes: found={name!r}")
+    return name

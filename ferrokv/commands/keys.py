@@ -1,0 +1,104 @@
+"""Commands on keys of any type: DEL, EXISTS, MGET, RENAME, FLUSHDB, and matching of patterns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from ..engine.clock import Clock
+from ..engine.read import Resume, live, probe, read_entry, search_value
+from ..engine.transaction import Transaction
+from ..engine.view import View
+from ..errors import ResponseError
+from ..storage.requests import Op
+
+
+def delete(tx: Transaction, keys: Sequence[bytes]) -> int:
+    """DEL. How many of the keys there were."""
+    deleted = 0
+    for key in keys:
+        if tx.get(key) is not None:
+            tx.delete(key)
+            deleted += 1
+    return deleted
+
+
+def rename(tx: Transaction, source: bytes, target: bytes) -> bool:
+    """RENAME. True; the TTL goes along and `target` is replaced. `ResponseError` if there is no `source`."""
+    found = tx.get(source)
+    if found is None:
+        raise ResponseError("no such key")
+    tx.delete(source)
+    tx.put(target, *found)
+    return True
+
+
+def clear(tx: Transaction) -> bool:
+    """FLUSHDB of one keyspace. True. O(1), atomic, and durable as any write."""
+    tx.clear_keyspace()
+    return True
+
+
+def mget(view: View, prefix: bytes | None, keys: Sequence[bytes], clock: Clock) -> Op[list[bytes | None]]:
+    """MGET. Values in the order of the keys, None for missing ones, all of one moment."""
+    if prefix is None:
+        return [None] * len(keys)
+    values: list[bytes | None] = []
+    for key in keys:
+        found = probe(view, prefix + key, clock)
+        if isinstance(found, Resume):
+            found = yield from search_value(found, clock)
+        values.append(found)
+    return values
+
+
+def exists(view: View, prefix: bytes | None, keys: Sequence[bytes], clock: Clock) -> Op[int]:
+    """EXISTS. How many of the keys there are; one named twice counts twice."""
+    if prefix is None:
+        return 0
+    found = 0
+    for key in keys:
+        entry = yield from read_entry(view, prefix + key)
+        found += live(entry, clock())
+    return found
+
+
+_GLOB = re.compile(rb"\\(.)|\[(\^?)((?:\\.|[^\]\\])*)\]|(\*+)|(\?)|(.)", re.DOTALL)
+
+
+def literal_prefix(pattern: bytes) -> bytes:
+    """The part of a glob before its first special character: only keys that begin so can match."""
+    match = re.match(rb"[^*?\[\\]*", pattern, re.DOTALL)
+    return match[0] if match else b""
+
+
+def compile_pattern(pattern: bytes) -> re.Pattern[bytes]:
+    """A Redis glob (``*``, ``?``, ``[a-c]``, ``[^a]``, ``\\x``) as a regular expression over the whole key."""
+    parts = []
+    for escaped, negated, members, stars, mark, literal in _GLOB.findall(pattern):
+        if stars:
+            parts.append(b".*")
+        elif mark:
+            parts.append(b".")
+        elif escaped or literal:
+            parts.append(re.escape(escaped or literal))
+        else:
+            parts.append(_compile_class(negated, members))
+    return re.compile(b"".join(parts), re.DOTALL)
+
+
+def _compile_class(negated: bytes, members: bytes) -> bytes:
+    """One bracket expression; a range in descending order is turned around, as Redis does."""
+    parts = []
+    for low_escaped, low, high, single_escaped, single in re.findall(
+        rb"(?:\\(.)|([^\\]))-([^\\])|\\(.)|(.)", members, re.DOTALL
+    ):
+        if high:
+            a, b = sorted((low_escaped or low, high))
+            parts.append(re.escape(a) + b"-" + re.escape(b))
+        else:
+            parts.append(re.escape(single_escaped or single))
+    body = b"".join(parts)
+    if not body:
+        return b"(?s:.)" if negated else b"(?!)"
+    return b"[" + (b"^" if negated else b"") + body + b"]"

@@ -1,0 +1,42 @@
+"""The range of a scan: from what a caller may say to internal keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..engine.clock import Clock
+from ..engine.scan import Scan
+from ..engine.view import View
+from ..errors import DataError
+from ..format.keys import successor_of_prefix
+from .encoding import Key, encode_bound
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """User keys of [low, high), in which direction, and how many at most. high None: to the end."""
+
+    low: bytes
+    high: bytes | None
+    reverse: bool
+    limit: int | None
+
+
+def make_range(start: Key | None, end: Key | None, prefix: Key | None, reverse: bool, limit: int | None) -> Range:
+    """The checked range: the part of [start, end) that has the prefix."""
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
+        raise DataError(f"a limit is a non-negative int: found={limit!r}")
+    low, high, shared = encode_bound(start) or b"", encode_bound(end), encode_bound(prefix)
+    if shared:
+        low = max(low, shared)
+        above = successor_of_prefix(shared)
+        if above is not None:
+            high = above if high is None else min(high, above)
+    return Range(low, high, reverse, limit)
+
+
+def open_scan(view: View, keyspace_prefix: bytes, asked: Range, clock: Clock) -> Scan:
+    """A scan of the range in one keyspace of a pinned view."""
+    low = keyspace_prefix + asked.low
+    high = successor_of_prefix(keyspace_prefix) if asked.high is None else keyspace_prefix + asked.high
+    return Scan(view, low, max(low, high) if high is not None else None, clock, reverse=asked.reverse)

@@ -1,0 +1,149 @@
+"""Writing a table: pages of sorted records in, one durable file and its manifest facts out."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from typing import Final
+
+from xxhash import xxh3_64
+
+from ..format.blocks import BLOCK_RECORDS_MAX, encode_block
+from ..format.checksums import hash_key, table_seed
+from ..format.commits import Entry
+from ..format.edits import TableMeta
+from ..format.filters import add_hashes, encode_filter, word_count
+from ..format.limits import NEVER
+from ..format.tables import Footer, Index, encode_footer, encode_index
+from ..storage.requests import PAUSE, File, Op, Open, Sync, WriteAt
+from .names import file_name
+
+WRITE_BYTES: Final = 256 << 10
+FILTER_SLICE: Final = 1024
+
+
+class TableBuilder:
+    """Builds table `number` for `level`. Keys must come ascending, each once.
+
+    The caller syncs the directory before it refers to the table, and removes the file when it gives up.
+    """
+
+    def __init__(self, number: int, level: int, store_id: bytes, block_bytes: int, seqnos: tuple[int, int]) -> None:
+        self.number = number
+        self.level = level
+        self.name = file_name("table", number)
+        self.file_bytes = 0
+        self.records = 0
+        self._seed = table_seed(store_id, number)
+        self._block_bytes = block_bytes
+        self._seqnos = seqnos
+        self._file: File | None = None
+        self._chunk: list[bytes] = []
+        self._chunk_bytes = 0
+        self._written = 0
+        self._digest = xxh3_64()
+        self._hashes = array("Q")
+        self._offsets: list[int] = [0]
+        self._max_expiries: list[int] = []
+        self._last_keys: list[bytes] = []
+        self._keys: list[bytes] = []
+        self._entries: list[Entry] = []
+        self._pending_bytes = 0
+        self._tombstones = 0
+        self._min_expiry: int | None = None
+        self._max_expiry = 0
+        self._min_key = b""
+
+    def add(self, keys: Sequence[bytes], entries: Sequence[Entry]) -> Op[None]:
+        """Take one page. Writes when enough has gathered. About 1.5 µs a record."""
+        if not self.records and keys:
+            self._min_key = keys[0]
+        start = 0
+        pending = self._pending_bytes
+        for i, (key, entry) in enumerate(zip(keys, entries, strict=True)):
+            pending += len(key) + len(entry[0] or b"") + 12
+            if pending >= self._block_bytes or i - start + len(self._keys) + 1 >= BLOCK_RECORDS_MAX:
+                self._close_block(keys[start : i + 1], entries[start : i + 1])
+                start = i + 1
+                pending = 0
+        self._keys.extend(keys[start:])
+        self._entries.extend(entries[start:])
+        self._pending_bytes = pending
+        self.records += len(keys)
+        if self._chunk_bytes >= WRITE_BYTES:
+            yield from self._write()
+
+    def finish(self) -> Op[tuple[TableMeta, File]]:
+        """Write the rest, sync the file, and say what is in it. At least one record must have come."""
+        assert self.records
+        if self._keys:
+            self._close_block([], [])
+        filter_offset = self.file_bytes
+        words = array("Q", bytes(8 * word_count(self.records)))
+        for start in range(0, len(self._hashes), FILTER_SLICE):
+            add_hashes(words, self._hashes[start : start + FILTER_SLICE])
+            yield PAUSE
+        self._append(encode_filter(words, self._seed + filter_offset))
+        index_offset = self.file_bytes
+        index = Index(self._offsets, self._max_expiries, self._last_keys)
+        self._append(encode_index(index, self._seed + index_offset))
+        footer = Footer(self.number, filter_offset, index_offset, self.records)
+        self._append(encode_footer(footer, self._seed + self.file_bytes))
+        yield from self._write()
+        assert self._file is not None
+        yield Sync(self._file, metadata=True)
+        return self._meta(), self._file
+
+    def _meta(self) -> TableMeta:
+        return TableMeta(
+            self.number,
+            self.level,
+            self.file_bytes,
+            self.records,
+            self._tombstones,
+            *self._seqnos,
+            self._min_expiry or 0,
+            self._max_expiry,
+            self._digest.intdigest(),
+            self._min_key,
+            self._last_keys[-1],
+        )
+
+    def _close_block(self, keys: Sequence[bytes], entries: Sequence[Entry]) -> None:
+        if self._keys:
+            keys, entries = [*self._keys, *keys], [*self._entries, *entries]
+            self._keys, self._entries = [], []
+        self._pending_bytes = 0
+        assert not self._last_keys or self._last_keys[-1] < keys[0]
+        hashes = [hash_key(key) for key in keys]
+        self._hashes.extend(hashes)
+        tags = bytes([key_hash & 255 for key_hash in hashes])
+        self._append(encode_block(keys, entries, tags, self._seed + self.file_bytes))
+        self._offsets.append(self.file_bytes)
+        self._last_keys.append(keys[-1])
+        self._note_expiries(entries)
+
+    def _note_expiries(self, entries: Sequence[Entry]) -> None:
+        """Keep the range of expiries. A tombstone never expires: it has to hide what is below."""
+        expiries = [entry[1] for entry in entries]
+        highest = NEVER if 0 in expiries else max(expiries)
+        self._max_expiries.append(highest)
+        self._max_expiry = max(self._max_expiry, highest)
+        lowest = min(expiries)
+        self._min_expiry = lowest if self._min_expiry is None else min(self._min_expiry, lowest)
+        self._tombstones += sum(1 for entry in entries if entry[0] is None)
+
+    def _append(self, data: bytes) -> None:
+        self._chunk.append(data)
+        self._chunk_bytes += len(data)
+        self.file_bytes += len(data)
+
+    def _write(self) -> Op[None]:
+        if self._file is None:
+            self._file = yield Open(self.name, create=True)
+        data = b"".join(self._chunk)
+        self._chunk.clear()
+        self._chunk_bytes = 0
+        self._digest.update(data)
+        yield WriteAt(self._file, self._written, data)
+        self._written += len(data)

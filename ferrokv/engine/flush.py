@@ -1,0 +1,75 @@
+"""Flush: all sealed memtables into one table of level 0, after which their WALs are not needed."""
+
+from __future__ import annotations
+
+from ..format.edits import Edit
+from ..storage.requests import PAUSE, Op, SyncDirectory
+from .builder import TableBuilder
+from .engine import Engine
+from .install import install, remove_files
+from .memtable import Memtable
+from .merge import MemtableSource, Merge
+from .names import file_name
+from .survivors import Survivors
+from .table import Table
+from .view import View
+
+
+def flush_due(engine: Engine) -> bool:
+    """True if the sealed memtables are worth a table: one is full, or they have become many."""
+    sealed = engine.view.sealed
+    return bool(sealed) and (
+        len(sealed) >= engine.options.sealed_memtables_max
+        or sum(memtable.wal_bytes for memtable in sealed) >= engine.options.memtable_bytes
+    )
+
+
+def flush(engine: Engine) -> Op[bool]:
+    """Write the sealed memtables to one table; False if there were none. Readers and the writer go on meanwhile.
+
+    `StoreFull` leaves everything as it was.
+    """
+    engine.check_usable()
+    view = engine.view
+    sealed = tuple(reversed(view.sealed))
+    if not sealed:
+        return False
+    tables = engine.manifest.tables
+    number = tables.next_table
+    last_seqno = sealed[-1].seqno
+    builder = TableBuilder(
+        number, 0, engine.store_id, engine.options.block_bytes, (tables.last_seqno + 1, max(last_seqno, 1))
+    )
+    # A number is used once, even by a flush that fails.
+    engine.manifest.tables = tables.with_next_table(number + 1)
+    try:
+        yield from _build(engine, view, sealed, builder)
+        added = []
+        if builder.records:
+            meta, file = yield from builder.finish()
+            yield SyncDirectory()
+            added.append(Table(meta, file, engine.store_id, engine.block_cache))
+    except OSError as error:
+        yield from remove_files([builder.name])
+        raise engine.write_error("flushing a memtable", error) from error
+    edit = Edit(
+        added=tuple(table.meta for table in added),
+        log_number=view.active.number,
+        next_table=engine.manifest.tables.next_table,
+        last_seqno=max(last_seqno, tables.last_seqno),
+    )
+    obsolete = [file_name("wal", wal) for wal in range(tables.log_number, view.active.number)]
+    yield from install(engine, edit, added, sealed, obsolete)
+    engine.counters.flushes += 1
+    return True
+
+
+def _build(engine: Engine, view: View, sealed: tuple[Memtable, ...], builder: TableBuilder) -> Op[None]:
+    survivors = Survivors(engine.clock(), view.catalogue)
+    merge = Merge([MemtableSource(memtable, b"", None) for memtable in sealed])
+    while (page := (yield from merge.next_page())) is not None:
+        bottom = not view.version.overlaps_below(-1, page[0][0], page[0][-1])
+        keys, entries = survivors.of(page, bottom=bottom)
+        yield from builder.add(keys, entries)
+        yield PAUSE
+    engine.counters.records_expired += survivors.expired

@@ -1,0 +1,75 @@
+"""Installing a change of the tables: the manifest first, then the view, and only then the removal of old files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ..format.control import VERSION
+from ..format.edits import Edit
+from ..storage.requests import Op, Remove, Sync
+from .engine import Engine, logger
+from .manifest import ROLL_BYTES, prepare_roll, rename_current, write_edit
+from .memtable import Memtable
+from .names import file_name
+from .table import Table
+
+
+def install(
+    engine: Engine,
+    edit: Edit,
+    added: Sequence[Table] = (),
+    flushed: Iterable[Memtable] = (),
+    obsolete: Iterable[str] = (),
+) -> Op[None]:
+    """Make `edit` durable and visible, then remove the `obsolete` files. The added tables and their names are synced.
+
+    On `StoreFull` nothing changed for readers, and the added files wait as orphans until a new manifest is written,
+    because the old one may or may not name them.
+    """
+    engine.check_usable()
+    manifest = engine.manifest
+    if manifest.doubtful or manifest.position.end >= ROLL_BYTES:
+        yield from _roll(engine)
+        manifest = engine.manifest
+    try:
+        position, tables = yield from write_edit(manifest, edit)
+    except OSError as error:
+        manifest.doubtful = True
+        engine.orphans.extend(table.file.name for table in added)
+        raise engine.write_error("writing the manifest", error) from error
+    try:
+        yield Sync(manifest.file)
+    except OSError as error:
+        raise engine.poison("syncing the manifest", error) from error
+    manifest.position, manifest.tables = position, tables
+    engine.control.words[VERSION] += 1
+    engine.publish_tables(added, edit.removed, flushed)
+    yield from remove_files(obsolete)
+
+
+def _roll(engine: Engine) -> Op[None]:
+    """Go on in a new manifest, and remove the files that only a doubtful edit of the old one may have named."""
+    old = engine.manifest
+    try:
+        rolled = yield from prepare_roll(engine.storage, old)
+    except OSError as error:
+        raise engine.write_error("making a new manifest", error) from error
+    try:
+        yield from rename_current()
+    except OSError as error:
+        raise engine.poison("renaming CURRENT", error) from error
+    engine.manifest = rolled
+    old.file.close()
+    orphans, engine.orphans = engine.orphans, []
+    yield from remove_files([file_name("manifest", old.current.manifest_number), *orphans])
+
+
+def remove_files(names: Iterable[str]) -> Op[None]:
+    """Remove files that nothing refers to any more. A failure costs space until the next opening, nothing else."""
+    for name in names:
+        try:
+            yield Remove(name)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            logger.warning("could not remove %s: %s", name, error.strerror)

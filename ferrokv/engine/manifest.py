@@ -1,0 +1,163 @@
+"""The manifest: reading it, appending edits, and replacing it by a new one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from ..errors import CorruptionError
+from ..format.current import Current, encode_current
+from ..format.edits import Edit, TableMeta, decode_edit, encode_edit
+from ..format.logs import (
+    HEADER_BYTES,
+    MANIFEST_MAGIC,
+    START,
+    TYPE_EDIT,
+    LogHeader,
+    Position,
+    decode_header,
+    encode_frame,
+    encode_header,
+    holds_later_durable,
+    position_after,
+    read_frame,
+)
+from ..storage.requests import (
+    File,
+    ListDirectory,
+    Op,
+    Open,
+    ReadAt,
+    Remove,
+    Rename,
+    Storage,
+    Sync,
+    SyncDirectory,
+    WriteAt,
+)
+from .names import CURRENT, CURRENT_ASIDE, file_name, numbers_of
+from .table import damage_in
+
+ROLL_BYTES: Final = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """What a manifest says: the tables by number, the first WAL that is needed, and two counters."""
+
+    metas: dict[int, TableMeta]
+    log_number: int
+    next_table: int
+    last_seqno: int
+
+    def changed(self, edit: Edit) -> Tables:
+        """The state after `edit`; `CorruptionError` if it does not fit."""
+        metas = dict(self.metas)
+        for number in edit.removed:
+            if number not in metas:
+                raise CorruptionError(f"manifest removes a table that is not there: table={number}")
+            del metas[number]
+        for meta in edit.added:
+            if meta.number in metas:
+                raise CorruptionError(f"manifest adds a table twice: table={meta.number}")
+            metas[meta.number] = meta
+        return Tables(
+            metas,
+            self.log_number if edit.log_number is None else edit.log_number,
+            self.next_table if edit.next_table is None else edit.next_table,
+            self.last_seqno if edit.last_seqno is None else edit.last_seqno,
+        )
+
+    def with_next_table(self, number: int) -> Tables:
+        """The state with a number given out; it becomes durable with the edit that uses it."""
+        return replace(self, next_table=number)
+
+    def as_edit(self) -> Edit:
+        """One edit that states the whole."""
+        metas = tuple(meta for _, meta in sorted(self.metas.items()))
+        return Edit(metas, (), self.log_number, self.next_table, self.last_seqno)
+
+
+EMPTY: Final = Tables({}, 1, 1, 0)
+
+
+@dataclass(slots=True)
+class Manifest:
+    """The open manifest and the state it stands for. Owner: whoever does the background work."""
+
+    current: Current
+    file: File
+    header: LogHeader
+    position: Position
+    tables: Tables
+    doubtful: bool = False  # an append failed: the next edit goes to a new file
+
+
+def read_manifest(current: Current, size: int) -> Op[Tables]:
+    """The state that manifest `current.manifest_number` describes. `CorruptionError` on any damage but a torn tail."""
+    name = file_name("manifest", current.manifest_number)
+    file = yield Open(name)
+    data: bytes = yield ReadAt(file, 0, size)
+    file.close()
+    with damage_in(name):
+        header = decode_header(data, MANIFEST_MAGIC, current.store_id, current.manifest_number)
+        tables = EMPTY
+        position = header.start()
+        while (frame := read_frame(data, header.checksum, position)) is not None:
+            if frame.type != TYPE_EDIT:
+                raise CorruptionError(f"manifest frame of an unknown type: type={frame.type}", offset=position.end)
+            tables = tables.changed(decode_edit(frame.payload, frame.count))
+            position = frame.after
+        if position.end == HEADER_BYTES or holds_later_durable(data, header.checksum, position.end):
+            raise CorruptionError("manifest frame does not verify", offset=position.end)
+    return tables
+
+
+def create_manifest(storage: Storage, current: Current, tables: Tables) -> Op[Manifest]:
+    """A new manifest file that states `tables`, synced; CURRENT does not name it yet."""
+    name = file_name("manifest", current.manifest_number)
+    file = yield Open(name, create=True)
+    salt = int.from_bytes(storage.random_bytes(8), "little")
+    head = encode_header(MANIFEST_MAGIC, current.store_id, current.manifest_number, salt, START)
+    header = decode_header(head, MANIFEST_MAGIC, current.store_id, current.manifest_number)
+    count, payload = encode_edit(tables.as_edit())
+    frame = encode_frame(header.checksum, header.start(), TYPE_EDIT, count, payload)
+    yield WriteAt(file, 0, head + frame)
+    yield Sync(file, metadata=True)
+    yield SyncDirectory()
+    return Manifest(current, file, header, position_after(header.start(), frame), tables)
+
+
+def write_current_aside(current: Current) -> Op[None]:
+    """Write and sync the new CURRENT under another name. The store is unchanged until `rename_current`."""
+    file = yield Open(CURRENT_ASIDE, create=True)
+    yield WriteAt(file, 0, encode_current(current))
+    yield Sync(file, metadata=True)
+    file.close()
+
+
+def rename_current() -> Op[None]:
+    """Make CURRENT name the new manifest, atomically and durably. After an error here the outcome is unknown."""
+    yield Rename(CURRENT_ASIDE, CURRENT)
+    yield SyncDirectory()
+
+
+def write_edit(manifest: Manifest, edit: Edit) -> Op[tuple[Position, Tables]]:
+    """Write `edit` behind the last one, not synced: where the manifest will stand, and the state after it."""
+    tables = manifest.tables.changed(edit)
+    count, payload = encode_edit(edit)
+    frame = encode_frame(manifest.header.checksum, manifest.position, TYPE_EDIT, count, payload)
+    yield WriteAt(manifest.file, manifest.position.end, frame)
+    return position_after(manifest.position, frame), tables
+
+
+def prepare_roll(storage: Storage, manifest: Manifest) -> Op[Manifest]:
+    """A new manifest with the same state, and a CURRENT aside that names it; `rename_current` comes next."""
+    names = yield ListDirectory()
+    if CURRENT_ASIDE in names:
+        yield Remove(CURRENT_ASIDE)
+    number = max(numbers_of("manifest", names), default=0) + 1
+    current = replace(manifest.current, manifest_number=number)
+    rolled = yield from create_manifest(storage, current, manifest.tables)
+    yield from write_current_aside(current)
+    return rolled

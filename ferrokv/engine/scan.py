@@ -1,0 +1,44 @@
+"""Ordered scans over a pinned view, page by page."""
+
+from __future__ import annotations
+
+from ..storage.requests import Op
+from .clock import Clock
+from .merge import MemtableSource, Merge, RunSource, Source
+from .view import View
+
+Pairs = list[tuple[bytes, bytes]]
+
+
+class Scan:
+    """Live records of [low, high) in key order, or in reverse. The view must stay pinned while it is read."""
+
+    def __init__(self, view: View, low: bytes, high: bytes | None, clock: Clock, *, reverse: bool = False) -> None:
+        self._clock = clock
+        self._reverse = reverse
+        sources: list[Source] = []
+        for level in reversed(view.version.levels[1:]):
+            inside = [t for t in level if low <= t.max_key and (high is None or t.min_key < high)]
+            if inside:
+                sources.append(RunSource(inside, low, high, reverse=reverse))
+        for table in reversed(view.version.levels[0]):
+            if low <= table.max_key and (high is None or table.min_key < high):
+                sources.append(RunSource([table], low, high, reverse=reverse))
+        sources.extend(MemtableSource(m, low, high, reverse=reverse) for m in reversed(view.sealed))
+        sources.append(MemtableSource(view.active, low, high, reverse=reverse, as_of=view.as_of))
+        self._merge = Merge(sources, reverse=reverse)
+
+    def next_page(self, prefix_bytes: int) -> Op[Pairs | None]:
+        """The next pairs in scan order, keys without their first `prefix_bytes`; perhaps empty; None at the end."""
+        page = yield from self._merge.next_page()
+        if page is None:
+            return None
+        now_ms = self._clock()
+        pairs = [
+            (key[prefix_bytes:], entry[0])
+            for key, entry in zip(*page, strict=True)
+            if entry[0] is not None and (not entry[1] or entry[1] > now_ms)
+        ]
+        if self._reverse:
+            pairs.reverse()
+        return pairs

@@ -1,0 +1,53 @@
+"""Which records of a merged page are worth writing again: the one rule set for flush and compaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..format.keys import decode_keyspace_id
+from .engine import EXPIRY_GRACE_MS
+from .merge import Page
+from .view import Catalogue
+
+
+@dataclass(slots=True)
+class Survivors:
+    """Decides page by page. The catalogue is that of a view which is not older than the inputs."""
+
+    now_ms: int
+    catalogue: Catalogue
+    expired: int = 0
+
+    def dead_range(self, low: bytes, high: bytes) -> bool:
+        """True if every keyspace that a key of [low, high] can belong to is dead."""
+        first, last = decode_keyspace_id(low), decode_keyspace_id(high)
+        live = self.catalogue.live_ids()
+        return last < self.catalogue.next_id and not any(first <= keyspace_id <= last for keyspace_id in live)
+
+    def of(self, page: Page, *, bottom: bool) -> Page:
+        """The records to keep. With `bottom` nothing older overlaps the page, so tombstones and expired ones go.
+
+        Elsewhere an expired record becomes a tombstone, for it still hides what is below.
+        """
+        keys, entries = page
+        if decode_keyspace_id(keys[0]) != decode_keyspace_id(keys[-1]) or self.dead_range(keys[0], keys[0]):
+            live = self.catalogue.live_ids()
+            next_id = self.catalogue.next_id
+            kept = [(k, e) for k, e in zip(keys, entries, strict=True) if self._alive(k, live, next_id)]
+            keys, entries = [k for k, _ in kept], [e for _, e in kept]
+        limit = self.now_ms - EXPIRY_GRACE_MS
+        if not any(entry[0] is None or entry[1] for entry in entries):
+            return keys, entries
+        kept = []
+        for key, entry in zip(keys, entries, strict=True):
+            if entry[0] is not None and 0 < entry[1] < limit:
+                self.expired += 1
+                entry = (None, 0, entry[2], None)
+            if entry[0] is not None or not bottom:
+                kept.append((key, entry))
+        return [k for k, _ in kept], [e for _, e in kept]
+
+    @staticmethod
+    def _alive(key: bytes, live: frozenset[int], next_id: int) -> bool:
+        keyspace_id = decode_keyspace_id(key)
+        return keyspace_id in live or keyspace_id >= next_id

@@ -1,0 +1,62 @@
+"""A version: which tables make up the store at one moment, level by level. Immutable."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from typing import Final
+
+from .table import Table
+
+LEVELS: Final = 7
+
+
+class Version:
+    """`levels[0]` is ordered from new to old and its ranges overlap; from level 1 on, ascending without overlap."""
+
+    __slots__ = ("_max_keys", "levels")
+
+    def __init__(self, levels: tuple[tuple[Table, ...], ...]) -> None:
+        assert len(levels) == LEVELS
+        self.levels = levels
+        self._max_keys = [[table.max_key for table in level] for level in levels]
+
+    def candidates(self, key: bytes) -> list[Table]:
+        """Tables whose range holds `key`, from new to old."""
+        found = [table for table in self.levels[0] if table.min_key <= key <= table.max_key]
+        for level, max_keys in zip(self.levels[1:], self._max_keys[1:], strict=True):
+            if max_keys:
+                i = bisect_left(max_keys, key)
+                if i < len(max_keys) and level[i].min_key <= key:
+                    found.append(level[i])
+        return found
+
+    def overlapping(self, level: int, low: bytes, high: bytes) -> list[Table]:
+        """Tables of a level that share a key of the closed range [low, high], in the level's order."""
+        return [table for table in self.levels[level] if table.min_key <= high and low <= table.max_key]
+
+    def overlaps_below(self, level: int, low: bytes, high: bytes) -> bool:
+        """True if a table deeper than `level` shares the closed range."""
+        return any(self.overlapping(deeper, low, high) for deeper in range(level + 1, LEVELS))
+
+    def tables(self) -> list[Table]:
+        """All tables."""
+        return [table for level in self.levels for table in level]
+
+    def level_bytes(self, level: int) -> int:
+        """File bytes of a level."""
+        return sum(table.meta.file_bytes for table in self.levels[level])
+
+    def changed(self, added: Iterable[Table], removed: Iterable[int]) -> Version:
+        """The version after an edit."""
+        gone = set(removed)
+        levels = [[table for table in level if table.number not in gone] for level in self.levels]
+        for table in added:
+            levels[table.meta.level].append(table)
+        levels[0].sort(key=lambda table: -table.number)
+        for level in levels[1:]:
+            level.sort(key=lambda table: table.min_key)
+        return Version(tuple(tuple(level) for level in levels))
+
+
+EMPTY: Final = Version(((),) * LEVELS)

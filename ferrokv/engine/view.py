@@ -1,0 +1,79 @@
+"""A view: everything that a read needs, in one immutable object that is published by one assignment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from ..format.commits import Entry
+from ..format.keys import decode_keyspace_id, encode_prefix
+from .cache import GenerationalCache
+from .memtable import Memtable
+from .version import Version
+
+HotCache = GenerationalCache[bytes, Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """Names of keyspaces to the prefixes of their keys, and the next free id."""
+
+    prefixes: Mapping[str, bytes]
+    next_id: int
+
+    def with_keyspace(self, name: str, keyspace_id: int) -> Catalogue:
+        """The catalogue after `name` was given a (new) id."""
+        return Catalogue({**self.prefixes, name: encode_prefix(keyspace_id)}, max(self.next_id, keyspace_id + 1))
+
+    def live_ids(self) -> frozenset[int]:
+        """Ids that a name points to, and the catalogue's own."""
+        return frozenset({0, *map(decode_keyspace_id, self.prefixes.values())})
+
+
+class View:
+    """The memtables from new to old, the tables, the catalogue and the hot records that belong to them.
+
+    Invariant: an entry of `hot` is true as long as the memtables of this view do not have the key; so a view that drops
+    a memtable starts from a copy of the hot cache without the memtable's keys.
+
+    `as_of` is set in a pinned view: newer versions in the active memtable are passed over.
+    """
+
+    __slots__ = ("active", "as_of", "catalogue", "getters", "hot", "sealed", "version")
+
+    def __init__(
+        self,
+        active: Memtable,
+        sealed: tuple[Memtable, ...],
+        version: Version,
+        catalogue: Catalogue,
+        hot: HotCache,
+        as_of: int | None = None,
+    ) -> None:
+        self.active = active
+        self.sealed = sealed
+        self.version = version
+        self.catalogue = catalogue
+        self.hot = hot
+        self.as_of = as_of
+        newest: Callable[[bytes], Entry | None] = active.entries.get
+        if as_of is not None:
+            newest = partial(active.get_at, seqno=as_of)
+        self.getters: tuple[Callable[[bytes], Entry | None], ...] = (
+            newest,
+            *(memtable.entries.get for memtable in sealed),
+        )
+
+    def pinned(self) -> View:
+        """This view frozen at the newest commit; give it back with `unpin`. O(sealed memtables)."""
+        return View(self.active, self.sealed, self.version, self.catalogue, self.hot, self.active.pin())
+
+    def unpin(self) -> None:
+        """Let go what `pinned` keeps. Once."""
+        assert self.as_of is not None
+        self.active.unpin(self.as_of)
+
+    def prefix(self, keyspace: str) -> bytes | None:
+        """Prefix of the keyspace's keys, None while nothing was ever written to it."""
+        return self.catalogue.prefixes.get(keyspace)

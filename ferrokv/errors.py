@@ -1,0 +1,80 @@
+"""Every error that ferrokv raises on purpose. Each class says what the caller should do.
+
+::
+
+    FerroKVError
+    ├── DataError            a key, value or argument of a wrong type or size: mend the call
+    ├── ResponseError        Redis's own refusals, in Redis's own words: mend the call
+    ├── StorePathError       the directory can not serve as a store: choose or repair it
+    ├── UnsupportedFormat    written by a newer ferrokv: upgrade this one
+    ├── CorruptionError      bytes on disk are not what was written: restore from a backup
+    ├── StoreBusy            another holder did not let go in time: try again
+    ├── StoreFull            no space: free some and try again
+    ├── StoreFailed          a sync failed; the store takes no more writes: close, check the disk, reopen
+    └── StoreClosed          the handle was closed, or is used in a forked child: open again
+"""
+
+from __future__ import annotations
+
+
+class FerroKVError(Exception):
+    """The base of all errors of this package."""
+
+
+class DataError(FerroKVError, ValueError):
+    """A key, a value or an argument has a wrong type or size. Nothing was written; mend the call.
+
+    The name and the occasion are redis-py's; it is a `ValueError` too, for callers that know only Python's errors.
+    """
+
+
+class ResponseError(FerroKVError):
+    """The command does not fit the stored value, in the words that a Redis server uses. Nothing was written."""
+
+
+class StorePathError(FerroKVError, OSError):
+    """The path can not serve as a store: not a directory, not writable, damaged identity. Choose or repair it."""
+
+
+class UnsupportedFormat(FerroKVError):  # noqa: N818 - the condition is the name
+    """The store uses something that this version does not know. Upgrade ferrokv; nothing was touched."""
+
+
+class CorruptionError(FerroKVError):
+    """Bytes on disk are not what was written. Restore the named file from a backup; nothing was changed.
+
+    `path` is the file's name inside the store, `offset` where the damage was seen; either may be None.
+    """
+
+    def __init__(self, reason: str, *, path: str | None = None, offset: int | None = None) -> None:
+        facts = "".join(f" {name}={value}" for name, value in (("path", path), ("offset", offset)) if value is not None)
+        super().__init__(reason + facts)
+        self.reason = reason
+        self.path = path
+        self.offset = offset
+
+    def at(self, path: str) -> CorruptionError:
+        """The same error with the file's name, which a decoder of bytes does not know."""
+        return CorruptionError(self.reason, path=path, offset=self.offset)
+
+
+class StoreBusy(FerroKVError):  # noqa: N818
+    """Somebody else holds what this call needs, and did not let go in time. Nothing was written; try again."""
+
+
+class StoreFull(FerroKVError):  # noqa: N818
+    """There was no room for the write. Free space and try again.
+
+    Whether the refused write is there is known only once a later write succeeded: then it is not.
+    """
+
+
+class StoreFailed(FerroKVError):  # noqa: N818
+    """A write or a sync failed, so what is on disk is uncertain. Reads go on; writes do not until a reopening.
+
+    Whether the write that met the failure is there is unknown: it is wholly there or wholly not.
+    """
+
+
+class StoreClosed(FerroKVError):  # noqa: N818
+    """The handle is closed, or was opened before a fork and is used in the child. Open the store again."""

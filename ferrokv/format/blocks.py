@@ -1,0 +1,148 @@
+"""Data blocks: columns of tags, kinds and offsets around one shared prefix (docs/format.md section 5).
+
+A point lookup is one memory search for the key's tag and one comparison; a scan slices whole columns. Neither decodes
+the other records.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from itertools import accumulate, chain, pairwise, repeat
+from typing import Final
+
+from ..errors import CorruptionError, UnsupportedFormat
+from .checksums import MASK_64, checksum
+from .commits import KIND_STRING, KIND_TOMBSTONE, Entry
+
+HEAD: Final = struct.Struct("<QIHIBB")
+HEAD_BYTES: Final = 20
+assert HEAD.size == HEAD_BYTES
+BLOCK_RECORDS_MAX: Final = 65_535
+_FLAG_EXPIRY: Final = 1
+_U32: Final = struct.Struct("<I").unpack_from
+_TWO_U32: Final = struct.Struct("<II").unpack_from
+_U64: Final = struct.Struct("<Q").unpack_from
+
+
+def _shared_prefix_bytes(first: bytes, last: bytes) -> int:
+    """Length of the prefix that two keys share; with sorted keys, that all between them share."""
+    if first == last:
+        return len(first)
+    for i, (a, b) in enumerate(zip(first, last, strict=False)):
+        if a != b:
+            return i
+    return min(len(first), len(last))
+
+
+def encode_block(keys: Sequence[bytes], entries: Sequence[Entry], tags: bytes, seed: int) -> bytes:
+    """One block of the records, in ascending key order; `tags` holds the lowest byte of each key's hash.
+
+    `seed` is file seed + offset. About 0.6 µs a record.
+    """
+    count = len(keys)
+    assert 1 <= count <= BLOCK_RECORDS_MAX
+    prefix_bytes = _shared_prefix_bytes(keys[0], keys[-1])
+    rests = [key[prefix_bytes:] for key in keys] if prefix_bytes else keys
+    values = [entry[0] or b"" for entry in entries]
+    kinds = bytes([KIND_TOMBSTONE if entry[0] is None else KIND_STRING for entry in entries])
+    expiries = [entry[1] for entry in entries]
+    has_expiry = any(expiries)
+    offsets = chain(accumulate(map(len, rests), initial=0), accumulate(map(len, values), initial=0))
+    parts = [
+        tags,
+        kinds,
+        struct.pack(f"<{2 * count + 2}I", *offsets),
+        struct.pack(f"<{count}Q", *expiries) if has_expiry else b"",
+        keys[0][:prefix_bytes],
+        *rests,
+        *values,
+    ]
+    body = b"".join(parts)
+    head = HEAD.pack(0, HEAD_BYTES + len(body), count, prefix_bytes, 0, has_expiry)[8:]
+    stored = checksum(head + body, seed & MASK_64)
+    return b"".join((stored.to_bytes(8, "little"), head, body))
+
+
+def verify_block(data: bytes, seed: int) -> None:
+    """Return if the block is whole and consistent; else `CorruptionError`. O(length).
+
+    Run once when a block comes from disk; the readers below rely on it.
+    """
+    if len(data) < HEAD_BYTES:
+        raise CorruptionError("block is cut short")
+    stored, length, count, prefix_bytes, codec, flags = HEAD.unpack_from(data)
+    if stored != checksum(memoryview(data)[8:], seed & MASK_64):
+        raise CorruptionError("block checksum mismatch")
+    if codec or flags & ~_FLAG_EXPIRY:
+        raise UnsupportedFormat(f"block with an unknown codec or flag: codec={codec} flags={flags}")
+    columns = HEAD_BYTES + 2 * count + 8 * (count + 1) + (8 * count if flags else 0)
+    if length != len(data) or count < 1 or columns + prefix_bytes > length:
+        raise CorruptionError("block lengths do not add up")
+    offsets = struct.unpack_from(f"<{2 * count + 2}I", data, HEAD_BYTES + 2 * count)
+    key_offsets, value_offsets = offsets[: count + 1], offsets[count + 1 :]
+    if (
+        columns + prefix_bytes + key_offsets[-1] + value_offsets[-1] != length
+        or key_offsets[0]
+        or value_offsets[0]
+        or list(key_offsets) != sorted(key_offsets)
+        or list(value_offsets) != sorted(value_offsets)
+        or max(data[HEAD_BYTES + count : HEAD_BYTES + 2 * count]) > KIND_STRING
+    ):
+        raise CorruptionError("block columns do not add up")
+
+
+def find_in_block(data: bytes, key: bytes, tag: int) -> Entry | None:
+    """The record of `key` in a verified block, or None. About 0.8 µs."""
+    _, _, count, prefix_bytes, _, flags = HEAD.unpack_from(data)
+    tags_end = HEAD_BYTES + count
+    index = data.find(tag, HEAD_BYTES, tags_end)
+    if index < 0:
+        return None
+    offsets = tags_end + count
+    value_offsets = offsets + 4 * count + 4
+    expiries = value_offsets + 4 * count + 4
+    prefix = expiries + 8 * count if flags else expiries
+    keys = prefix + prefix_bytes
+    if data[prefix:keys] != key[:prefix_bytes]:
+        return None
+    rest = key[prefix_bytes:]
+    while index >= 0:
+        i = index - HEAD_BYTES
+        start, end = _TWO_U32(data, offsets + 4 * i)
+        if data[keys + start : keys + end] == rest:
+            return _entry_at(
+                data, i, tags_end, value_offsets, expiries, keys + _U32(data, offsets + 4 * count)[0], flags
+            )
+        index = data.find(tag, index + 1, tags_end)
+    return None
+
+
+def _entry_at(data: bytes, i: int, kinds: int, value_offsets: int, expiries: int, values: int, flags: int) -> Entry:
+    if data[kinds + i] == KIND_TOMBSTONE:
+        return (None, 0, 0, None)
+    start, end = _TWO_U32(data, value_offsets + 4 * i)
+    expires_ms = _U64(data, expiries + 8 * i)[0] if flags else 0
+    return (data[values + start : values + end], expires_ms, 0, None)
+
+
+def decode_block(data: bytes) -> tuple[list[bytes], list[Entry]]:
+    """Keys and entries of a verified block, ascending. About 0.3 µs a record."""
+    _, _, count, prefix_bytes, _, flags = HEAD.unpack_from(data)
+    kinds = HEAD_BYTES + count
+    position = kinds + count
+    offsets = struct.unpack_from(f"<{2 * count + 2}I", data, position)
+    position += 8 * count + 8
+    expiries: Sequence[int] | repeat[int] = repeat(0)
+    if flags:
+        expiries = struct.unpack_from(f"<{count}Q", data, position)
+        position += 8 * count
+    prefix = data[position : position + prefix_bytes]
+    position += prefix_bytes
+    rests = data[position : position + offsets[count]]
+    values = data[position + offsets[count] :]
+    keys = [prefix + rests[a:b] for a, b in pairwise(offsets[: count + 1])]
+    bodies: list[bytes | None] = [values[a:b] for a, b in pairwise(offsets[count + 1 :])]
+    if KIND_TOMBSTONE in data[kinds : kinds + count]:
+        bodies = [body if kind else None for body, kind in zip(bodies, data[kinds : kinds + count], strict=True)]
+    return keys, list(zip(bodies, expiries, repeat(0), repeat(None), strict=False))

@@ -1,0 +1,17 @@
+"""The one place that names the checksum and hash function: XXH3, 64 bits, of the xxHash project."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from xxhash import xxh3_64_intdigest
+
+MASK_64: Final = (1 << 64) - 1
+
+checksum = xxh3_64_intdigest  # (data, seed=0) -> int
+hash_key = xxh3_64_intdigest  # (key) -> int, for filters and block tags
+
+
+def table_seed(store_id: bytes, number: int) -> int:
+    """Seed that ties the parts of table `number` to one store (docs/format.md section 5)."""
+    return checksum(number.to_bytes(8, "little"), checksum(store_id))

@@ -1,0 +1,28 @@
+"""Layout of the control page (docs/format.md section 7): which word stands where."""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+CONTROL_BYTES: Final = 4096
+MAGIC: Final = b"FKVCTRL1"
+IDENTITY: Final = struct.Struct("<8s16s16s")
+
+# Indexes of 64-bit words; each stands on a cache line of its own.
+GENERATION: Final = 64 // 8
+COMMIT: Final = 128 // 8
+INTENT: Final = 192 // 8
+VERSION: Final = 256 // 8
+POISON: Final = 320 // 8
+
+
+def pack_position(wal_number: int, end: int) -> int:
+    """The single word that says how far which WAL is durable."""
+    assert end < 1 << 32
+    return (wal_number & 0xFFFFFFFF) << 32 | end
+
+
+def unpack_position(word: int) -> tuple[int, int]:
+    """(WAL number modulo 2³², end) of a COMMIT or INTENT word."""
+    return word >> 32, word & 0xFFFFFFFF

@@ -1,0 +1,16 @@
+"""The stated limits (docs/format.md section 8), and the check that callers run before anything is queued."""
+
+from __future__ import annotations
+
+from typing import Final
+
+FORMAT_VERSION: Final = 1
+KEY_BYTES_MAX: Final = 65_535
+VALUE_BYTES_MAX: Final = 64 << 20
+BATCH_BYTES_MAX: Final = 64 << 20
+BATCH_RECORDS_MAX: Final = 1 << 20
+KEYSPACE_NAME_BYTES_MAX: Final = 255
+# A frame takes one batch of the largest size with the heads of its records, and an internal key's prefix each.
+FRAME_PAYLOAD_BYTES_MAX: Final = 1 << 27
+NEVER: Final = (1 << 64) - 1  # "highest expiry" of a table or block in which some record never expires
+EXPIRY_MS_MAX: Final = (1 << 63) - 1

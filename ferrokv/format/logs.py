@@ -1,0 +1,153 @@
+"""Logs: the header and the chained frames that the WAL and the manifest share (docs/format.md section 3).
+
+A reader walks the frames with `read_frame` until it answers None, then asks `holds_later_durable` whether what stopped
+it is a torn tail or damage.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from ..errors import CorruptionError, UnsupportedFormat
+from .checksums import MASK_64, checksum
+from .limits import FORMAT_VERSION, FRAME_PAYLOAD_BYTES_MAX
+
+WAL_MAGIC: Final = b"FKVWAL\0\0"
+MANIFEST_MAGIC: Final = b"FKVMAN\0\0"
+HEADER: Final = struct.Struct("<8sH6s16sQQQQQQQQ")
+HEADER_BYTES: Final = 96
+assert HEADER.size == HEADER_BYTES
+
+FRAME_MAGIC: Final = b"FKVF"
+FRAME: Final = struct.Struct("<Q4sIQQQIB3s")
+FRAME_BYTES: Final = 48
+assert FRAME.size == FRAME_BYTES
+_FRAME_BODY: Final = struct.Struct("<4sIQQQIB3s")
+
+TYPE_COMMIT: Final = 1
+TYPE_EDIT: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a log stands: its number, logical end, last seqno and last checksum. Number 0: before the first log."""
+
+    number: int
+    end: int
+    seqno: int
+    checksum: int
+
+
+START: Final = Position(0, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class LogHeader:
+    """Identity of one log file and the position that its predecessor was left at."""
+
+    magic: bytes
+    store_id: bytes
+    number: int
+    salt: int
+    predecessor: Position
+    checksum: int  # of the encoded header; the seed of every frame
+
+    def start(self) -> Position:
+        """The position before the first frame."""
+        return Position(self.number, HEADER_BYTES, self.predecessor.seqno, self.checksum)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One atomic change as read back: its payload, its record count, and the position behind it."""
+
+    payload: bytes
+    count: int
+    type: int
+    after: Position
+
+
+def encode_header(magic: bytes, store_id: bytes, number: int, salt: int, predecessor: Position) -> bytes:
+    """The 96 bytes that open a log."""
+    p = predecessor
+    body = HEADER.pack(
+        magic, FORMAT_VERSION, bytes(6), store_id, number, salt, p.number, p.end, p.seqno, p.checksum, 0, 0
+    )[:88]
+    return body + checksum(body).to_bytes(8, "little")
+
+
+def decode_header(data: bytes, magic: bytes, store_id: bytes, number: int) -> LogHeader:
+    """The header, checked against the store and the number that the file's name says.
+
+    `CorruptionError` for anything that is not this header, `UnsupportedFormat` for a newer version.
+    """
+    if len(data) < HEADER_BYTES:
+        raise CorruptionError(f"log header is cut short: found={len(data)} expected={HEADER_BYTES}", offset=0)
+    fields = HEADER.unpack_from(data)
+    if fields[0] != magic or fields[11] != checksum(data[:88]):
+        raise CorruptionError("log header checksum mismatch", offset=0)
+    if fields[1] != FORMAT_VERSION:
+        raise UnsupportedFormat(f"log of another format version: found={fields[1]} this_version={FORMAT_VERSION}")
+    if fields[3] != store_id or fields[4] != number:
+        raise CorruptionError("log belongs to another store or another place", offset=16)
+    predecessor = Position(*fields[6:10])
+    return LogHeader(magic, store_id, number, fields[5], predecessor, fields[11])
+
+
+def encode_frame(header_checksum: int, position: Position, type_: int, count: int, payload: bytes) -> bytes:
+    """The bytes of the frame that comes at `position`; everything before it counts as durable. O(length)."""
+    assert 1 <= len(payload) <= FRAME_PAYLOAD_BYTES_MAX
+    end = position.end
+    body = _FRAME_BODY.pack(
+        FRAME_MAGIC, len(payload), position.seqno + 1, position.checksum, end, count, type_, b"\0\0\0"
+    )
+    body += payload
+    stored = checksum(body, (header_checksum + end) & MASK_64)
+    return stored.to_bytes(8, "little") + body + bytes(-len(payload) % 8)
+
+
+def position_after(position: Position, frame: bytes) -> Position:
+    """The position behind a frame that `encode_frame` made for `position`."""
+    return Position(position.number, position.end + len(frame), position.seqno + 1, int.from_bytes(frame[:8], "little"))
+
+
+def _verify(data: bytes, offset: int, header_checksum: int) -> tuple[int, int, int, int, int, int] | None:
+    """Fields of the frame at `offset` when it verifies by itself: checksum, length, seqno, previous, durable, count."""
+    if offset + FRAME_BYTES > len(data):
+        return None
+    stored, magic, length, seqno, previous, durable, count, _, _ = FRAME.unpack_from(data, offset)
+    end = offset + FRAME_BYTES + length
+    if magic != FRAME_MAGIC or not 1 <= length <= FRAME_PAYLOAD_BYTES_MAX or end > len(data):
+        return None
+    if stored != checksum(memoryview(data)[offset + 8 : end], (header_checksum + offset) & MASK_64):
+        return None
+    return stored, length, seqno, previous, durable, count
+
+
+def read_frame(data: bytes, header_checksum: int, position: Position) -> Frame | None:
+    """The frame that continues `position`, or None where the valid part of the log ends. O(length).
+
+    `data` is the log from its first byte. A frame that verifies by itself but does not continue the chain is None too.
+    """
+    fields = _verify(data, position.end, header_checksum)
+    if fields is None:
+        return None
+    stored, length, seqno, previous, _, count = fields
+    if seqno != position.seqno + 1 or previous != position.checksum:
+        return None
+    start = position.end + FRAME_BYTES
+    after = Position(position.number, start + length + (-length % 8), seqno, stored)
+    return Frame(data[start : start + length], count, data[position.end + 44], after)
+
+
+def holds_later_durable(data: bytes, header_checksum: int, end: int) -> bool:
+    """True if a frame behind `end` proves that the bytes at `end` had been synced: they are damaged, not torn."""
+    offset = data.find(FRAME_MAGIC, end + 8)
+    while offset >= 0:
+        fields = _verify(data, offset - 8, header_checksum)
+        if fields is not None and fields[4] > end:
+            return True
+        offset = data.find(FRAME_MAGIC, offset + 4)
+    return False

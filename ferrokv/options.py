@@ -1,0 +1,65 @@
+"""The options of a store: what each bounds, its default, and its limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from .errors import DataError
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How much memory and disk a store uses for what. Every option has a default that suits a web application.
+
+    None of them touches durability: there is no option that acknowledges a write before its fsync.
+    """
+
+    memtable_bytes: int = 8 * MIB
+    """The WAL is rotated, and its memtable flushed to a table, beyond this size. Python needs about three times as much
+    memory for the records."""
+
+    sealed_memtables_max: int = 4
+    """Writers wait when so many memtables are still to be flushed."""
+
+    table_bytes: int = 16 * MIB
+    """Compaction begins a new table beyond this size."""
+
+    block_bytes: int = 4096
+    """A block is closed at about this size; a point lookup reads one block."""
+
+    level0_tables: int = 4
+    """So many flushed tables start a compaction."""
+
+    level1_bytes: int = 64 * MIB
+    """Level 1 holds so much, each further level ten times as much."""
+
+    block_cache_bytes: int = 32 * MIB
+    """Blocks kept in memory."""
+
+    hot_cache_bytes: int = 8 * MIB
+    """Single records kept in memory in front of the blocks."""
+
+    busy_timeout: float = 5.0
+    """Seconds that a write waits for room before it raises `StoreBusy`."""
+
+    def __post_init__(self) -> None:
+        lowest = {"memtable_bytes": 64, "sealed_memtables_max": 1, "table_bytes": 64, "block_bytes": 64}
+        for option in fields(self):
+            value = getattr(self, option.name)
+            kinds = (int, float) if option.name == "busy_timeout" else (int,)
+            low = lowest.get(option.name, 0 if option.name != "level0_tables" else 1)
+            if type(value) not in kinds or value < low:
+                raise DataError(f"option out of range: {option.name}={value!r} lowest={low}")
+        if self.memtable_bytes > 1 << 30:
+            raise DataError(f"option out of range: memtable_bytes={self.memtable_bytes} highest={1 << 30}")
+
+
+def make_options(given: dict[str, object]) -> Options:
+    """Options from keyword arguments; `DataError` names an unknown one."""
+    known = {option.name for option in fields(Options)}
+    unknown = sorted(set(given) - known)
+    if unknown:
+        raise DataError(f"unknown option: {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+    return Options(**given)  # type: ignore[arg-type]

@@ -1,0 +1,153 @@
+"""Background work: flushes and compactions on one thread, in slices that leave the interpreter to others in between.
+
+A thread that merges in Python without a break raises the 99th percentile of a cached read from 10 µs to 5 ms (the GIL's
+switch interval); a nap of a millisecond after each page brings it back. Under pressure the naps are left out.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from ..engine.compaction import compact_once
+from ..engine.engine import Engine, logger
+from ..engine.flush import flush, flush_due
+from ..errors import CorruptionError, FerroKVError, StoreClosed, StoreFull
+from ..storage.drivers import complete
+from .waiters import Request, deliver, fail_all
+
+NAP_SECONDS: Final = 0.001
+RETRY_SECONDS: Final = 1.0
+
+
+class _Stopping(BaseException):
+    """The store is closing: give up the work in hand."""
+
+
+class Background:
+    """Flushes when memtables are sealed and compacts when levels are full; `submit` asks for either by hand."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._wake = threading.Event()
+        self._stopping = False
+        self._jobs: deque[Request] = deque()
+        self._damaged = False
+        self._flushed: Callable[[], None] = lambda: None
+        self._thread = threading.Thread(target=self._run, name="ferrokv-background", daemon=True)
+
+    def start(self, flushed: Callable[[], None]) -> None:
+        """Begin; `flushed` is called after each flush."""
+        self._flushed = flushed
+        self._wake.set()
+        self._thread.start()
+
+    def wake(self) -> None:
+        """There may be something to do. Any thread."""
+        self._wake.set()
+
+    def submit(self, request: Request) -> None:
+        """Queue a job: `args` is ("flush",) or ("compact",). Any thread."""
+        self._jobs.append(request)
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Give up what is under way, fail what is queued, and end. Blocks for at most one slice of work."""
+        self._stopping = True
+        self._wake.set()
+        self._thread.join()
+        late = list(self._jobs)
+        fail_all(late, StoreClosed("the store was closed before this work was done"))
+        deliver(late)
+
+    def _run(self) -> None:
+        wait: float | None = None
+        while True:
+            self._wake.wait(wait)
+            self._wake.clear()
+            if self._stopping:
+                return
+            try:
+                self._work()
+                wait = None
+            except _Stopping:
+                return
+            except StoreFull as error:
+                logger.warning("background work waits for space: %s", error)
+                wait = RETRY_SECONDS
+            except FerroKVError as error:
+                logger.error("background work stopped: %s", error)
+                wait = RETRY_SECONDS if self._engine.failure is None else None
+            except Exception:  # noqa: BLE001 - the thread must live on, or writers would wait for ever
+                logger.exception("background work met an unexpected error")
+                wait = RETRY_SECONDS
+            finally:
+                self._flushed()
+
+    def _work(self) -> None:
+        while self._jobs:
+            self._do_job(self._jobs.popleft())
+        while not self._stopping and self._step():
+            if self._jobs:
+                self._wake.set()
+                return
+
+    def _step(self) -> bool:
+        """One flush or one compaction, if any is due."""
+        if self._engine.failure is not None:
+            return False
+        if flush_due(self._engine):
+            self._flush(naps=False)
+            return True
+        return not self._damaged and self._compact(everything=False)
+
+    def _flush(self, *, naps: bool) -> None:
+        pause = self._nap if naps else self._check_stopping
+        complete(flush(self._engine), self._engine.storage, pause)
+        self._flushed()
+
+    def _compact(self, *, everything: bool) -> bool:
+        try:
+            op = compact_once(self._engine, everything=everything)
+            return complete(op, self._engine.storage, self._pause_compaction)
+        except CorruptionError:
+            self._damaged = True  # the inputs stay; reads of the damaged block raise, and merging would spin
+            raise
+
+    def _do_job(self, request: Request) -> None:
+        try:
+            complete(flush(self._engine), self._engine.storage, self._check_stopping)
+            self._flushed()
+            if request.args == ("compact",):
+                while self._compact(everything=True):
+                    self._check_stopping()
+            request.answer = True
+        except _Stopping:
+            fail_all([request], StoreClosed("the store was closed before this work was done"))
+            deliver([request])
+            raise
+        except Exception as error:  # noqa: BLE001 - it belongs to the caller
+            request.error = error
+        deliver([request])
+
+    def _check_stopping(self) -> None:
+        if self._stopping:
+            raise _Stopping
+        time.sleep(0)
+
+    def _pause_compaction(self) -> None:
+        """Between two pages of a compaction: let flushes go first, then others run."""
+        if self._engine.failure is None and flush_due(self._engine):
+            self._flush(naps=False)
+        self._nap()
+
+    def _nap(self) -> None:
+        engine = self._engine
+        if self._stopping:
+            raise _Stopping
+        view = engine.view
+        pressed = bool(view.sealed) or len(view.version.levels[0]) >= 2 * engine.options.level0_tables
+        time.sleep(0 if pressed else NAP_SECONDS)

@@ -1,0 +1,83 @@
+"""Who waits for a write, and how the answer reaches it: a raw lock for threads, a future for event loops."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from _thread import LockType, allocate_lock
+from collections.abc import Iterable
+from typing import Any
+
+from ..engine.transaction import Command
+
+
+class Request:
+    """A command on its way to the writer. `answer` or `error` is set before the waiter is told.
+
+    A waiter that stops waiting (a cancelled task, an interrupted thread) does not stop the command.
+    """
+
+    __slots__ = ("answer", "args", "command", "error", "future", "keyspace", "lock", "loop")
+
+    def __init__(self, command: Command | None, keyspace: str, args: tuple[Any, ...]) -> None:
+        self.command = command
+        self.keyspace = keyspace
+        self.args = args
+        self.answer: Any = None
+        self.error: BaseException | None = None
+        self.lock: LockType | None = None
+        self.future: asyncio.Future[Any] | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+    def for_thread(self) -> LockType:
+        """The lock that is released when the answer is there."""
+        self.lock = lock = allocate_lock()
+        lock.acquire()
+        return lock
+
+    def for_loop(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:
+        """The future of the running loop that gets the answer."""
+        self.loop = loop
+        self.future = loop.create_future()
+        return self.future
+
+    def outcome(self) -> Any:
+        """The answer, or raise the error."""
+        if self.error is not None:
+            raise self.error
+        return self.answer
+
+
+def fail_all(requests: Iterable[Request], error: BaseException) -> None:
+    """Give each request that has no error of its own a copy, since an exception can be raised in one thread only."""
+    for request in requests:
+        if request.error is None:
+            own = copy.copy(error)
+            own.__cause__ = error
+            request.error = own
+
+
+def deliver(requests: Iterable[Request]) -> None:
+    """Wake every waiter: one call into each event loop, one release for each thread."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[Request]] = {}
+    for request in requests:
+        if request.lock is not None:
+            request.lock.release()
+        elif request.loop is not None:
+            by_loop.setdefault(request.loop, []).append(request)
+    for loop, waiting in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_resolve, waiting)
+        except RuntimeError:
+            continue  # the loop was closed, and nobody waits in it any more; the write stands
+
+
+def _resolve(requests: list[Request]) -> None:
+    for request in requests:
+        future = request.future
+        if future is None or future.done():
+            continue
+        if request.error is not None:
+            future.set_exception(request.error)
+        else:
+            future.set_result(request.answer)

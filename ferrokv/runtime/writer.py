@@ -1,0 +1,163 @@
+"""The writer: one thread that owns the WAL's tail and the active memtable, and commits what is waiting as one group.
+
+It is a thread of its own because signals and cancellation never reach it: a commit that has begun is finished.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Final
+
+from ..engine.commit import commit, rotate, rotation_due
+from ..engine.engine import Engine, logger
+from ..engine.transaction import Group
+from ..errors import FerroKVError, StoreBusy, StoreClosed, StoreFull
+from ..storage.drivers import complete
+from .waiters import Request, deliver, fail_all
+
+GROUP_REQUESTS_MAX: Final = 1024
+QUEUE_REQUESTS_MAX: Final = 1 << 17
+GROUP_BYTES_MAX: Final = 1 << 20
+
+
+class Writer:
+    """Takes requests in order of arrival. `submit` may be called from any thread."""
+
+    def __init__(self, engine: Engine, wake_background: Callable[[], None]) -> None:
+        self._engine = engine
+        self._wake_background = wake_background
+        self._queue: SimpleQueue[Request | None] = SimpleQueue()
+        self._room = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="ferrokv-writer", daemon=True)
+
+    def start(self) -> None:
+        """Begin to take requests."""
+        self._thread.start()
+
+    def submit(self, request: Request) -> None:
+        """Queue the request; its waiter is told when it is durable. `StoreBusy` when too many are waiting already."""
+        if self._queue.qsize() >= QUEUE_REQUESTS_MAX:
+            raise StoreBusy(f"too many writes are waiting: limit={QUEUE_REQUESTS_MAX}")
+        self._queue.put(request)
+
+    def stop(self) -> None:
+        """Finish what is queued, then end. Blocks."""
+        self._queue.put(None)
+        self._thread.join()
+        late = _drain(self._queue)
+        fail_all(late, StoreClosed("the store was closed before this write began"))
+        deliver(late)
+
+    def memtables_flushed(self) -> None:
+        """Background says that there is room again."""
+        with self._room:
+            self._room.notify_all()
+
+    def _run(self) -> None:
+        waiting: deque[Request] = deque()
+        open_ = True
+        while open_ or waiting:
+            if not waiting:
+                request = self._queue.get()
+                if request is None:
+                    return
+                waiting.append(request)
+            open_ = self._take(waiting) and open_
+            group = [waiting.popleft()]
+            self._serve(group, waiting)
+
+    def _take(self, waiting: deque[Request]) -> bool:
+        """Move what has been queued meanwhile; False once the end is reached."""
+        get = self._queue.get_nowait
+        try:
+            while len(waiting) < GROUP_REQUESTS_MAX:
+                request = get()
+                if request is None:
+                    return False
+                waiting.append(request)
+        except Empty:
+            return True
+        return True
+
+    def _serve(self, served: list[Request], waiting: deque[Request]) -> None:
+        """Commit the first request and as many of the waiting ones as fit, and answer them."""
+        try:
+            if served[0].command is None:
+                self._seal(served[0])
+            else:
+                self._commit(served, waiting)
+        except FerroKVError as error:
+            fail_all(served, error)
+        except Exception as error:  # noqa: BLE001
+            # A mistake of ours must not leave callers waiting for ever, nor a half-known state writable.
+            logger.exception("the writer met an unexpected error")
+            fail_all(served, self._engine.poison("committing", OSError(0, repr(error))))
+        deliver(served)
+        self._after_commit()
+
+    def _commit(self, served: list[Request], waiting: deque[Request]) -> None:
+        self._wait_for_room()
+        group = Group(self._engine)
+        request: Request | None = served[0]
+        while request is not None:
+            try:
+                assert request.command is not None
+                request.answer = group.run(request.command, request.keyspace, request.args)
+            except Exception as error:  # noqa: BLE001 - it belongs to the caller of this command
+                request.error = error
+            request = None
+            if waiting and waiting[0].command is not None and group.payload_bytes < GROUP_BYTES_MAX:
+                request = waiting.popleft()
+                served.append(request)
+        if group.writes:
+            complete(commit(self._engine, group.writes), self._engine.storage)
+
+    def _seal(self, request: Request) -> None:
+        """Rotate so that everything written before this request can be flushed."""
+        if self._engine.view.active.entries:
+            self._wait_for_room()
+            complete(rotate(self._engine), self._engine.storage)
+        request.answer = True
+
+    def _after_commit(self) -> None:
+        engine = self._engine
+        if rotation_due(engine) and engine.failure is None:
+            try:
+                complete(rotate(engine), engine.storage)
+            except StoreFull as error:
+                logger.warning("the WAL could not be rotated yet: %s", error)
+            except FerroKVError as error:
+                logger.error("the WAL could not be rotated: %s", error)
+            self._wake_background()
+        engine.view.active.feed_index()
+
+    def _wait_for_room(self) -> None:
+        """Wait while too many memtables are still to be flushed; `StoreBusy` when that takes too long."""
+        engine = self._engine
+        limit = engine.options.sealed_memtables_max
+        if len(engine.view.sealed) < limit:
+            return
+        self._wake_background()
+        with self._room:
+            done = self._room.wait_for(
+                lambda: len(engine.view.sealed) < limit or engine.failure is not None, engine.options.busy_timeout
+            )
+        if not done:
+            raise StoreBusy(
+                f"memtables are not flushed in time: sealed={len(engine.view.sealed)} limit={limit} "
+                f"busy_timeout={engine.options.busy_timeout}"
+            )
+
+
+def _drain(queue: SimpleQueue[Request | None]) -> list[Request]:
+    found = []
+    try:
+        while True:
+            request = queue.get_nowait()
+            if request is not None:
+                found.append(request)
+    except Empty:
+        return found

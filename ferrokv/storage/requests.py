@@ -1,0 +1,136 @@
+"""The I/O that the engine can ask for, and the type of the operations that ask.
+
+An operation is a generator that yields requests and is sent their replies; a failed request is thrown into it as the
+`OSError` that it met. No operation knows threads, event loops or files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+
+class File(Protocol):
+    """An open file. Closing is idempotent, and happens by itself when the last reference goes."""
+
+    @property
+    def name(self) -> str:
+        """The file's name inside the store when it was opened."""
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """-> File. With `create` the file must not exist; `preallocate` bytes of zeros are reserved for it."""
+
+    name: str
+    create: bool = False
+    preallocate: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAt:
+    """-> bytes, fewer than `size` only at the end of the file."""
+
+    file: File
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class WriteAt:
+    """-> None. All of `data`, or an error after an unknown part of it."""
+
+    file: File
+    offset: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """-> None. What was written to the file survives a power cut; with `metadata` its attributes too (fsync)."""
+
+    file: File
+    metadata: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SyncDirectory:
+    """-> None. Names that were created, renamed or removed stay so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """-> None. Atomic; replaces `new`."""
+
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """-> None. The name goes; open files stay readable."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListDirectory:
+    """-> dict of name to size in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """-> None. A slice of background work is done; the driver may let others run."""
+
+
+Request = Open | ReadAt | WriteAt | Sync | SyncDirectory | Rename | Remove | ListDirectory | Pause
+
+PAUSE = Pause()
+
+T = TypeVar("T")
+Op = Generator[Request, Any, T]
+
+
+class Words(Protocol):
+    """Aligned 64-bit words that other processes see; each load and each store is whole."""
+
+    def __getitem__(self, index: int, /) -> int: ...
+
+    def __setitem__(self, index: int, value: int, /) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """The mapped control page, reset by a first opener.
+
+    `previous_commit` is the COMMIT word that an earlier process of this same boot left, or None.
+    """
+
+    words: Words
+    previous_commit: int | None
+
+
+class Storage(Protocol):
+    """One directory, as the engine sees it."""
+
+    def perform(self, request: Request) -> Any:
+        """Do what the request says, blocking, and return its reply. Any thread."""
+
+    def read_if_cached(self, request: ReadAt) -> bytes | None:
+        """The bytes if they can be had without waiting for the disk, else None. Never blocks."""
+
+    def try_lock(self, role: str) -> bool:
+        """Take the lock file of a role for this process, or answer False at once. Held until `close`."""
+
+    def map_control(self, store_id: bytes) -> Control:
+        """The control page, rebuilt for a first opener, who holds the presence lock."""
+
+    def random_bytes(self, size: int) -> bytes:
+        """Fresh randomness for ids and salts."""
+
+    def close(self) -> None:
+        """Release locks and descriptors. Idempotent."""

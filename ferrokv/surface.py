@@ -1,0 +1,149 @@
+"""What the two faces share: checking arguments and choosing the view. Nothing here waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from .batch import WriteBatch
+from .commands import counters, expiry, keys, scans, strings
+from .commands.encoding import Expiry, Key, Value, encode_key, encode_ttl, encode_value
+from .commands.strings import Write
+from .engine.read import Resume, probe
+from .engine.scan import Scan
+from .engine.view import View
+from .errors import DataError
+from .runtime.store import ClosedStore, Store
+from .storage.requests import Op
+
+T = TypeVar("T")
+Names = Key | Iterable[Key]
+
+
+class Reader:
+    """A keyspace of a store, now or (in a snapshot) at one moment."""
+
+    __slots__ = ("__weakref__", "_keyspace", "_store", "_view")
+
+    def __init__(self, store: Store | ClosedStore, keyspace: str, view: View | None = None) -> None:
+        self._store: Store = store  # type: ignore[assignment]
+        self._keyspace = keyspace
+        self._view = view
+
+    def _probe(self, name: Key) -> bytes | Resume | None:
+        """The value of a key from memory, or where to go on. The hot path of `get`."""
+        key = name if name.__class__ is bytes and 0 < len(name) < 65_536 else encode_key(name)
+        engine = self._store.engine
+        view = self._view or engine.view
+        prefix = view.catalogue.prefixes.get(self._keyspace)
+        if prefix is None:
+            return None
+        return probe(view, prefix + key, engine.clock)
+
+    def _with_view(self, body: Callable[[View], Op[T]]) -> Op[T]:
+        """Run `body` over one view that no writer changes: the snapshot's, or one pinned for this call."""
+        if self._view is not None:
+            return (yield from body(self._view))
+        view = self._store.engine.view.pinned()
+        try:
+            return (yield from body(view))
+        finally:
+            view.unpin()
+
+    def _mget(self, names: Names, more: tuple[Key, ...]) -> Op[list[bytes | None]]:
+        wanted = encode_names(names, more)
+        clock = self._store.engine.clock
+        return self._with_view(lambda view: keys.mget(view, view.prefix(self._keyspace), wanted, clock))
+
+    def _exists(self, names: tuple[Key, ...]) -> Op[int]:
+        wanted = encode_names(names, ())
+        clock = self._store.engine.clock
+        return self._with_view(lambda view: keys.exists(view, view.prefix(self._keyspace), wanted, clock))
+
+    def _pttl(self, name: Key) -> Op[int]:
+        key = encode_key(name)
+        engine = self._store.engine
+        view = self._view or engine.view
+        prefix = view.prefix(self._keyspace)
+        return expiry.pttl(view, None if prefix is None else prefix + key, engine.clock)
+
+
+class ScanPages:
+    """The pages of one scan over a view that stays pinned from the first page to `close`."""
+
+    __slots__ = ("_prefix_bytes", "_remaining", "_scan", "_unpin", "store")
+
+    def __init__(self, reader: Reader, asked: scans.Range) -> None:
+        self.store = reader._store
+        self._remaining = asked.limit
+        self._unpin: View | None = None
+        self._scan: Scan | None = None
+        view = reader._view
+        if view is None:
+            view = self._unpin = self.store.engine.view.pinned()
+        prefix = view.prefix(reader._keyspace)
+        if prefix is not None:
+            self._prefix_bytes = len(prefix)
+            self._scan = scans.open_scan(view, prefix, asked, self.store.engine.clock)
+
+    def next_page(self) -> Op[list[tuple[bytes, bytes]] | None]:
+        """The next pairs, perhaps none; None at the end."""
+        if self._scan is None or self._remaining == 0:
+            return None
+        pairs = yield from self._scan.next_page(self._prefix_bytes)
+        if pairs is not None and self._remaining is not None:
+            pairs = pairs[: self._remaining]
+            self._remaining -= len(pairs)
+        return pairs
+
+    def close(self) -> None:
+        """Unpin the view. Idempotent."""
+        view, self._unpin = self._unpin, None
+        if view is not None:
+            view.unpin()
+
+
+def encode_names(names: Names, more: tuple[Key, ...]) -> list[bytes]:
+    """Keys given as one, as several arguments, or as an iterable."""
+    given = [names] if isinstance(names, str | bytes | bytearray | memoryview) else names
+    return [encode_key(name) for name in (*given, *more)]
+
+
+def encode_mapping(mapping: object) -> list[Write]:
+    """The writes of MSET."""
+    if not isinstance(mapping, dict) or not mapping:
+        raise DataError("mset needs a dict of at least one key")
+    return [(encode_key(name), encode_value(value), None) for name, value in mapping.items()]
+
+
+def encode_getex(ex: Expiry | None, px: Expiry | None, persist: bool) -> tuple[int | None, bool]:
+    """TTL in ms, and whether to take it away, as GETEX's options say."""
+    if (ex is not None) + (px is not None) + persist > 1:
+        raise DataError("``ex``, ``px`` and ``persist`` are mutually exclusive.")
+    ttl_ms = encode_ttl(ex) if ex is not None else encode_ttl(px, unit_ms=1) if px is not None else None
+    strings.check_positive(ttl_ms, "getex")
+    return ttl_ms, persist
+
+
+def negative(amount: int) -> int:
+    """The amount of a decrement as that of an increment."""
+    return -counters.check_amount(amount)
+
+
+def encode_positive_ttl(ttl: Expiry, command: str, *, unit_ms: int = 1000) -> int:
+    """A TTL in ms that is at least one."""
+    ttl_ms = encode_ttl(ttl, unit_ms=unit_ms)
+    strings.check_positive(ttl_ms, command)
+    return ttl_ms
+
+
+def check_batch(batch: object) -> list[Write]:
+    """The writes of a batch, copied, so that the batch can be filled again."""
+    if not isinstance(batch, WriteBatch):
+        raise DataError(f"write takes a WriteBatch, not {type(batch).__name__}")
+    return list(batch.writes)
+
+
+def value_of(name: Key, value: Value) -> tuple[bytes, bytes]:
+    """Checked key and value."""
+    return encode_key(name), encode_value(value)

@@ -1,0 +1,134 @@
+"""An engine without threads on a simulated disk, and the model that it is held against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ferrokv.commands import counters, expiry, keys, strings
+from ferrokv.engine.commit import commit, rotate, rotation_due
+from ferrokv.engine.compaction import compact_once
+from ferrokv.engine.engine import Engine
+from ferrokv.engine.flush import flush
+from ferrokv.engine.invariants import check_invariants
+from ferrokv.engine.read import live, read_entry
+from ferrokv.engine.recovery import recover
+from ferrokv.engine.scan import Scan
+from ferrokv.engine.transaction import Group
+from ferrokv.engine.view import View
+from ferrokv.format.keys import successor_of_prefix
+from ferrokv.options import Options
+from ferrokv.storage.drivers import complete
+from ferrokv.storage.simulated import SimulatedStorage
+
+TINY = Options(
+    memtable_bytes=600,
+    sealed_memtables_max=3,
+    table_bytes=400,
+    block_bytes=100,
+    level0_tables=2,
+    level1_bytes=800,
+    block_cache_bytes=2000,
+    hot_cache_bytes=2000,
+)
+
+State = dict[bytes, tuple[bytes, int]]
+"""key -> (value, expires_ms or 0), live keys only"""
+
+
+class ManualClock:
+    """Time that stands still until it is told."""
+
+    def __init__(self, now_ms: int = 1_700_000_000_000) -> None:
+        self.now_ms = now_ms
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+
+class EngineHarness:
+    """One keyspace of one engine, driven request by request in the calling thread."""
+
+    def __init__(
+        self, storage: SimulatedStorage, clock: ManualClock, options: Options = TINY, keyspace: str = "default"
+    ) -> None:
+        self.storage = storage
+        self.clock = clock
+        self.options = options
+        self.keyspace = keyspace
+        self.engine: Engine = complete(recover(storage, options, clock), storage)
+
+    def write(self, command: Callable[..., Any], *args: Any, keyspace: str | None = None) -> Any:
+        """Run a command as a group of its own; rotate when that is due."""
+        group = Group(self.engine)
+        answer = group.run(command, keyspace or self.keyspace, args)
+        if group.writes:
+            complete(commit(self.engine, group.writes), self.storage)
+        if rotation_due(self.engine):
+            complete(rotate(self.engine), self.storage)
+        return answer
+
+    def set(self, key: bytes, value: bytes, ttl_ms: int | None = None) -> None:
+        self.write(strings.write_many, [(key, value, ttl_ms)])
+
+    def delete(self, *names: bytes) -> int:
+        return self.write(keys.delete, names)
+
+    def incr(self, key: bytes, amount: int = 1) -> int:
+        return self.write(counters.increment, key, amount, False)
+
+    def expire(self, key: bytes, ttl_ms: int) -> bool:
+        return self.write(expiry.expire, key, ttl_ms, (False, False, False, False), "pexpire")
+
+    def rotate(self) -> None:
+        complete(rotate(self.engine), self.storage)
+
+    def flush(self) -> bool:
+        return complete(flush(self.engine), self.storage)
+
+    def compact(self, *, everything: bool = False) -> None:
+        while complete(compact_once(self.engine, everything=everything), self.storage):
+            pass
+
+    def get(self, key: bytes, view: View | None = None) -> bytes | None:
+        view = view or self.engine.view
+        prefix = view.prefix(self.keyspace)
+        if prefix is None:
+            return None
+        entry = complete(read_entry(view, prefix + key), self.storage)
+        return entry[0] if entry is not None and live(entry, self.clock()) else None
+
+    def scan(self, view: View | None = None, *, reverse: bool = False) -> list[tuple[bytes, bytes]]:
+        own = None if view else self.engine.view.pinned()
+        view = view or own
+        assert view is not None
+        prefix = view.prefix(self.keyspace)
+        pairs: list[tuple[bytes, bytes]] = []
+        if prefix is not None:
+            scan = Scan(view, prefix, successor_of_prefix(prefix), self.clock, reverse=reverse)
+            while (page := complete(scan.next_page(len(prefix)), self.storage)) is not None:
+                pairs.extend(page)
+        if own is not None:
+            own.unpin()
+        return pairs
+
+    def state(self) -> State:
+        """Every live key with its value and expiry, by point reads of what a scan finds."""
+        found: State = {}
+        view = self.engine.view
+        prefix = view.prefix(self.keyspace)
+        for key, value in self.scan():
+            assert prefix is not None
+            entry = complete(read_entry(view, prefix + key), self.storage)
+            assert entry is not None
+            assert entry[0] == value, "scan and point read disagree"
+            found[key] = (value, entry[1])
+        return found
+
+    def check(self) -> None:
+        complete(check_invariants(self.engine), self.storage)
+
+    def reopen(self) -> EngineHarness:
+        """The store opened again, as after a clean end."""
+        self.storage.close()
+        return EngineHarness(self.storage, self.clock, self.options, self.keyspace)
