@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 
 from .batch import WriteBatch
 from .commands import counters, expiry, keys, scans, strings
-from .commands.encoding import Expiry, Key, Value, encode_key, encode_keyspace, encode_ttl
+from .commands.encoding import Expiry, Key, Value, encode_key, encode_keyspace, encode_ttl, encode_value
 from .engine.read import Resume, search_value
 from .engine.transaction import Command
 from .runtime.registry import open_store, release_store, share_store
@@ -167,6 +167,18 @@ class BlockingFerroKV(BlockingReads):
         options = encode_getex(ex, px, persist)
         found: bytes | None = self._write(strings.get_and_expire, encode_key(name), *options)
         return found
+
+    def compare_and_set(
+        self, name: Key, expected: Value, value: Value, ex: Expiry | None = None, px: Expiry | None = None
+    ) -> bool:
+        """True if the key held `expected` and now holds `value`; its TTL stays, unless `ex` or `px` gives another."""
+        ttl_ms, _ = encode_getex(ex, px, False)
+        key, new = value_of(name, value)
+        return bool(self._write(strings.compare_and_set, key, encode_value(expected), new, ttl_ms))
+
+    def compare_and_delete(self, name: Key, expected: Value) -> bool:
+        """True if the key held `expected` and is now gone."""
+        return bool(self._write(strings.compare_and_delete, *value_of(name, expected)))
 
     def mset(self, mapping: Mapping[Any, Value]) -> bool:
         """True. All keys of the mapping at once."""

@@ -173,7 +173,9 @@ def _run_until_stuck(work: Workload, steps: int) -> None:
 def _forget_unacknowledged(work: Workload) -> None:
     """The state before the refused write stays possible: continue the model from what the store shows."""
     assert work.store is not None
+    observe, work.storage.observe = work.storage.observe, None  # the oracle's own reads do not fail
     state = work.store.state()
+    work.storage.observe = observe
     work.states.append(state)
     work.model = state
 

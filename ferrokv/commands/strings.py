@@ -103,6 +103,24 @@ def get_and_expire(tx: Transaction, key: bytes, ttl_ms: int | None, persist: boo
     return value
 
 
+def compare_and_set(tx: Transaction, key: bytes, expected: bytes, value: bytes, ttl_ms: int | None) -> bool:
+    """True if the key held `expected` and now holds `value`; its TTL stays, unless `ttl_ms` gives another."""
+    found = tx.get(key)
+    if found is None or found[0] != expected:
+        return False
+    tx.put(key, value, found[1] if ttl_ms is None else expiry_at(tx.now_ms, ttl_ms, "set"))
+    return True
+
+
+def compare_and_delete(tx: Transaction, key: bytes, expected: bytes) -> bool:
+    """True if the key held `expected` and is now gone."""
+    found = tx.get(key)
+    if found is None or found[0] != expected:
+        return False
+    tx.delete(key)
+    return True
+
+
 Write = tuple[bytes, bytes | None, int | None]
 """(key, value or None to delete, ttl_ms or None)"""
 
