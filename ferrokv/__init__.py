@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING, Any
 
-from .api import FerroKV, Snapshot
 from .batch import WriteBatch
 from .blocking import BlockingFerroKV, BlockingSnapshot
 from .errors import (
@@ -24,6 +24,9 @@ from .errors import (
 )
 from .options import Options
 from .stats import LevelStats, Stats
+
+if TYPE_CHECKING:
+    from .api import FerroKV, Snapshot
 
 __version__ = "0.1.0"
 
@@ -49,3 +52,12 @@ __all__ = [
 ]
 
 logging.getLogger("ferrokv").addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> Any:
+    """Import the asyncio face when it is first asked for: asyncio takes longer to import than all of ferrokv."""
+    if name in ("FerroKV", "Snapshot"):
+        from . import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -24,7 +24,7 @@ from .runtime.registry import open_store, release_store, share_store
 from .runtime.store import ClosedStore, Store
 from .runtime.waiters import Request
 from .stats import Stats
-from .storage.drivers import acomplete
+from .storage.adrivers import acomplete
 from .storage.requests import Op
 from .surface import (
     Names,

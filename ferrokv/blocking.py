@@ -251,9 +251,7 @@ class BlockingFerroKV(BlockingReads):
 
     def _write(self, command: Command, *args: Any) -> Any:
         request = Request(command, self._keyspace, args)
-        lock = request.for_thread()
-        self._store.submit(request)
-        lock.acquire()
+        self._store.serve(request)
         return request.outcome()
 
     def _background(self, job: str) -> Any:

@@ -63,7 +63,7 @@ class EngineHarness:
         group = Group(self.engine)
         answer = group.run(command, keyspace or self.keyspace, args)
         if group.writes:
-            complete(commit(self.engine, group.writes), self.storage)
+            complete(commit(self.engine, group.writes, group.catalogue), self.storage)
         if rotation_due(self.engine):
             complete(rotate(self.engine), self.storage)
         return answer

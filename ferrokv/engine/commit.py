@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from ..format.commits import Entry, encode_commit
 from ..format.control import COMMIT, INTENT, pack_position
-from ..format.keys import CATALOGUE_NAMES, decode_keyspace_id
 from ..format.logs import (
     HEADER_BYTES,
     TYPE_COMMIT,
@@ -21,6 +21,9 @@ from ..storage.requests import Control, Op, Open, Remove, Storage, Sync, SyncDir
 from .engine import NO_SPACE, Engine, Wal
 from .memtable import Memtable
 from .names import file_name
+from .view import Catalogue
+
+FINISH_ATTEMPTS_MAX: Final = 100
 
 Writes = Mapping[bytes, tuple[bytes | None, int]]
 """internal key -> (value or None to delete, expires_ms or 0)"""
@@ -44,8 +47,8 @@ def create_wal(
     return Wal(file, header, header.start())
 
 
-def commit(engine: Engine, writes: Writes) -> Op[None]:
-    """Make `writes` durable, then visible, as one step. Only the writer calls this.
+def commit(engine: Engine, writes: Writes, catalogue: Catalogue) -> Op[None]:
+    """Make `writes`, which lead to `catalogue`, durable, then visible, as one step. Only the writer calls this.
 
     `StoreFull` when the disk is full (the store stays usable), `StoreFailed` when a write or sync failed otherwise.
     """
@@ -56,21 +59,43 @@ def commit(engine: Engine, writes: Writes) -> Op[None]:
     frame = encode_frame(wal.header.checksum, wal.position, TYPE_COMMIT, len(writes), encode_commit(writes))
     after = position_after(wal.position, frame)
     word = pack_position(wal.position.number, after.end)
-    # Durability: INTENT says that bytes are on their way; equal to COMMIT again only when they are synced and visible.
+    # Durability: in doubt until proven; INTENT says the same to others. Whatever ends this call early (an error, a signal
+    # handler that raises) leaves the tail in doubt, and the next commit starts a new WAL from the last proven position.
+    wal.doubtful = True
     words[INTENT] = word
     try:
         yield WriteAt(wal.file, wal.position.end, frame)
     except OSError as error:
-        wal.doubtful = True
         raise engine.write_error("writing the WAL", error) from error
     try:
         yield Sync(wal.file)
     except OSError as error:
         # Never retried: the kernel has marked the pages clean, and a second sync would report a success that is none.
         raise engine.poison("syncing the WAL", error) from error
-    wal.position = after
-    _apply(engine, writes, after)
-    words[COMMIT] = word
+    interrupted = _finish(engine, writes, catalogue, after)
+    if interrupted is not None:
+        raise interrupted
+
+
+def _finish(engine: Engine, writes: Writes, catalogue: Catalogue, after: Position) -> BaseException | None:
+    """Show what is durable. Every step may be repeated, and all are until none was interrupted by a signal handler.
+
+    Returns what interrupted, to be raised by the caller once the store is consistent again.
+    """
+    interrupted: BaseException | None = None
+    for _ in range(FINISH_ATTEMPTS_MAX):
+        try:
+            _apply(engine, writes, after)
+            if catalogue is not engine.view.catalogue:
+                engine.publish_catalogue(catalogue)
+            engine.wal.position = after
+            engine.control.words[COMMIT] = pack_position(after.number, after.end)
+            engine.wal.doubtful = False
+        except BaseException as error:  # noqa: BLE001 - raised again by the caller
+            interrupted = error
+        else:
+            return interrupted
+    raise engine.poison("showing a commit", OSError(0, repr(interrupted)))
 
 
 def _apply(engine: Engine, writes: Writes, after: Position) -> None:
@@ -81,13 +106,6 @@ def _apply(engine: Engine, writes: Writes, after: Position) -> None:
     active.wal_bytes = after.end
     engine.counters.commits += 1
     engine.counters.records += len(entries)
-    catalogue = engine.view.catalogue
-    for key, (value, _) in writes.items():
-        if value is not None and key.startswith(CATALOGUE_NAMES):
-            name = key[len(CATALOGUE_NAMES) :].decode()
-            catalogue = catalogue.with_keyspace(name, decode_keyspace_id(value))
-    if catalogue is not engine.view.catalogue:
-        engine.publish_catalogue(catalogue)
 
 
 def rotation_due(engine: Engine) -> bool:

@@ -20,7 +20,7 @@ FEED_RECORDS: Final = 512
 class Memtable:
     """Records of WAL `number`. One writer applies; any thread reads."""
 
-    __slots__ = ("_fresh", "_index", "_lock", "_pins", "entries", "number", "seqno", "wal_bytes")
+    __slots__ = ("_feeding", "_fresh", "_index", "_lock", "_pins", "entries", "number", "seqno", "wal_bytes")
 
     def __init__(self, number: int, seqno: int) -> None:
         self.number = number
@@ -30,24 +30,31 @@ class Memtable:
         self._lock = Lock()
         self._pins: dict[int, int] = {}  # seqno -> number of snapshots at it; owner: the lock
         self._index = SortedList()  # owner: the lock
-        self._fresh: list[bytes] = []  # keys that the index does not have yet; owner: the lock
+        self._fresh: dict[bytes, None] = {}  # keys that the index does not have yet; owner: the lock
+        self._feeding = False  # True only while the index is being changed; owner: the lock
 
     def apply(self, entries: dict[bytes, Entry], seqno: int) -> None:
-        """Make one commit visible, at once and as a whole. Called by the owner of the WAL only."""
+        """Make one commit visible, at once and as a whole. Called by the owner of the WAL only. May be repeated."""
         with self._lock:
             current = self.entries
-            self._fresh.extend([key for key in entries if key not in current])
+            for key in entries:
+                if key not in current:
+                    self._fresh[key] = None
             if self._pins:
                 _keep_older(entries, current, max(self._pins))
             # Invariant: one C call that runs no Python code, so no other thread sees half of a commit.
             current.update(entries)
             self.seqno = seqno
 
+    @property
+    def index_hungry(self) -> bool:
+        """True if there are enough fresh keys for a slice of work."""
+        return len(self._fresh) >= FEED_RECORDS
+
     def feed_index(self) -> None:
-        """Move fresh keys to the sorted index when there are enough for a slice of work. About 1.1 µs a key."""
-        if len(self._fresh) >= FEED_RECORDS:
-            with self._lock:
-                self._feed_locked()
+        """Move fresh keys to the sorted index. About 1.1 µs a key."""
+        with self._lock:
+            self._feed_locked()
 
     def pin(self) -> int:
         """The newest seqno, whose versions are kept until `unpin`."""
@@ -86,13 +93,18 @@ class Memtable:
         return [pair[0] for pair in pairs], [pair[1] for pair in pairs], more
 
     def _feed_locked(self) -> None:
-        if self._fresh:
+        if self._feeding:
+            # A signal handler raised in the middle of a change: the index is made anew from what is true.
+            self._index = SortedList(self.entries)
+        elif self._fresh:
+            self._feeding = True
             self._index.update(self._fresh)
-            self._fresh = []
+        self._fresh = {}
+        self._feeding = False
 
 
 def _keep_older(entries: dict[bytes, Entry], current: dict[bytes, Entry], newest_pin: int) -> None:
     for key, (value, expires_ms, seqno, _) in entries.items():
         older = current.get(key)
-        if older is not None:
+        if older is not None and older[2] != seqno:
             entries[key] = (value, expires_ms, seqno, older if older[2] <= newest_pin else older[3])

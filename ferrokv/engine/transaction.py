@@ -23,15 +23,22 @@ Command = Callable[..., Any]
 class Group:
     """The writes of one frame to be. Owner: the writer."""
 
-    __slots__ = ("catalogue", "engine", "now_ms", "payload_bytes", "view", "writes")
+    __slots__ = ("_now_ms", "catalogue", "engine", "payload_bytes", "view", "writes")
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.view = engine.view
         self.catalogue = engine.view.catalogue
-        self.now_ms = engine.clock()
+        self._now_ms = 0
         self.writes: dict[bytes, tuple[bytes | None, int]] = {}
         self.payload_bytes = 0
+
+    @property
+    def now_ms(self) -> int:
+        """One moment for the whole group, taken when it is first asked for."""
+        if not self._now_ms:
+            self._now_ms = self.engine.clock()
+        return self._now_ms
 
     def run(self, command: Command, keyspace: str, args: tuple[Any, ...]) -> Any:
         """The command's answer; its writes are part of the group unless it raises."""
@@ -47,16 +54,20 @@ class Group:
 class Transaction:
     """One command's reads and writes in one keyspace. Keys are user keys; `now_ms` is one moment for all of it."""
 
-    __slots__ = ("_group", "_keyspace", "_prefix", "catalogue", "now_ms", "payload_bytes", "writes")
+    __slots__ = ("_group", "_keyspace", "_prefix", "catalogue", "payload_bytes", "writes")
 
     def __init__(self, group: Group, keyspace: str) -> None:
         self._group = group
         self._keyspace = keyspace
         self.catalogue = group.catalogue
         self._prefix = group.catalogue.prefixes.get(keyspace)
-        self.now_ms = group.now_ms
         self.writes: dict[bytes, tuple[bytes | None, int]] = {}
         self.payload_bytes = 0
+
+    @property
+    def now_ms(self) -> int:
+        """The group's moment, in ms since 1970."""
+        return self._group.now_ms
 
     def get(self, key: bytes) -> tuple[bytes, int] | None:
         """(value, expires_ms or 0) of a live record, else None. Reads a block from disk when it has to."""

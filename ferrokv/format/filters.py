@@ -23,10 +23,8 @@ assert HEAD.size == 24
 
 def _make_mask(index: int) -> int:
     bits = checksum(index.to_bytes(2, "little"))
-    mask = 0
-    for i in range(6):
-        mask |= 1 << (bits >> 6 * i & 63)
-    return mask
+    a, b, c, d, e, f = bits & 63, bits >> 6 & 63, bits >> 12 & 63, bits >> 18 & 63, bits >> 24 & 63, bits >> 30 & 63
+    return 1 << a | 1 << b | 1 << c | 1 << d | 1 << e | 1 << f
 
 
 MASKS: Final[tuple[int, ...]] = tuple(_make_mask(index) for index in range(4096))

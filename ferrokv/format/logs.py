@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..errors import CorruptionError, UnsupportedFormat
 from .checksums import MASK_64, checksum
@@ -30,8 +30,7 @@ TYPE_COMMIT: Final = 1
 TYPE_EDIT: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """Where a log stands: its number, logical end, last seqno and last checksum. Number 0: before the first log."""
 
     number: int

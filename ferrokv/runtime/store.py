@@ -6,9 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 
 from ..engine.clock import Clock, SystemClock
-from ..engine.engine import NO_SPACE, Engine
+from ..engine.commit import rotate
+from ..engine.engine import NO_SPACE, Engine, logger
+from ..engine.flush import flush
 from ..engine.recovery import recover
-from ..errors import StoreBusy, StoreClosed, StoreFull, StorePathError
+from ..errors import FerroKVError, StoreBusy, StoreClosed, StoreFull, StorePathError
 from ..options import Options
 from ..stats import LevelStats, Stats
 from ..storage.directory import Directory
@@ -52,6 +54,13 @@ class Store:
         """Queue a write."""
         self._writer.submit(request)
 
+    def serve(self, request: Request) -> None:
+        """Have a write done and wait for it: in this thread when nobody else is writing."""
+        if not self._writer.lead(request):
+            lock = request.for_thread()
+            self._writer.submit(request)
+            lock.acquire()
+
     def submit_background(self, request: Request) -> None:
         """Queue a flush or compaction."""
         self._background.submit(request)
@@ -93,12 +102,25 @@ class Store:
         )
 
     def shut_down(self) -> None:
-        """Finish queued writes, stop the threads, release the directory. Blocks."""
+        """Finish queued writes, flush what would take long to replay, stop the threads, release the directory. Blocks."""
         self._writer.stop()
         self._background.stop()
+        self._flush_for_next_opening()
         if self._pool is not None:
             self._pool.shutdown(wait=True)
         self.abandon("the store is closed")
+
+    def _flush_for_next_opening(self) -> None:
+        """The threads have ended, so this one owns everything. A failure costs the next opening some milliseconds."""
+        engine = self.engine
+        unflushed = sum(memtable.wal_bytes for memtable in (engine.view.active, *engine.view.sealed))
+        if engine.failure is not None or unflushed < engine.options.memtable_bytes // 4:
+            return
+        try:
+            complete(rotate(engine), self.storage)
+            complete(flush(engine), self.storage)
+        except FerroKVError as error:
+            logger.warning("could not flush at closing: %s", error)
 
     def abandon(self, why: str) -> None:
         """Let go of descriptors without touching what the parent of a fork holds, and make every use raise."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 from _thread import LockType, allocate_lock
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ..engine.transaction import Command
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class Request:
@@ -57,8 +59,11 @@ def fail_all(requests: Iterable[Request], error: BaseException) -> None:
             request.error = own
 
 
-def deliver(requests: Iterable[Request]) -> None:
+def deliver(requests: Sequence[Request]) -> None:
     """Wake every waiter: one call into each event loop, one release for each thread."""
+    if len(requests) == 1 and requests[0].lock is not None:
+        requests[0].lock.release()
+        return
     by_loop: dict[asyncio.AbstractEventLoop, list[Request]] = {}
     for request in requests:
         if request.lock is not None:
