@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from typing import Any, Final, NamedTuple
 
 from .errors import DataError
 
 MIB = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """How much memory and disk a store uses for what. Every option has a default that suits a web application.
 
     None of them touches durability: there is no option that acknowledges a write before its fsync.
@@ -44,22 +43,25 @@ class Options:
     busy_timeout: float = 5.0
     """Seconds that a write waits for room before it raises `StoreBusy`."""
 
-    def __post_init__(self) -> None:
-        lowest = {"memtable_bytes": 64, "sealed_memtables_max": 1, "table_bytes": 64, "block_bytes": 64}
-        for option in fields(self):
-            value = getattr(self, option.name)
-            kinds = (int, float) if option.name == "busy_timeout" else (int,)
-            low = lowest.get(option.name, 0 if option.name != "level0_tables" else 1)
-            if type(value) not in kinds or value < low:
-                raise DataError(f"option out of range: {option.name}={value!r} lowest={low}")
-        if self.memtable_bytes > 1 << 30:
-            raise DataError(f"option out of range: memtable_bytes={self.memtable_bytes} highest={1 << 30}")
+
+_LOWEST: Final = {
+    "memtable_bytes": 64,
+    "sealed_memtables_max": 1,
+    "table_bytes": 64,
+    "block_bytes": 64,
+    "level0_tables": 1,
+}
+_HIGHEST: Final = {"memtable_bytes": 1 << 30}
 
 
-def make_options(given: dict[str, object]) -> Options:
-    """Options from keyword arguments; `DataError` names an unknown one."""
-    known = {option.name for option in fields(Options)}
-    unknown = sorted(set(given) - known)
+def make_options(given: dict[str, Any]) -> Options:
+    """Options from keyword arguments. `DataError` names an unknown one, or one that is out of range."""
+    unknown = sorted(set(given) - set(Options._fields))
     if unknown:
-        raise DataError(f"unknown option: {', '.join(unknown)}; known are {', '.join(sorted(known))}")
-    return Options(**given)  # type: ignore[arg-type]
+        raise DataError(f"unknown option: {', '.join(unknown)}; known are {', '.join(Options._fields)}")
+    for name, value in given.items():
+        kinds = (int, float) if name == "busy_timeout" else (int,)
+        low, high = _LOWEST.get(name, 0), _HIGHEST.get(name, 1 << 48)
+        if type(value) not in kinds or not low <= value <= high:
+            raise DataError(f"option out of range: {name}={value!r} lowest={low} highest={high}")
+    return Options(**given)

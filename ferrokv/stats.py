@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class LevelStats:
+class LevelStats(NamedTuple):
     """One level of tables."""
 
     tables: int
@@ -15,8 +14,7 @@ class LevelStats:
     tombstones: int
 
 
-@dataclass(frozen=True, slots=True)
-class Stats:
+class Stats(NamedTuple):
     """The state of a store at one moment. Bytes are file bytes; counters count since this process opened it."""
 
     path: str

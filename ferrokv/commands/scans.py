@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..engine.clock import Clock
 from ..engine.scan import Scan
@@ -12,8 +12,7 @@ from ..format.keys import successor_of_prefix
 from .encoding import Key, encode_bound
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(NamedTuple):
     """User keys of [low, high), in which direction, and how many at most. high None: to the end."""
 
     low: bytes

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..engine.transaction import Transaction
 from ..errors import DataError, ResponseError
 from .encoding import Expiry, encode_ttl, expiry_at
 
 
-@dataclass(frozen=True, slots=True)
-class SetOptions:
+class SetOptions(NamedTuple):
     """What SET was asked for beyond key and value. At most one of the four ways to say an expiry is set."""
 
     ttl_ms: int | None = None

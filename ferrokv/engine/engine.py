@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final
 
@@ -32,47 +31,60 @@ NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 EXPIRY_GRACE_MS: Final = 600_000
 
 
-@dataclass(slots=True)
 class Wal:
     """The log that commits go to. Owner: the writer."""
 
-    file: File
-    header: LogHeader
-    position: Position
-    doubtful: bool = False  # its tail is uncertain after a failed write: rotate before the next commit
+    __slots__ = ("doubtful", "file", "header", "position")
+
+    def __init__(self, file: File, header: LogHeader, position: Position) -> None:
+        self.file = file
+        self.header = header
+        self.position = position
+        self.doubtful = False  # its tail is uncertain: rotate before the next commit
 
 
-@dataclass(slots=True)
 class Counters:
     """What happened since opening. Owners: the writer (commits, records), background (the rest)."""
 
-    commits: int = 0
-    records: int = 0
-    rotations: int = 0
-    flushes: int = 0
-    compactions: int = 0
-    tables_dropped_unread: int = 0
-    records_expired: int = 0
+    def __init__(self) -> None:
+        self.commits = 0
+        self.records = 0
+        self.rotations = 0
+        self.flushes = 0
+        self.compactions = 0
+        self.tables_dropped_unread = 0
+        self.records_expired = 0
 
 
-@dataclass(slots=True)
 class Engine:
     """One open store."""
 
-    storage: Storage
-    options: Options
-    clock: Clock
-    store_id: bytes
-    control: Control
-    wal: Wal
-    manifest: Manifest  # owner: background
-    view: View  # replaced under `_publishing`
-    block_cache: BlockCache
-    counters: Counters = field(default_factory=Counters)
-    failure: StoreFailed | None = None
-    orphans: list[str] = field(default_factory=list)  # files to remove after the next manifest roll; owner: background
-    compaction_cursors: dict[int, bytes] = field(default_factory=dict)  # level -> where to go on; owner: background
-    _publishing: Lock = field(default_factory=Lock)
+    def __init__(
+        self,
+        storage: Storage,
+        options: Options,
+        clock: Clock,
+        store_id: bytes,
+        control: Control,
+        wal: Wal,
+        manifest: Manifest,
+        view: View,
+        block_cache: BlockCache,
+    ) -> None:
+        self.storage = storage
+        self.options = options
+        self.clock = clock
+        self.store_id = store_id
+        self.control = control
+        self.wal = wal  # owner: the writer
+        self.manifest = manifest  # owner: background
+        self.view = view  # replaced under `_publishing`
+        self.block_cache = block_cache
+        self.counters = Counters()
+        self.failure: StoreFailed | None = None
+        self.orphans: list[str] = []  # files to remove after the next manifest roll; owner: background
+        self.compaction_cursors: dict[int, bytes] = {}  # level -> where to go on; owner: background
+        self._publishing = Lock()
 
     def poison(self, what: str, error: OSError) -> StoreFailed:
         """Stop all writes for good: after this failure nobody knows what is on disk. Returns the error to raise."""

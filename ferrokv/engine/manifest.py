@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..errors import CorruptionError
 from ..format.current import Current, encode_current
@@ -41,8 +40,7 @@ from .table import damage_in
 ROLL_BYTES: Final = 4 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Tables:
+class Tables(NamedTuple):
     """What a manifest says: the tables by number, the first WAL that is needed, and two counters."""
 
     metas: dict[int, TableMeta]
@@ -70,7 +68,7 @@ class Tables:
 
     def with_next_table(self, number: int) -> Tables:
         """The state with a number given out; it becomes durable with the edit that uses it."""
-        return replace(self, next_table=number)
+        return self._replace(next_table=number)
 
     def as_edit(self) -> Edit:
         """One edit that states the whole."""
@@ -81,16 +79,18 @@ class Tables:
 EMPTY: Final = Tables({}, 1, 1, 0)
 
 
-@dataclass(slots=True)
 class Manifest:
     """The open manifest and the state it stands for. Owner: whoever does the background work."""
 
-    current: Current
-    file: File
-    header: LogHeader
-    position: Position
-    tables: Tables
-    doubtful: bool = False  # an append failed: the next edit goes to a new file
+    __slots__ = ("current", "doubtful", "file", "header", "position", "tables")
+
+    def __init__(self, current: Current, file: File, header: LogHeader, position: Position, tables: Tables) -> None:
+        self.current = current
+        self.file = file
+        self.header = header
+        self.position = position
+        self.tables = tables
+        self.doubtful = False  # an append failed: the next edit goes to a new file
 
 
 def read_manifest(current: Current, size: int) -> Op[Tables]:
@@ -106,7 +106,7 @@ def read_manifest(current: Current, size: int) -> Op[Tables]:
         while (frame := read_frame(data, header.checksum, position)) is not None:
             if frame.type != TYPE_EDIT:
                 raise CorruptionError(f"manifest frame of an unknown type: type={frame.type}", offset=position.end)
-            tables = tables.changed(decode_edit(frame.payload, frame.count))
+            tables = tables.changed(decode_edit(frame.payload, frame.records))
             position = frame.after
         if position.end == HEADER_BYTES or holds_later_durable(data, header.checksum, position.end):
             raise CorruptionError("manifest frame does not verify", offset=position.end)
@@ -157,7 +157,7 @@ def prepare_roll(storage: Storage, manifest: Manifest) -> Op[Manifest]:
     if CURRENT_ASIDE in names:
         yield Remove(CURRENT_ASIDE)
     number = max(numbers_of("manifest", names), default=0) + 1
-    current = replace(manifest.current, manifest_number=number)
+    current = manifest.current._replace(manifest_number=number)
     rolled = yield from create_manifest(storage, current, manifest.tables)
     yield from write_current_aside(current)
     return rolled

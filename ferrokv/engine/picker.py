@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..options import Options
 from .engine import EXPIRY_GRACE_MS
@@ -15,23 +14,20 @@ from .version import LEVELS, Version
 LEVEL_FACTOR: Final = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Drop:
+class Drop(NamedTuple):
     """Tables that can go without being read: everything in them is dead and hides nothing."""
 
     tables: tuple[Table, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(NamedTuple):
     """A table that overlaps nothing below: it changes its level without being read."""
 
     table: Table
     level: int
 
 
-@dataclass(frozen=True, slots=True)
-class Merging:
+class Merging(NamedTuple):
     """Tables `upper` of `level` to be merged with `lower` of the next one, into the next one."""
 
     level: int

@@ -7,7 +7,7 @@ removal of what nothing refers to. Recovery that is interrupted anywhere is simp
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ..errors import CorruptionError
 from ..format.commits import Entry, decode_commit
@@ -52,8 +52,7 @@ from .version import Version
 from .view import Catalogue, HotCache, View
 
 
-@dataclass(slots=True)
-class _Wals:
+class _Wals(NamedTuple):
     """What the WALs say: memtables from old to new (without the empty), and where the last one ends."""
 
     memtables: list[Memtable]
@@ -171,7 +170,7 @@ def _replay_one(
             break
         if frame.type != TYPE_COMMIT:
             raise CorruptionError(f"WAL frame of an unknown type: type={frame.type}", offset=position.end)
-        memtable.apply(decode_commit(frame.payload, frame.count, frame.after.seqno), frame.after.seqno)
+        memtable.apply(decode_commit(frame.payload, frame.records, frame.after.seqno), frame.after.seqno)
         position = frame.after
     if successor is not None:
         if position != successor:
@@ -207,8 +206,7 @@ def _new_manifest(
 ) -> Op[Manifest]:
     """A manifest of our own: the old one's tail may be torn, so nothing is appended to it."""
     highest_table = max(numbers_of("table", names), default=0)
-    state = replace(
-        tables,
+    state = tables._replace(
         # Order: the new WAL is durable already, so that the log number never points to a file that is not there.
         log_number=wals.memtables[0].number if wals.memtables else wal_number,
         next_table=max(tables.next_table, highest_table + 1),
@@ -216,7 +214,7 @@ def _new_manifest(
     number = max(numbers_of("manifest", names)) + 1
     if CURRENT_ASIDE in names:
         yield Remove(CURRENT_ASIDE)
-    manifest = yield from create_manifest(storage, replace(current, manifest_number=number), state)
+    manifest = yield from create_manifest(storage, current._replace(manifest_number=number), state)
     yield from write_current_aside(manifest.current)
     yield from rename_current()
     return manifest

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..format.keys import decode_keyspace_id
 from .engine import EXPIRY_GRACE_MS
 from .merge import Page
 from .view import Catalogue
 
 
-@dataclass(slots=True)
 class Survivors:
     """Decides page by page. The catalogue is that of a view which is not older than the inputs."""
 
-    now_ms: int
-    catalogue: Catalogue
-    expired: int = 0
+    def __init__(self, now_ms: int, catalogue: Catalogue) -> None:
+        self.now_ms = now_ms
+        self.catalogue = catalogue
+        self.expired = 0
 
     def dead_range(self, low: bytes, high: bytes) -> bool:
         """True if every keyspace that a key of [low, high] can belong to is dead."""

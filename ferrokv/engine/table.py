@@ -6,7 +6,6 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Final
 
 from ..errors import CorruptionError
@@ -128,7 +127,7 @@ class Table:
         table = Table.__new__(Table)
         for slot in Table.__slots__:
             setattr(table, slot, getattr(self, slot))
-        table.meta = replace(self.meta, level=level)
+        table.meta = self.meta._replace(level=level)
         return table
 
     def decode(self, block: bytes) -> tuple[list[bytes], list[Entry]]:

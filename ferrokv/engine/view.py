@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from ..format.commits import Entry
 from ..format.keys import decode_keyspace_id, encode_prefix
@@ -15,8 +15,7 @@ from .version import Version
 HotCache = GenerationalCache[bytes, Entry]
 
 
-@dataclass(frozen=True, slots=True)
-class Catalogue:
+class Catalogue(NamedTuple):
     """Names of keyspaces to the prefixes of their keys, and the next free id."""
 
     prefixes: Mapping[str, bytes]

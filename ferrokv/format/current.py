@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..errors import CorruptionError, UnsupportedFormat
 from .checksums import checksum
@@ -16,8 +15,7 @@ CURRENT_BYTES: Final = LAYOUT.size
 assert CURRENT_BYTES == 56
 
 
-@dataclass(frozen=True, slots=True)
-class Current:
+class Current(NamedTuple):
     """Which store this is, and which manifest speaks for it."""
 
     store_id: bytes

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..errors import CorruptionError, UnsupportedFormat
 from .limits import FORMAT_VERSION, NEVER
@@ -21,8 +20,7 @@ _TABLE: Final = struct.Struct("<QB7xQQQQQQQQI")
 _NUMBER: Final = struct.Struct("<Q")
 
 
-@dataclass(frozen=True, slots=True)
-class TableMeta:
+class TableMeta(NamedTuple):
     """What the manifest knows of a table; enough to decide whether it has to be read at all."""
 
     number: int
@@ -43,8 +41,7 @@ class TableMeta:
         return self.max_expiry_ms != NEVER and self.max_expiry_ms < now_ms
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(NamedTuple):
     """One atomic change of the manifest. None means unchanged."""
 
     added: tuple[TableMeta, ...] = ()
@@ -52,7 +49,7 @@ class Edit:
     log_number: int | None = None
     next_table: int | None = None
     last_seqno: int | None = None
-    unknown: tuple[int, ...] = field(default=(), compare=False)
+    unknown: tuple[int, ...] = ()
 
 
 def encode_edit(edit: Edit) -> tuple[int, bytes]:

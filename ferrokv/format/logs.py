@@ -7,7 +7,6 @@ it is a torn tail or damage.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from ..errors import CorruptionError, UnsupportedFormat
@@ -42,8 +41,7 @@ class Position(NamedTuple):
 START: Final = Position(0, 0, 0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class LogHeader:
+class LogHeader(NamedTuple):
     """Identity of one log file and the position that its predecessor was left at."""
 
     magic: bytes
@@ -58,12 +56,11 @@ class LogHeader:
         return Position(self.number, HEADER_BYTES, self.predecessor.seqno, self.checksum)
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """One atomic change as read back: its payload, its record count, and the position behind it."""
 
     payload: bytes
-    count: int
+    records: int
     type: int
     after: Position
 

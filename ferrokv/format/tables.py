@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..errors import CorruptionError, UnsupportedFormat
 from .checksums import MASK_64, checksum
@@ -19,8 +18,7 @@ FOOTER_MAGIC: Final = b"FKVTABLE"
 assert FOOTER.size == FOOTER_BYTES
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(NamedTuple):
     """Where the blocks of a table are: offsets (one more than blocks), highest expiry and last key of each."""
 
     offsets: Sequence[int]
@@ -28,8 +26,7 @@ class Index:
     last_keys: list[bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Footer:
+class Footer(NamedTuple):
     """The end of a table: where its filter and index begin, and how many records it has."""
 
     number: int

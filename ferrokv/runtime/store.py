@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from ..engine.clock import Clock, SystemClock
 from ..engine.commit import rotate
@@ -19,6 +19,9 @@ from ..storage.local import LocalStorage
 from .background import Background
 from .waiters import Request
 from .writer import Writer
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 POOL_THREADS = 4
 
@@ -47,6 +50,8 @@ class Store:
         """Threads for reads that have to wait for the disk; made when first needed."""
         with self._pool_lock:
             if self._pool is None:
+                from concurrent.futures import ThreadPoolExecutor  # takes milliseconds, and few processes need it
+
                 self._pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="ferrokv-io")
             return self._pool
 

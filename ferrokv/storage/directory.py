@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..errors import StorePathError
 
@@ -16,8 +15,7 @@ NETWORK_FILE_SYSTEMS: Final = frozenset(
 VOLATILE_FILE_SYSTEMS: Final = frozenset({"tmpfs", "ramfs", "devtmpfs"})
 
 
-@dataclass(frozen=True, slots=True)
-class Directory:
+class Directory(NamedTuple):
     """A checked store directory. `durable` is False on a file system that lives in memory."""
 
     path: str

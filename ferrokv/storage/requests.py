@@ -2,15 +2,12 @@
 
 An operation is a generator that yields requests and is sent their replies; a failed request is thrown into it as the
 `OSError` that it met. No operation knows threads, event loops or files.
-
-Requests are values: nobody changes one. They are not frozen because that makes building one four times as slow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 
 class File(Protocol):
@@ -24,8 +21,7 @@ class File(Protocol):
         """Give the descriptor back."""
 
 
-@dataclass(slots=True, eq=False)
-class Open:
+class Open(NamedTuple):
     """-> File. With `create` the file must not exist; `preallocate` bytes of zeros are reserved for it."""
 
     name: str
@@ -33,8 +29,7 @@ class Open:
     preallocate: int = 0
 
 
-@dataclass(slots=True, eq=False)
-class ReadAt:
+class ReadAt(NamedTuple):
     """-> bytes, fewer than `size` only at the end of the file."""
 
     file: File
@@ -42,8 +37,7 @@ class ReadAt:
     size: int
 
 
-@dataclass(slots=True, eq=False)
-class WriteAt:
+class WriteAt(NamedTuple):
     """-> None. All of `data`, or an error after an unknown part of it."""
 
     file: File
@@ -51,41 +45,35 @@ class WriteAt:
     data: bytes
 
 
-@dataclass(slots=True, eq=False)
-class Sync:
+class Sync(NamedTuple):
     """-> None. What was written to the file survives a power cut; with `metadata` its attributes too (fsync)."""
 
     file: File
     metadata: bool = False
 
 
-@dataclass(slots=True, eq=False)
-class SyncDirectory:
+class SyncDirectory(NamedTuple):
     """-> None. Names that were created, renamed or removed stay so."""
 
 
-@dataclass(slots=True, eq=False)
-class Rename:
+class Rename(NamedTuple):
     """-> None. Atomic; replaces `new`."""
 
     old: str
     new: str
 
 
-@dataclass(slots=True, eq=False)
-class Remove:
+class Remove(NamedTuple):
     """-> None. The name goes; open files stay readable."""
 
     name: str
 
 
-@dataclass(slots=True, eq=False)
-class ListDirectory:
+class ListDirectory(NamedTuple):
     """-> dict of name to size in bytes."""
 
 
-@dataclass(slots=True, eq=False)
-class Pause:
+class Pause(NamedTuple):
     """-> None. A slice of background work is done; the driver may let others run."""
 
 
@@ -105,8 +93,7 @@ class Words(Protocol):
     def __setitem__(self, index: int, value: int, /) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Control:
+class Control(NamedTuple):
     """The mapped control page, reset by a first opener.
 
     `previous_commit` is the COMMIT word that an earlier process of this same boot left, or None.
