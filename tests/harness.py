@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,8 @@ from ferrokv.format.keys import successor_of_prefix
 from ferrokv.options import Options
 from ferrokv.storage.drivers import complete
 from ferrokv.storage.simulated import SimulatedStorage
+
+SCALE = 50 if os.environ.get("FERROKV_TORTURE") else 1  # `make torture` runs so many times as many cases
 
 TINY = Options(
     memtable_bytes=600,

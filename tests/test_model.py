@@ -10,7 +10,7 @@ from ferrokv.commands import keys, strings
 from ferrokv.errors import ResponseError
 from ferrokv.storage.simulated import SimulatedStorage
 
-from .harness import EngineHarness, ManualClock, State
+from .harness import SCALE, EngineHarness, ManualClock, State
 
 KEYS = st.sampled_from([b"a", b"b", b"key:1", b"key:2", b"key:22", b"key:\xff", b"z" * 40]) | st.binary(
     min_size=1, max_size=3
@@ -168,6 +168,6 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 StoreMachine.TestCase.settings = settings(
-    max_examples=120, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=120 * SCALE, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestStoreMachine = StoreMachine.TestCase

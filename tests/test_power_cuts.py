@@ -18,7 +18,7 @@ from ferrokv.storage.drivers import complete
 from ferrokv.storage.requests import Request, Sync
 from ferrokv.storage.simulated import PowerCut, SimulatedStorage
 
-from .harness import TINY, EngineHarness, ManualClock, State
+from .harness import SCALE, TINY, EngineHarness, ManualClock, State
 
 DAMAGES = 4
 
@@ -94,7 +94,7 @@ def check_recovered(storage: SimulatedStorage, work: Workload, seed: int) -> Non
     assert again.get(b"after") == b"1"
 
 
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", range(24 * SCALE))
 def test_power_cut_at_every_request_keeps_acknowledged_writes(seed: int) -> None:
     storage = SimulatedStorage(seed)
     work = Workload(seed, storage)
@@ -109,7 +109,7 @@ def test_power_cut_at_every_request_keeps_acknowledged_writes(seed: int) -> None
     assert storage.requests > 100
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(6 * SCALE))
 def test_power_cut_during_recovery_keeps_acknowledged_writes(seed: int) -> None:
     storage = SimulatedStorage(seed)
     work = Workload(seed, storage)
@@ -129,7 +129,7 @@ FAILURES = (errno.EIO, errno.ENOSPC)
 
 @pytest.mark.parametrize("for_ever", [False, True])
 @pytest.mark.parametrize("code", FAILURES)
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(4 * SCALE))
 def test_every_failing_request_is_a_named_error_and_loses_nothing(seed: int, code: int, for_ever: bool) -> None:
     requests = _count_requests(seed)
     for position in range(0, requests, 1 if requests < 200 else 2):

@@ -176,17 +176,16 @@ def _replay_one(
         if position != successor:
             raise CorruptionError(f"WAL frame does not verify before the end: end={successor.end}", offset=position.end)
     elif holds_later_durable(data, header.checksum, position.end) or _was_committed(control, position):
-        raise CorruptionError("acknowledged WAL frame does not verify", offset=position.end)
+        raise CorruptionError("acknowledged WAL frame does not verify or is missing", offset=position.end)
     memtable.wal_bytes = position.end
     return memtable, position
 
 
 def _was_committed(control: Control, position: Position) -> bool:
-    """True if a process of this boot had synced more of this WAL than was found."""
+    """True if a process of this boot had synced more of this WAL, or of a later one, than was found."""
     if control.previous_commit is None:
         return False
-    number, end = unpack_position(control.previous_commit)
-    return number == position.number & 0xFFFFFFFF and end > position.end
+    return unpack_position(control.previous_commit) > (position.number & 0xFFFFFFFF, position.end)
 
 
 def _open_tables(current: Current, tables: Tables, cache: BlockCache) -> Op[Version]:

@@ -1,0 +1,40 @@
+# `make demo` runs the example site, `make test` passes the tests. Both install what they need into $(VENV).
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(abspath $(VENV))/bin
+ADDRESS ?= 127.0.0.1
+PORT ?= 8000
+
+.PHONY: demo test lint bench torture clean
+
+demo: $(VENV)/.installed-demo
+	cd example_project && $(BIN)/python manage.py migrate --verbosity 0
+	cd example_project && $(BIN)/python manage.py load_places
+	@echo "Open http://$(ADDRESS):$(PORT)/ - end with Ctrl-C"
+	cd example_project && exec $(BIN)/python -m uvicorn atlas.asgi:application --host $(ADDRESS) --port $(PORT) --log-level warning
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n auto
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Long runs; their figures are committed beside the scripts.
+bench: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/engine.py
+
+torture: $(VENV)/.installed-dev
+	FERROKV_TORTURE=1 $(BIN)/python -m pytest -n auto tests/test_power_cuts.py tests/test_model.py
+
+clean:
+	rm -rf $(VENV) example_project/var
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "ferrokv needs Python 3.11 or later; say which: make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing; on Debian: apt-get install python3-venv"; exit 1; }
+
+$(VENV)/.installed-%: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@

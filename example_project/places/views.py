@@ -1,0 +1,136 @@
+"""The pages. Each takes its data through the cache and says where it came from."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from aiocache import cached
+from django.conf import settings
+from django.core.cache import caches
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_GET, require_POST
+
+from ferrokv import BlockingFerroKV
+from ferrokv.contrib.aiocache import FerroKVCache
+
+from . import queries
+from .models import Town
+from .provenance import Provenance, remembered
+
+SEARCH_CHARACTERS_MAX = 60
+FAVOURITES_MAX = 50
+
+
+def _page(request: HttpRequest, template: str, provenance: Provenance, context: dict[str, Any]) -> HttpResponse:
+    """The rendered page, with its provenance in the footer and in a header."""
+    response = render(request, f"places/{template}.html", {**context, "provenance": provenance})
+    response["X-Served-From"] = provenance.header()
+    return response
+
+
+def _count(page: str) -> int:
+    """One more visit of a page: an atomic INCR, exact whoever else is counting."""
+    counters = caches["counters"]
+    counters.add(page, 0)
+    return counters.incr(page)
+
+
+@require_GET
+def world(request: HttpRequest) -> HttpResponse:
+    """Aggregates over all towns."""
+    data, provenance = remembered("world", queries.world)
+    return _page(request, "world", provenance, {**data, "visits": _count("world")})
+
+
+@require_GET
+def country(request: HttpRequest, iso: str) -> HttpResponse:
+    """Aggregates over one country."""
+    if not (len(iso) == 2 and iso.isascii() and iso.isalpha()):
+        raise Http404
+    iso = iso.upper()
+    data, provenance = remembered(f"country:{iso}", lambda: queries.country(iso))
+    if data is None:
+        raise Http404
+    return _page(request, "country", provenance, {**data, "visits": _count(f"country:{iso}")})
+
+
+@require_GET
+def town(request: HttpRequest, pk: int) -> HttpResponse:
+    """One town and what is near it."""
+    data, provenance = remembered(f"town:{pk}", lambda: queries.town(pk))
+    if data is None:
+        raise Http404
+    kept = pk in request.session.get("favourites", [])
+    return _page(request, "town", provenance, {**data, "visits": _count(f"town:{pk}"), "is_favourite": kept})
+
+
+@require_GET
+def search(request: HttpRequest) -> HttpResponse:
+    """Towns by a part of their name."""
+    words = request.GET.get("q", "").replace("\0", "").strip()[:SEARCH_CHARACTERS_MAX]
+    found, provenance = [], Provenance("cache", 0.0)
+    if words:
+        key = "search:" + words.lower().encode().hex()
+        found, provenance = remembered(key, lambda: queries.search(words))
+    return _page(request, "search", provenance, {"words": words, "found": found})
+
+
+@require_POST
+def toggle_favourite(request: HttpRequest, pk: int) -> HttpResponse:
+    """Keep a town in the session, or let it go."""
+    kept = request.session.get("favourites", [])
+    if pk in kept:
+        kept.remove(pk)
+    elif Town.objects.filter(pk=pk).exists():
+        kept = [*kept, pk][-FAVOURITES_MAX:]
+    request.session["favourites"] = kept
+    target = request.POST.get("next", "")
+    if not url_has_allowed_host_and_scheme(target, allowed_hosts=None):
+        target = reverse("town", args=[pk])
+    return redirect(target)
+
+
+@require_GET
+def favourites(request: HttpRequest) -> HttpResponse:
+    """The towns in the visitor's session."""
+    start = time.perf_counter()
+    kept = request.session.get("favourites", [])
+    provenance = Provenance("session", (time.perf_counter() - start) * 1e6)
+    towns = Town.objects.filter(pk__in=kept).select_related("country")
+    return _page(request, "favourites", provenance, {"towns": towns})
+
+
+@cached(ttl=600, key="zones", cache=FerroKVCache, path=settings.STORE)
+async def _zones() -> dict[str, Any]:
+    """The answer of the database, and when it was asked: aiocache keeps both."""
+    return {"rows": await queries.zones(), "asked": time.time()}
+
+
+async def zones(request: HttpRequest) -> HttpResponse:
+    """Time zones: an asynchronous view over aiocache's decorator."""
+    began = time.time()
+    start = time.perf_counter()
+    data = await _zones()
+    source = "cache" if data["asked"] < began else "database"
+    provenance = Provenance(source, (time.perf_counter() - start) * 1e6)
+    most = data["rows"][0]["people"] if data["rows"] else 1
+    rows = [{**row, "share": round(100 * row["people"] / most, 1)} for row in data["rows"]]
+    await request.session.aget("favourites")  # load the session here, so that the template's access does not block
+    return _page(request, "zones", provenance, {"rows": rows})
+
+
+@require_GET
+def store(request: HttpRequest) -> HttpResponse:
+    """The store behind it all."""
+    start = time.perf_counter()
+    with BlockingFerroKV.open(settings.STORE) as db:
+        stats = db.stats()
+    provenance = Provenance("memory", (time.perf_counter() - start) * 1e6)
+    levels = [(number, level) for number, level in enumerate(stats.levels) if level.tables]
+    facts = {name.replace("_", " "): value for name, value in stats._asdict().items() if name not in ("levels", "keyspaces", "store_id", "path")}
+    return _page(request, "store", provenance, {"stats": stats, "facts": facts, "levels": levels})
+
