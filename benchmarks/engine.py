@@ -173,7 +173,9 @@ def import_time() -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=1_000_000)
-    parser.add_argument("--folder", help="where the stores are made (default: a temporary folder in the working directory)")
+    parser.add_argument(
+        "--folder", help="where the stores are made (default: a temporary folder in the working directory)"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder or ".") as folder:
         results = {

