@@ -54,6 +54,8 @@ class Workload:
         elif choice < 97:
             store.rotate()
         else:
+            if self.random.random() < 0.5:
+                self.storage.pages.clear()  # as if the control page were lost: recovery must not need it
             self.store = store = store.reopen()
 
     def batch(self, store: EngineHarness) -> None:
@@ -200,6 +202,32 @@ def test_failed_sync_is_never_repeated_and_poisons_the_store() -> None:
     storage.observe = None
     with pytest.raises(StoreFailed):
         store.set(b"b", b"2")
+
+
+def test_a_killed_writers_unsynced_frame_can_not_make_the_store_unreadable() -> None:
+    """Killed between write and sync, opened again, and only then the power is cut (seen in simulation: issue 2)."""
+    for with_page in (True, False):
+        for seed in range(20):
+            storage = SimulatedStorage(seed)
+            clock = ManualClock()
+            store = EngineHarness(storage, clock)
+            store.set(b"a", b"1")
+
+            def kill(index: int, request: Request) -> None:
+                if isinstance(request, Sync):
+                    raise PowerCut
+
+            storage.observe = kill
+            with pytest.raises(PowerCut):
+                store.set(b"b", b"2")
+            storage.observe = None
+            if not with_page:
+                storage.pages.clear()
+            opened = EngineHarness(storage, clock)
+            assert opened.get(b"b") == (None if with_page else b"2")
+            after = EngineHarness(storage.after_power_cut(seed), clock)
+            assert after.get(b"a") == b"1"
+            assert after.get(b"b") == opened.get(b"b")
 
 
 def test_power_cut_is_not_an_error_to_handle() -> None:

@@ -168,11 +168,17 @@ class _InterruptError(Exception):
     """What a signal handler of the test raises."""
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_signal_handler_that_raises_leaves_a_consistent_store(store_path: Path) -> None:
-    """The handler raises at random moments of `incr` in the main thread: what counts is known after each reopening."""
+    """The handler raises at random moments of `incr` in the main thread: every acknowledged one counts, none counts twice.
+
+    Where the exception lands in a destructor, Python itself reports it as unraisable; that is not what is tested here.
+    """
+    armed = False
 
     def interrupt(number: int, frame: object) -> None:
-        raise _InterruptError
+        if armed:
+            raise _InterruptError
 
     old = signal.signal(signal.SIGALRM, interrupt)
     acknowledged = attempts = 0
@@ -180,19 +186,19 @@ def test_a_signal_handler_that_raises_leaves_a_consistent_store(store_path: Path
         with BlockingFerroKV.open(store_path, memtable_bytes=20_000) as db:
             for i in range(600):
                 attempts += 1
+                signal.setitimer(signal.ITIMER_REAL, 0.00002 + (i % 60) * 0.000005)
                 try:
-                    signal.setitimer(signal.ITIMER_REAL, 0.00002 + (i % 60) * 0.000005)
+                    armed = True
                     answer = db.incr("n")
                     acknowledged += 1
-                    signal.setitimer(signal.ITIMER_REAL, 0)
+                    armed = False
                     assert answer >= acknowledged
                 except _InterruptError:
-                    continue
-                finally:
-                    signal.setitimer(signal.ITIMER_REAL, 0)
+                    armed = False
             # An interrupted write may still come, until a later one is acknowledged: then it has come or never will.
             seen = db.incr("n") - 1
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)
     assert acknowledged <= seen <= attempts
     assert acknowledged < attempts, "no call was interrupted"

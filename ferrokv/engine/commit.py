@@ -17,7 +17,7 @@ from ..format.logs import (
     encode_header,
     position_after,
 )
-from ..storage.requests import Control, Op, Open, Remove, Storage, Sync, SyncDirectory, WriteAt
+from ..storage.requests import Op, Open, Remove, Storage, Sync, SyncDirectory, Words, WriteAt
 from .engine import NO_SPACE, Engine, Wal
 from .memtable import Memtable
 from .names import file_name
@@ -30,7 +30,7 @@ Writes = Mapping[bytes, tuple[bytes | None, int]]
 
 
 def create_wal(
-    storage: Storage, store_id: bytes, number: int, predecessor: Position, preallocate: int, control: Control | None
+    storage: Storage, store_id: bytes, number: int, predecessor: Position, preallocate: int, words: Words | None
 ) -> Op[Wal]:
     """WAL `number`, durable with its name, that goes on from `predecessor`. Fails if the file exists."""
     file = yield Open(file_name("wal", number), create=True, preallocate=preallocate)
@@ -39,10 +39,10 @@ def create_wal(
     yield WriteAt(file, 0, head)
     yield Sync(file, metadata=True)
     yield SyncDirectory()
-    if control is not None:
+    if words is not None:
         word = pack_position(number, HEADER_BYTES)
-        control.words[INTENT] = word
-        control.words[COMMIT] = word
+        words[INTENT] = word
+        words[COMMIT] = word
     header = decode_header(head, WAL_MAGIC, store_id, number)
     return Wal(file, header, header.start())
 
@@ -55,7 +55,7 @@ def commit(engine: Engine, writes: Writes, catalogue: Catalogue) -> Op[None]:
     engine.check_usable()
     if engine.wal.doubtful:
         yield from rotate(engine)
-    wal, words = engine.wal, engine.control.words
+    wal, words = engine.wal, engine.words
     frame = encode_frame(wal.header.checksum, wal.position, TYPE_COMMIT, len(writes), encode_commit(writes))
     after = position_after(wal.position, frame)
     word = pack_position(wal.position.number, after.end)
@@ -89,7 +89,7 @@ def _finish(engine: Engine, writes: Writes, catalogue: Catalogue, after: Positio
             if catalogue is not engine.view.catalogue:
                 engine.publish_catalogue(catalogue)
             engine.wal.position = after
-            engine.control.words[COMMIT] = pack_position(after.number, after.end)
+            engine.words[COMMIT] = pack_position(after.number, after.end)
             engine.wal.doubtful = False
         except BaseException as error:  # noqa: BLE001 - raised again by the caller
             interrupted = error
@@ -123,7 +123,7 @@ def rotate(engine: Engine) -> Op[None]:
     number = old.position.number + 1
     try:
         wal = yield from create_wal(
-            engine.storage, engine.store_id, number, old.position, engine.options.memtable_bytes, engine.control
+            engine.storage, engine.store_id, number, old.position, engine.options.memtable_bytes, engine.words
         )
     except OSError as error:
         if error.errno in NO_SPACE:

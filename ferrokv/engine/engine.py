@@ -16,7 +16,7 @@ from ..errors import StoreFailed, StoreFull
 from ..format.control import POISON
 from ..format.logs import LogHeader, Position
 from ..options import Options
-from ..storage.requests import Control, File, Storage
+from ..storage.requests import File, Storage, Words
 from .clock import Clock
 from .manifest import Manifest
 from .memtable import Memtable
@@ -65,7 +65,7 @@ class Engine:
         options: Options,
         clock: Clock,
         store_id: bytes,
-        control: Control,
+        words: Words,
         wal: Wal,
         manifest: Manifest,
         view: View,
@@ -75,7 +75,7 @@ class Engine:
         self.options = options
         self.clock = clock
         self.store_id = store_id
-        self.control = control
+        self.words = words  # of the control page
         self.wal = wal  # owner: the writer
         self.manifest = manifest  # owner: background
         self.view = view  # replaced under `_publishing`
@@ -93,7 +93,7 @@ class Engine:
                 f"{what} failed, so the store takes no more writes until it is reopened: "
                 f"errno={error.errno} reason={error.strerror}"
             )
-            self.control.words[POISON] = 1
+            self.words[POISON] = 1
             logger.error("store poisoned: %s", self.failure)
         return self.failure
 

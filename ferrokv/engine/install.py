@@ -42,7 +42,7 @@ def install(
     except OSError as error:
         raise engine.poison("syncing the manifest", error) from error
     manifest.position, manifest.tables = position, tables
-    engine.control.words[VERSION] += 1
+    engine.words[VERSION] += 1
     engine.publish_tables(added, edit.removed, flushed)
     yield from remove_files(obsolete)
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from ..errors import CorruptionError
+from ..format import control
 from ..format.commits import Entry, decode_commit
-from ..format.control import unpack_position
 from ..format.current import Current, decode_current
 from ..format.keys import CATALOGUE_NAMES, CATALOGUE_NEXT_ID, decode_keyspace_id, encode_prefix, successor_of_prefix
 from ..format.logs import (
@@ -27,7 +27,7 @@ from ..format.logs import (
     read_frame,
 )
 from ..options import Options
-from ..storage.requests import Control, ListDirectory, Op, Open, ReadAt, Remove, Storage
+from ..storage.requests import ListDirectory, Op, Open, ReadAt, Remove, Storage, Sync
 from .clock import Clock
 from .commit import create_wal
 from .engine import Engine
@@ -71,19 +71,21 @@ def recover(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
         names = yield ListDirectory()
     current = yield from _read_current(names)
     tables = yield from read_manifest(current, names.get(file_name("manifest", current.manifest_number), 0))
-    control = storage.map_control(current.store_id)
-    wals = yield from _replay(current, names, tables, control)
+    generation = int.from_bytes(storage.random_bytes(8), "little")
+    page = control.encode_page(current.store_id, storage.boot_id(), generation)
+    words, old_page = storage.map_page("control", page)
+    wals = yield from _replay(current, names, tables, control.previous_commit(old_page, page))
     cache = BlockCache(options.block_cache_bytes, len)
     version = yield from _open_tables(current, tables, cache)
     number = max(wals.highest_number, tables.log_number) + 1
-    wal = yield from create_wal(storage, current.store_id, number, wals.last, options.memtable_bytes, control)
+    wal = yield from create_wal(storage, current.store_id, number, wals.last, options.memtable_bytes, words)
     manifest = yield from _new_manifest(storage, current, names, tables, wals, number)
     active = Memtable(number, wals.last.seqno)
     sealed = tuple(reversed(wals.memtables))
     catalogue = yield from _read_catalogue(version, wals.memtables)
     hot = HotCache(options.hot_cache_bytes, _entry_bytes)
     view = View(active, sealed, version, catalogue, hot)
-    engine = Engine(storage, options, clock, current.store_id, control, wal, manifest, view, cache)
+    engine = Engine(storage, options, clock, current.store_id, words, wal, manifest, view, cache)
     yield from _remove_leftovers(engine)
     return engine
 
@@ -123,7 +125,7 @@ def _read_current(names: Mapping[str, int]) -> Op[Current]:
     return current
 
 
-def _replay(current: Current, names: Mapping[str, int], tables: Tables, control: Control) -> Op[_Wals]:
+def _replay(current: Current, names: Mapping[str, int], tables: Tables, committed: int | None) -> Op[_Wals]:
     """Read all WALs from the manifest's log number on, checking that each goes on where the one before ended."""
     numbers = [number for number in numbers_of("wal", names) if number >= tables.log_number]
     logs: list[tuple[LogHeader, bytes]] = []
@@ -152,40 +154,58 @@ def _replay(current: Current, names: Mapping[str, int], tables: Tables, control:
         with damage_in(file_name("wal", header.number)):
             if i and header.predecessor != position:
                 raise CorruptionError("WAL does not go on where the one before it ends", offset=48)
-            memtable, position = _replay_one(header, data, successor, control)
+            if successor is None:
+                memtable, position = _replay_newest(header, data, committed)
+            else:
+                memtable, position = _replay_until(header, data, successor)
         if memtable.entries:
             memtables.append(memtable)
+    yield from _sync_wal(position.number)
     return _Wals(memtables, position, max(numbers))
 
 
-def _replay_one(
-    header: LogHeader, data: bytes, successor: Position | None, control: Control
-) -> tuple[Memtable, Position]:
-    """The memtable of one WAL and the position of its logical end: the torn tail, or what its successor recorded."""
+def _replay_until(header: LogHeader, data: bytes, successor: Position) -> tuple[Memtable, Position]:
+    """The memtable of a WAL whose end its successor recorded; every frame up to there had been synced."""
+    memtable, position = _read_frames(header, data, successor.end)
+    if position != successor:
+        raise CorruptionError(f"WAL frame does not verify before the end: end={successor.end}", offset=position.end)
+    return memtable, position
+
+
+def _replay_newest(header: LogHeader, data: bytes, committed: int | None) -> tuple[Memtable, Position]:
+    """The memtable of the newest WAL and its logical end: what was acknowledged, or the torn tail.
+
+    `committed` is the COMMIT word of an earlier process of this boot. Where it speaks of this WAL, it is the end: what comes
+    after was never acknowledged, and may be a write whose sync failed, of which the page cache shows what the disk lacks.
+    """
+    number, end = (-1, 0) if committed is None else control.unpack_position(committed)
+    own = header.number & 0xFFFFFFFF
+    memtable, position = _read_frames(header, data, end if number == own else len(data))
+    unfinished = position.end < end if number == own else number > own
+    if unfinished or (number != own and holds_later_durable(data, header.checksum, position.end)):
+        raise CorruptionError("acknowledged WAL frame does not verify or is missing", offset=position.end)
+    return memtable, position
+
+
+def _read_frames(header: LogHeader, data: bytes, end: int) -> tuple[Memtable, Position]:
+    """The memtable of the frames before `end`, as far as they verify, and where that is."""
     position = header.start()
     memtable = Memtable(header.number, position.seqno)
-    while position != successor:
-        frame = read_frame(data, header.checksum, position)
-        if frame is None:
-            break
+    while position.end < end and (frame := read_frame(data, header.checksum, position)) is not None:
         if frame.type != TYPE_COMMIT:
             raise CorruptionError(f"WAL frame of an unknown type: type={frame.type}", offset=position.end)
         memtable.apply(decode_commit(frame.payload, frame.records, frame.after.seqno), frame.after.seqno)
         position = frame.after
-    if successor is not None:
-        if position != successor:
-            raise CorruptionError(f"WAL frame does not verify before the end: end={successor.end}", offset=position.end)
-    elif holds_later_durable(data, header.checksum, position.end) or _was_committed(control, position):
-        raise CorruptionError("acknowledged WAL frame does not verify or is missing", offset=position.end)
     memtable.wal_bytes = position.end
     return memtable, position
 
 
-def _was_committed(control: Control, position: Position) -> bool:
-    """True if a process of this boot had synced more of this WAL, or of a later one, than was found."""
-    if control.previous_commit is None:
-        return False
-    return unpack_position(control.previous_commit) > (position.number & 0xFFFFFFFF, position.end)
+def _sync_wal(number: int) -> Op[None]:
+    """Durability: a process that was killed between write and sync leaves bytes that only the page cache has. A new WAL will
+    say that this one ends behind them, so they have to be on disk before it."""
+    file = yield Open(file_name("wal", number))
+    yield Sync(file, metadata=True)
+    file.close()
 
 
 def _open_tables(current: Current, tables: Tables, cache: BlockCache) -> Op[Version]:

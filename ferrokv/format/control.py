@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 from typing import Final
 
 CONTROL_BYTES: Final = 4096
@@ -15,6 +16,21 @@ COMMIT: Final = 128 // 8
 INTENT: Final = 192 // 8
 VERSION: Final = 256 // 8
 POISON: Final = 320 // 8
+
+
+def encode_page(store_id: bytes, boot_id: bytes, generation: int) -> bytes:
+    """A fresh page: who it belongs to, and all words zero but the generation."""
+    page = bytearray(CONTROL_BYTES)
+    IDENTITY.pack_into(page, 0, MAGIC, store_id, boot_id)
+    page[GENERATION * 8 : GENERATION * 8 + 8] = generation.to_bytes(8, sys.byteorder)
+    return bytes(page)
+
+
+def previous_commit(old: bytes, fresh: bytes) -> int | None:
+    """The COMMIT word of an `old` page, if it is of the same store and boot as the `fresh` one."""
+    if len(old) != CONTROL_BYTES or old[: IDENTITY.size] != fresh[: IDENTITY.size]:
+        return None
+    return int.from_bytes(old[COMMIT * 8 : COMMIT * 8 + 8], sys.byteorder)
 
 
 def pack_position(wal_number: int, end: int) -> int:

@@ -7,15 +7,12 @@ import fcntl
 import mmap
 import os
 import stat
-import sys
 from collections.abc import Callable
 from typing import Any, Final
 
 from ..errors import StorePathError
-from ..format import control
 from .directory import Directory
 from .requests import (
-    Control,
     ListDirectory,
     Open,
     Pause,
@@ -25,6 +22,7 @@ from .requests import (
     Request,
     Sync,
     SyncDirectory,
+    Words,
     WriteAt,
 )
 
@@ -60,7 +58,6 @@ class LocalStorage:
         self.directory = directory
         self._fd = os.open(directory.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._locks: dict[str, int] = {}
-        self._page: mmap.mmap | None = None
         self._inline_reads = _NO_WAIT is not None
         self._actions: dict[type, Callable[[Any], Any]] = {
             Open: self._open,
@@ -112,29 +109,29 @@ class LocalStorage:
         self._locks[role] = fd
         return True
 
-    def map_control(self, store_id: bytes) -> Control:
-        """Map the control page and reset it; remember what COMMIT said if it is of this boot and store.
+    def map_page(self, name: str, fresh: bytes) -> tuple[Words, bytes]:
+        """Map the file, reset to `fresh`. The mapping lives as long as the words.
 
-        Real zeros are written and synced before the mapping: a store into a sparse page of a full file system would
+        Real bytes are written and synced before the mapping: a store into a sparse page of a full file system would
         be a SIGBUS.
         """
-        identity = control.IDENTITY.pack(control.MAGIC, store_id, _boot_id())
-        fd = self._open_fd("control", os.O_RDWR | os.O_CREAT)
+        fd = self._open_fd(name, os.O_RDWR | os.O_CREAT)
         try:
-            old = os.pread(fd, control.CONTROL_BYTES, 0)
-            page = identity.ljust(control.CONTROL_BYTES, b"\0")
-            _write_all(fd, page, 0)
+            old = os.pread(fd, len(fresh), 0)
+            _write_all(fd, fresh, 0)
             os.fsync(fd)
-            self._page = mmap.mmap(fd, control.CONTROL_BYTES)
+            page = mmap.mmap(fd, len(fresh))
         finally:
             os.close(fd)
-        words = memoryview(self._page).cast("Q")
-        previous = None
-        if len(old) == control.CONTROL_BYTES and old.startswith(identity):
-            commit = control.COMMIT * 8
-            previous = int.from_bytes(old[commit : commit + 8], sys.byteorder)
-        words[control.GENERATION] = int.from_bytes(os.urandom(8), sys.byteorder)
-        return Control(words, previous)
+        return memoryview(page).cast("Q"), old
+
+    def boot_id(self) -> bytes:
+        """From the kernel; random where it does not tell, so that no page of another process is trusted."""
+        try:
+            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+                return bytes.fromhex(file.read().strip().replace("-", ""))
+        except (OSError, ValueError):
+            return os.urandom(16)
 
     def random_bytes(self, size: int) -> bytes:
         """From the operating system."""
@@ -211,12 +208,3 @@ def _write_all(fd: int, data: bytes, offset: int) -> None:
     written = os.pwrite(fd, data, offset)
     while written < len(data):
         written += os.pwrite(fd, memoryview(data)[written:], offset + written)
-
-
-def _boot_id() -> bytes:
-    """Sixteen bytes that change with each boot; random where the system does not tell, so that no page is trusted."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return bytes.fromhex(file.read().strip().replace("-", ""))
-    except (OSError, ValueError):
-        return os.urandom(16)

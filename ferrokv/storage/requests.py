@@ -93,16 +93,6 @@ class Words(Protocol):
     def __setitem__(self, index: int, value: int, /) -> None: ...
 
 
-class Control(NamedTuple):
-    """The mapped control page, reset by a first opener.
-
-    `previous_commit` is the COMMIT word that an earlier process of this same boot left, or None.
-    """
-
-    words: Words
-    previous_commit: int | None
-
-
 class Storage(Protocol):
     """One directory, as the engine sees it."""
 
@@ -115,8 +105,11 @@ class Storage(Protocol):
     def try_lock(self, role: str) -> bool:
         """Take the lock file of a role for this process, or answer False at once. Held until `close`."""
 
-    def map_control(self, store_id: bytes) -> Control:
-        """The control page, rebuilt for a first opener, who holds the presence lock."""
+    def map_page(self, name: str, fresh: bytes) -> tuple[Words, bytes]:
+        """Map a file as shared words after writing `fresh` to it; the words, and what was in the file before."""
+
+    def boot_id(self) -> bytes:
+        """Sixteen bytes that are the same until the machine starts again."""
 
     def random_bytes(self, size: int) -> bytes:
         """Fresh randomness for ids and salts."""

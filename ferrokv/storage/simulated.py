@@ -7,14 +7,13 @@ in any order, file by file; names that were not synced are kept or lost one by o
 from __future__ import annotations
 
 import errno
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 
-from ..format import control
 from .requests import (
-    Control,
     ListDirectory,
     Open,
     Pause,
@@ -24,6 +23,7 @@ from .requests import (
     Request,
     Sync,
     SyncDirectory,
+    Words,
     WriteAt,
 )
 
@@ -83,7 +83,8 @@ class SimulatedStorage:
         self.durable_names: dict[str, Inode] = {}
         self.name_changes: list[_NameChange] = []
         self.locked: set[str] = set()
-        self.control: Control | None = None
+        self.boot = self.random.randbytes(16)
+        self.pages: dict[str, list[int]] = {}
         self._actions: dict[type, Callable[[Any], Any]] = {
             Open: self._open,
             ReadAt: lambda r: bytes(r.file.inode.content[r.offset : r.offset + r.size]),
@@ -120,10 +121,16 @@ class SimulatedStorage:
         self.locked.add(role)
         return True
 
-    def map_control(self, store_id: bytes) -> Control:
-        """A page of zeros: a power cut is a new boot, so nothing of an earlier one counts."""
-        self.control = Control([0] * (control.CONTROL_BYTES // 8), None)
-        return self.control
+    def map_page(self, name: str, fresh: bytes) -> tuple[Words, bytes]:
+        """A page in memory, which lives until the power is cut."""
+        old = b"".join(word.to_bytes(8, sys.byteorder) for word in self.pages.get(name, ()))
+        words = [int.from_bytes(fresh[i : i + 8], sys.byteorder) for i in range(0, len(fresh), 8)]
+        self.pages[name] = words
+        return words, old
+
+    def boot_id(self) -> bytes:
+        """Another one for each simulated disk."""
+        return self.boot
 
     def random_bytes(self, size: int) -> bytes:
         """From the seed."""
