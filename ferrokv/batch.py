@@ -13,7 +13,7 @@ class WriteBatch:
 
     >>> batch = WriteBatch()
     >>> batch.set("user:101", "Alice").set("visits", 7, ex=60).delete("user:100")
-    <WriteBatch records=3 bytes=31>
+    <WriteBatch records=3 bytes=28>
     """
 
     __slots__ = ("_bytes", "_writes")

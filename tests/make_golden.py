@@ -1,0 +1,65 @@
+"""Write the golden files of the current format version: `python -m tests.make_golden`. Done once for each version."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from pathlib import Path
+
+from ferrokv.format import blocks, commits, control, current, edits, filters, keys, logs, tables
+from ferrokv.format.checksums import hash_key, table_seed
+from ferrokv.format.limits import FORMAT_VERSION, NEVER
+from ferrokv.storage.simulated import SimulatedStorage
+
+from .harness import EngineHarness, ManualClock
+
+HOME = Path(__file__).parent / "golden"
+STORE_ID = bytes(range(16))
+
+
+def encoders() -> dict[str, str]:
+    """Every encoder with fixed arguments, as hexadecimal digits."""
+    head = logs.encode_header(logs.WAL_MAGIC, STORE_ID, 7, 0x1122334455667788, logs.Position(6, 5000, 41, 99))
+    header = logs.decode_header(head, logs.WAL_MAGIC, STORE_ID, 7)
+    records = {b"\0\0\0\x01ka": (b"1", 0), b"\0\0\0\x01kb": (None, 0), b"\0\0\0\x01kc": (b"3", 1_700_000_000_000)}
+    seed = table_seed(STORE_ID, 3)
+    words = array("Q", bytes(8 * filters.word_count(3)))
+    filters.add_hashes(words, map(hash_key, records))
+    tags = bytes(hash_key(key) & 255 for key in records)
+    meta = edits.TableMeta(3, 1, 4096, 3, 1, 5, 9, 0, NEVER, 77, b"\0\0\0\x01ka", b"\0\0\0\x01kc")
+    made = {
+        "current": current.encode_current(current.Current(STORE_ID, 5, 1_700_000_000_000)),
+        "header": head,
+        "frame": logs.encode_frame(
+            header.checksum, header.start(), logs.TYPE_COMMIT, 3, commits.encode_commit(records)
+        ),
+        "edit": edits.encode_edit(edits.Edit((meta,), (1, 2), 8, 4, 9))[1],
+        "block": blocks.encode_block(list(records), [(*entry, 0, None) for entry in records.values()], tags, seed),
+        "filter": filters.encode_filter(words, seed + 100),
+        "index": tables.encode_index(tables.Index((0, 200), (NEVER,), [b"\0\0\0\x01kc"]), seed + 200),
+        "footer": tables.encode_footer(tables.Footer(3, 100, 200, 3), seed + 300),
+        "control": control.encode_page(STORE_ID, bytes(16), 1)[:128],
+        "prefix": keys.encode_prefix(258),
+        "masks": b"".join(mask.to_bytes(8, "little") for mask in filters.MASKS[:4]),
+    }
+    return {name: data.hex() for name, data in made.items()}
+
+
+def write_store(folder: Path) -> None:
+    """A small store with two levels of tables and an unflushed WAL."""
+    store = EngineHarness(SimulatedStorage(1), ManualClock())
+    for i in range(30):
+        store.set(b"key:%02d" % i, b"value %d" % i, None if i % 3 else 10_000_000_000)
+        if i in (9, 19):
+            store.rotate()
+            store.flush()
+            store.compact(everything=i == 9)
+    store.delete(b"key:05", b"key:25")
+    folder.mkdir(parents=True)
+    for name, inode in store.storage.names.items():
+        (folder / name).write_bytes(bytes(inode.content))
+
+
+if __name__ == "__main__":
+    write_store(HOME / f"v{FORMAT_VERSION}")
+    (HOME / f"v{FORMAT_VERSION}.json").write_text(json.dumps(encoders(), indent=1) + "\n")

@@ -1,0 +1,85 @@
+"""The imports of the tree against the table in docs/architecture.md, and the habits that a machine can check."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "ferrokv"
+MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
+LINES_MAX = 400
+FUNCTION_LINES_MAX = 60
+
+
+def table() -> dict[str, set[str]]:
+    """Package -> packages that it may import, from the document."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \|(.*)\|$", text, re.MULTILINE)
+    return {name: set(re.findall(r"`(\w+)`", allowed)) for name, allowed in rows}
+
+
+def package_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    """The parts of ferrokv that a module imports, its own package left out."""
+    depth = len(path.relative_to(PACKAGE).parts)
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == depth:
+            found |= {node.module.split(".")[0]} if node.module else {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ferrokv":
+            found.add(".".join((node.module or "").split(".")[1:]) or "ferrokv")
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name.split(".")[0] == "ferrokv"}
+    return found - {package_of(path)}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path: Path) -> None:
+    package = package_of(path)
+    if package == "__init__":
+        return
+    allowed = table()[package]
+    assert imported(path) <= allowed, f"{path.relative_to(ROOT)} may import {sorted(allowed)} only"
+
+
+def test_the_table_has_every_package_and_no_circle() -> None:
+    rows = table()
+    assert set(rows) == {package_of(path) for path in MODULES} - {"__init__"}
+    done: set[str] = {"ferrokv"}
+    while len(done) <= len(rows):
+        ready = {name for name, allowed in rows.items() if allowed <= done} - done
+        assert ready, "the table has a circle"
+        done |= ready
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_storage_meets_the_operating_system(path: Path) -> None:
+    """`os` and `open` anywhere else would escape the simulated disk. Paths, pids and fork hooks are no I/O."""
+    if package_of(path) == "storage":
+        return
+    harmless = {"PathLike", "fspath", "getpid", "register_at_fork", "path"}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os":
+            assert node.attr in harmless, f"os.{node.attr}"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id != "open"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_modules_and_functions_stay_small_and_documented(path: Path) -> None:
+    source = path.read_text()
+    assert len(source.splitlines()) <= LINES_MAX
+    tree = ast.parse(source)
+    assert ast.get_docstring(tree), "the module says what it owns"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < FUNCTION_LINES_MAX, node.name
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), node.name

@@ -1,0 +1,34 @@
+"""The examples of the README and of docstrings run, in a folder of their own."""
+
+from __future__ import annotations
+
+import doctest
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser
+
+import ferrokv.batch
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_examples_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    document = Sybil(parsers=[PythonCodeBlockParser()], path=str(ROOT), pattern="README.md").parse(ROOT / "README.md")
+    document.namespace["BASE_DIR"] = tmp_path
+    examples = list(document.examples())
+    for example in examples:
+        example.evaluate()
+    assert len(examples) == 4
+    shown = capsys.readouterr().out
+    assert "Visits: 1" in shown
+    assert "b'colour:2' b'blue'" in shown
+    assert sorted(os.listdir(tmp_path)) == ["data"]
+
+
+def test_doctests() -> None:
+    assert doctest.testmod(ferrokv.batch).failed == 0
