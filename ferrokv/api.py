@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
 from contextlib import aclosing
 from types import TracebackType
@@ -125,8 +126,8 @@ class FerroKV(AsyncReads):
 
     async def close(self) -> None:
         """Give the handle back; the last one finishes queued writes and releases the directory. Idempotent."""
-        store, self._store = self._store, ClosedStore("the handle was closed")  # type: ignore[assignment]
-        if not isinstance(store, ClosedStore):
+        store = self._take_store()
+        if store is not None:
             await asyncio.to_thread(release_store, store)
 
     async def __aenter__(self) -> Self:
@@ -331,16 +332,36 @@ class Opening:
             await self._handle.close()
 
     async def _open(self) -> FerroKV:
-        """Open in a thread. A caller that is cancelled meanwhile leaves no handle behind."""
-        opening = asyncio.ensure_future(asyncio.to_thread(open_store, self._path, self._options))
+        """Open in a thread. If the caller is cancelled meanwhile, the thread itself gives the store back."""
+        waiting = _Waiting()
         try:
-            store = await asyncio.shield(opening)
+            store = await asyncio.to_thread(waiting.open, self._path, self._options)
         except asyncio.CancelledError:
-            opening.add_done_callback(_give_back)
+            waiting.give_up()
             raise
         return FerroKV(store, self._keyspace)
 
 
-def _give_back(opening: asyncio.Future[Store]) -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        opening.get_loop().run_in_executor(None, release_store, opening.result())
+class _Waiting:
+    """Whether somebody still waits for an opening, decided under a lock between its thread and its caller."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._gave_up = False
+        self._store: Store | None = None
+
+    def open(self, path: str | os.PathLike[str], options: dict[str, object]) -> Store:
+        store = open_store(path, options)
+        with self._lock:
+            self._store = store
+            unwanted = self._gave_up
+        if unwanted:
+            release_store(store)
+        return store
+
+    def give_up(self) -> None:
+        with self._lock:
+            self._gave_up = True
+            store = self._store
+        if store is not None:
+            threading.Thread(target=release_store, args=(store,), name="ferrokv-release").start()

@@ -116,8 +116,8 @@ class BlockingFerroKV(BlockingReads):
 
     def close(self) -> None:
         """Give the handle back; the last one finishes queued writes and releases the directory. Idempotent."""
-        store, self._store = self._store, ClosedStore("the handle was closed")  # type: ignore[assignment]
-        if not isinstance(store, ClosedStore):
+        store = self._take_store()
+        if store is not None:
             release_store(store)
 
     def __enter__(self) -> Self:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from threading import Lock
 from typing import TypeVar
 
 from .batch import WriteBatch
@@ -13,11 +14,15 @@ from .engine.read import Resume, probe
 from .engine.scan import Scan
 from .engine.view import View
 from .errors import DataError
+from .format.limits import BATCH_BYTES_MAX, BATCH_RECORDS_MAX
 from .runtime.store import ClosedStore, Store
 from .storage.requests import Op
 
 T = TypeVar("T")
 Names = Key | Iterable[Key]
+
+
+_closing = Lock()
 
 
 class Reader:
@@ -29,6 +34,13 @@ class Reader:
         self._store: Store = store  # type: ignore[assignment]
         self._keyspace = keyspace
         self._view = view
+
+    def _take_store(self) -> Store | None:
+        """The store of a handle that is being closed, to one caller; None to all others."""
+        with _closing:
+            store: Store | ClosedStore = self._store
+            self._store = ClosedStore("the handle was closed")  # type: ignore[assignment]
+        return None if isinstance(store, ClosedStore) else store
 
     def _probe(self, name: Key) -> bytes | Resume | None:
         """The value of a key from memory, or where to go on. The hot path of `get`."""
@@ -106,14 +118,22 @@ class ScanPages:
 def encode_names(names: Names, more: tuple[Key, ...]) -> list[bytes]:
     """Keys given as one, as several arguments, or as an iterable."""
     given = [names] if isinstance(names, str | bytes | bytearray | memoryview) else names
-    return [encode_key(name) for name in (*given, *more)]
+    keys = [encode_key(name) for name in (*given, *more)]
+    if len(keys) > BATCH_RECORDS_MAX or sum(map(len, keys)) > BATCH_BYTES_MAX:
+        raise DataError(
+            f"a command takes at most {BATCH_RECORDS_MAX} keys of {BATCH_BYTES_MAX} bytes: found={len(keys)}"
+        )
+    return keys
 
 
 def encode_mapping(mapping: object) -> list[Write]:
     """The writes of MSET."""
-    if not isinstance(mapping, dict) or not mapping:
-        raise DataError("mset needs a dict of at least one key")
-    return [(encode_key(name), encode_value(value), None) for name, value in mapping.items()]
+    if not isinstance(mapping, Mapping) or not mapping:
+        raise DataError("mset needs a mapping of at least one key")
+    batch = WriteBatch()
+    for name, value in mapping.items():
+        batch.set(name, value)
+    return batch.writes
 
 
 def encode_getex(ex: Expiry | None, px: Expiry | None, persist: bool) -> tuple[int | None, bool]:

@@ -15,16 +15,23 @@ Expiry = int | float | timedelta
 def encode_key(name: Key) -> bytes:
     """The key's bytes; str is UTF-8. `DataError` for another type, an empty key, or one over 65,535 bytes."""
     if isinstance(name, str):
-        key = name.encode()
-    elif isinstance(name, bytes):
+        key = _utf8(name)
+    elif type(name) is bytes:
         key = name
-    elif isinstance(name, bytearray | memoryview):
+    elif isinstance(name, bytes | bytearray | memoryview):
         key = bytes(name)
     else:
         raise DataError(f"a key is bytes or str, not {type(name).__name__}")
     if not 0 < len(key) <= KEY_BYTES_MAX:
         raise DataError(f"a key has 1 to {KEY_BYTES_MAX} bytes: found={len(key)}")
     return key
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"a str has to be encodable as UTF-8: {error.reason} position={error.start}") from error
 
 
 def encode_bound(bound: Key | None) -> bytes | None:
@@ -36,11 +43,11 @@ def encode_bound(bound: Key | None) -> bytes | None:
 
 def encode_value(value: Value) -> bytes:
     """The value's bytes as redis-py encodes them: numbers as their repr. `DataError` for a bool or any other type."""
-    if isinstance(value, bytes):
+    if type(value) is bytes:
         encoded = value
     elif isinstance(value, str):
-        encoded = value.encode()
-    elif isinstance(value, bytearray | memoryview):
+        encoded = _utf8(value)
+    elif isinstance(value, bytes | bytearray | memoryview):
         encoded = bytes(value)
     elif isinstance(value, bool) or not isinstance(value, int | float):
         raise DataError(

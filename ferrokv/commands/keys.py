@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Final
 
 from ..engine.clock import Clock
 from ..engine.read import Resume, live, probe, read_entry, search_value
 from ..engine.transaction import Transaction
 from ..engine.view import View
 from ..errors import ResponseError
-from ..storage.requests import Op
+from ..storage.requests import PAUSE, Op
+
+SLICE_KEYS: Final = 512  # an event loop gets its turn after so many
 
 
 def delete(tx: Transaction, keys: Sequence[bytes]) -> int:
@@ -44,7 +47,9 @@ def mget(view: View, prefix: bytes | None, keys: Sequence[bytes], clock: Clock) 
     if prefix is None:
         return [None] * len(keys)
     values: list[bytes | None] = []
-    for key in keys:
+    for i, key in enumerate(keys):
+        if i % SLICE_KEYS == SLICE_KEYS - 1:
+            yield PAUSE
         found = probe(view, prefix + key, clock)
         if isinstance(found, Resume):
             found = yield from search_value(found, clock)
@@ -57,7 +62,9 @@ def exists(view: View, prefix: bytes | None, keys: Sequence[bytes], clock: Clock
     if prefix is None:
         return 0
     found = 0
-    for key in keys:
+    for i, key in enumerate(keys):
+        if i % SLICE_KEYS == SLICE_KEYS - 1:
+            yield PAUSE
         entry = yield from read_entry(view, prefix + key)
         found += live(entry, clock())
     return found
@@ -74,17 +81,23 @@ def literal_prefix(pattern: bytes) -> bytes:
 
 def compile_pattern(pattern: bytes) -> re.Pattern[bytes]:
     """A Redis glob (``*``, ``?``, ``[a-c]``, ``[^a]``, ``\\x``) as a regular expression over the whole key."""
-    parts = []
+    parts = [b""]
     for escaped, negated, members, stars, mark, literal in _GLOB.findall(pattern):
         if stars:
-            parts.append(b".*")
+            parts.append(b"")
         elif mark:
-            parts.append(b".")
+            parts[-1] += b"."
         elif escaped or literal:
-            parts.append(re.escape(escaped or literal))
+            parts[-1] += re.escape(escaped or literal)
         else:
-            parts.append(_compile_class(negated, members))
-    return re.compile(b"".join(parts), re.DOTALL)
+            parts[-1] += _compile_class(negated, members)
+    if len(parts) == 1:
+        return re.compile(parts[0], re.DOTALL)
+    # What stands between two stars is found at the first place and never tried again (as in the standard library's fnmatch):
+    # a pattern with many stars would otherwise take time exponential in their number.
+    first, *inner, last = parts
+    middle = b"".join(b"(?>.*?" + part + b")" for part in inner if part)
+    return re.compile(first + middle + b".*" + last, re.DOTALL)
 
 
 def _compile_class(negated: bytes, members: bytes) -> bytes:

@@ -61,7 +61,11 @@ class TableBuilder:
         start = 0
         pending = self._pending_bytes
         for i, (key, entry) in enumerate(zip(keys, entries, strict=True)):
-            pending += len(key) + len(entry[0] or b"") + 12
+            size = len(key) + len(entry[0] or b"") + 12
+            if size >= self._block_bytes and (i > start or self._keys):
+                self._close_block(keys[start:i], entries[start:i])
+                start, pending = i, 0
+            pending += size
             if pending >= self._block_bytes or i - start + len(self._keys) + 1 >= BLOCK_RECORDS_MAX:
                 self._close_block(keys[start : i + 1], entries[start : i + 1])
                 start = i + 1

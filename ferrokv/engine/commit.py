@@ -73,6 +73,8 @@ def commit(engine: Engine, writes: Writes, catalogue: Catalogue) -> Op[None]:
         # Never retried: the kernel has marked the pages clean, and a second sync would report a success that is none.
         raise engine.poison("syncing the WAL", error) from error
     interrupted = _finish(engine, writes, catalogue, after)
+    engine.counters.commits += 1
+    engine.counters.records += len(writes)
     if interrupted is not None:
         raise interrupted
 
@@ -104,8 +106,6 @@ def _apply(engine: Engine, writes: Writes, after: Position) -> None:
     active = engine.view.active
     active.apply(entries, seqno)
     active.wal_bytes = after.end
-    engine.counters.commits += 1
-    engine.counters.records += len(entries)
 
 
 def rotation_due(engine: Engine) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from ..errors import FerroKVError
 from ..format.control import VERSION
 from ..format.edits import Edit
-from ..storage.requests import Op, Remove, Sync
+from ..storage.requests import ListDirectory, Op, Remove, Sync
 from .engine import Engine, logger
 from .manifest import ROLL_BYTES, prepare_roll, rename_current, write_edit
 from .memtable import Memtable
-from .names import file_name
+from .names import CURRENT_ASIDE, file_name, numbers_of
 from .table import Table
 
 
@@ -29,7 +30,12 @@ def install(
     engine.check_usable()
     manifest = engine.manifest
     if manifest.doubtful or manifest.position.end >= ROLL_BYTES:
-        yield from _roll(engine)
+        try:
+            yield from _roll(engine)
+        except FerroKVError:
+            if engine.failure is None:
+                yield from remove_files(table.file.name for table in added)
+            raise
         manifest = engine.manifest
     try:
         position, tables = yield from write_edit(manifest, edit)
@@ -53,7 +59,13 @@ def _roll(engine: Engine) -> Op[None]:
     try:
         rolled = yield from prepare_roll(engine.storage, old)
     except OSError as error:
-        raise engine.write_error("making a new manifest", error) from error
+        failure = engine.write_error("making a new manifest", error)
+        if engine.failure is None:
+            names = yield ListDirectory()
+            own = old.current.manifest_number
+            unfinished = [file_name("manifest", number) for number in numbers_of("manifest", names) if number != own]
+            yield from remove_files([*unfinished, CURRENT_ASIDE])
+        raise failure from error
     try:
         yield from rename_current()
     except OSError as error:

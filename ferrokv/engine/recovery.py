@@ -73,16 +73,21 @@ def recover(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
     tables = yield from read_manifest(current, names.get(file_name("manifest", current.manifest_number), 0))
     generation = int.from_bytes(storage.random_bytes(8), "little")
     page = control.encode_page(current.store_id, storage.boot_id(), generation)
-    words, old_page = storage.map_page("control", page)
-    wals = yield from _replay(current, names, tables, control.previous_commit(old_page, page))
+    committed = control.previous_commit(storage.read_page("control", control.CONTROL_BYTES), page)
+    wals = yield from _replay(current, names, tables, committed)
     cache = BlockCache(options.block_cache_bytes, len)
     version = yield from _open_tables(current, tables, cache)
+    catalogue = yield from _read_catalogue(version, wals.memtables)
+    # Order: nothing was changed before this line, so a store that was refused is refused for the same reason next time. The
+    # page keeps what it proves until the new WAL replaces it.
+    yield from _sync_wal(wals.last.number)
+    page = control.encode_page(current.store_id, storage.boot_id(), generation, committed or 0)
+    words = storage.map_page("control", page)
     number = max(wals.highest_number, tables.log_number) + 1
     wal = yield from create_wal(storage, current.store_id, number, wals.last, options.memtable_bytes, words)
     manifest = yield from _new_manifest(storage, current, names, tables, wals, number)
     active = Memtable(number, wals.last.seqno)
     sealed = tuple(reversed(wals.memtables))
-    catalogue = yield from _read_catalogue(version, wals.memtables)
     hot = HotCache(options.hot_cache_bytes, _entry_bytes)
     view = View(active, sealed, version, catalogue, hot)
     engine = Engine(storage, options, clock, current.store_id, words, wal, manifest, view, cache)
@@ -160,7 +165,6 @@ def _replay(current: Current, names: Mapping[str, int], tables: Tables, committe
                 memtable, position = _replay_until(header, data, successor)
         if memtable.entries:
             memtables.append(memtable)
-    yield from _sync_wal(position.number)
     return _Wals(memtables, position, max(numbers))
 
 

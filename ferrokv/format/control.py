@@ -18,11 +18,12 @@ VERSION: Final = 256 // 8
 POISON: Final = 320 // 8
 
 
-def encode_page(store_id: bytes, boot_id: bytes, generation: int) -> bytes:
-    """A fresh page: who it belongs to, and all words zero but the generation."""
+def encode_page(store_id: bytes, boot_id: bytes, generation: int, commit: int = 0) -> bytes:
+    """A fresh page: who it belongs to, a generation, and what an earlier process of this boot had committed."""
     page = bytearray(CONTROL_BYTES)
     IDENTITY.pack_into(page, 0, MAGIC, store_id, boot_id)
     page[GENERATION * 8 : GENERATION * 8 + 8] = generation.to_bytes(8, sys.byteorder)
+    page[COMMIT * 8 : COMMIT * 8 + 8] = commit.to_bytes(8, sys.byteorder)
     return bytes(page)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import Final, NamedTuple
 
-from ..errors import CorruptionError, UnsupportedFormat
+from ..errors import CorruptionError, DataError, UnsupportedFormat
 from .checksums import MASK_64, checksum
 from .limits import FORMAT_VERSION, FRAME_PAYLOAD_BYTES_MAX
 
@@ -94,7 +94,8 @@ def decode_header(data: bytes, magic: bytes, store_id: bytes, number: int) -> Lo
 
 def encode_frame(header_checksum: int, position: Position, type_: int, count: int, payload: bytes) -> bytes:
     """The bytes of the frame that comes at `position`; everything before it counts as durable. O(length)."""
-    assert 1 <= len(payload) <= FRAME_PAYLOAD_BYTES_MAX
+    if not 1 <= len(payload) <= FRAME_PAYLOAD_BYTES_MAX:
+        raise DataError(f"a commit has at most {FRAME_PAYLOAD_BYTES_MAX} bytes: found={len(payload)}")
     end = position.end
     body = _FRAME_BODY.pack(
         FRAME_MAGIC, len(payload), position.seqno + 1, position.checksum, end, count, type_, b"\0\0\0"

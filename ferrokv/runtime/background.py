@@ -36,6 +36,7 @@ class Background:
         self._stopping = False
         self._jobs: deque[Request] = deque()
         self._damaged = False
+        self._gate = threading.RLock()
         self._flushed: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=self._run, name="ferrokv-background", daemon=True)
 
@@ -51,12 +52,16 @@ class Background:
 
     def submit(self, request: Request) -> None:
         """Queue a job: `args` is ("flush",) or ("compact",). Any thread."""
-        self._jobs.append(request)
+        with self._gate:
+            if self._stopping:
+                raise StoreClosed("the store is closing; open it again")
+            self._jobs.append(request)
         self._wake.set()
 
     def stop(self) -> None:
         """Give up what is under way, fail what is queued, and end. Blocks for at most one slice of work."""
-        self._stopping = True
+        with self._gate:
+            self._stopping = True
         self._wake.set()
         self._thread.join()
         late = list(self._jobs)

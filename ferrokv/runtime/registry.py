@@ -6,12 +6,15 @@ import atexit
 import os
 from threading import Lock
 
-from ..errors import DataError
+from ..engine.engine import logger
+from ..errors import DataError, StoreClosed
 from ..options import Options, make_options
 from ..storage.directory import prepare_directory
+from ..storage.local import LocalStorage
 from .store import Store, make_store
 
-_lock = Lock()
+_lock = Lock()  # held while a store is opened or shut down
+_counting = Lock()  # held for a moment only, so that sharing a handle never waits for a disk
 _stores: dict[str, Store] = {}
 
 
@@ -29,25 +32,27 @@ def open_store(path: str | os.PathLike[str], given: dict[str, object]) -> Store:
             _stores[directory.path] = store
         else:
             _check_same(store.options, given)
-        store.handles += 1
-        return store
+        return share_store(store, first=not store.handles)
 
 
-def share_store(store: Store) -> Store:
-    """One more handle on an open store."""
-    with _lock:
+def share_store(store: Store, *, first: bool = False) -> Store:
+    """One more handle on an open store. `StoreClosed` if its last one is just being closed. Never waits for I/O."""
+    with _counting:
+        if not store.handles and not first:
+            raise StoreClosed("the store is closing; open it again")
         store.handles += 1
-        return store
+    return store
 
 
 def release_store(store: Store) -> None:
     """One handle less; with the last one the store is shut down. Blocks."""
     with _lock:
-        store.handles -= 1
-        if store.handles:
-            return
-        del _stores[store.directory.path]
-        store.shut_down()
+        with _counting:
+            store.handles -= 1
+            last = not store.handles
+        if last:
+            _stores.pop(store.directory.path, None)
+            store.shut_down()
 
 
 def _check_same(options: Options, given: dict[str, object]) -> None:
@@ -64,16 +69,27 @@ def _close_all() -> None:
         stores = list(_stores.values())
         _stores.clear()
         for store in stores:
-            store.shut_down()
+            _shut_down_at_exit(store)
+
+
+def _shut_down_at_exit(store: Store) -> None:
+    """One store that can not be closed must not keep the others open."""
+    try:
+        store.shut_down()
+    except Exception:  # noqa: BLE001
+        logger.exception("a store could not be closed at exit: path=%s", store.directory.path)
 
 
 def _forget_in_child() -> None:
     """After a fork: the threads are gone and the locks belong to the parent. Close copies, unlock nothing."""
-    global _lock
-    _lock = Lock()
+    global _counting, _lock
+    _lock, _counting = Lock(), Lock()
     for store in _stores.values():
         store.abandon("the store was opened before a fork, by the parent process")
     _stores.clear()
+    # Also those that the parent was just opening or closing: their lock must end with the parent.
+    for storage in list(LocalStorage.unclosed):
+        storage.close()
 
 
 atexit.register(_close_all)

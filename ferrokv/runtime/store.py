@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ..engine.clock import Clock, SystemClock
 from ..engine.commit import rotate
@@ -23,7 +24,8 @@ from .writer import Writer
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
-POOL_THREADS = 4
+POOL_THREADS: Final = 4
+INSIST_ATTEMPTS_MAX: Final = 100
 
 
 class Store:
@@ -108,12 +110,16 @@ class Store:
 
     def shut_down(self) -> None:
         """Finish queued writes, flush what would take long to replay, stop the threads, release the directory. Blocks."""
-        self._writer.stop()
-        self._background.stop()
-        self._flush_for_next_opening()
+        interrupted = None
+        for step in (self._writer.stop, self._background.stop, self._flush_for_next_opening, self._stop_pool):
+            interrupted = _insist(step) or interrupted
+        self.abandon("the store is closed")
+        if interrupted is not None:
+            raise interrupted
+
+    def _stop_pool(self) -> None:
         if self._pool is not None:
             self._pool.shutdown(wait=True)
-        self.abandon("the store is closed")
 
     def _flush_for_next_opening(self) -> None:
         """The threads have ended, so this one owns everything. A failure costs the next opening some milliseconds."""
@@ -139,11 +145,29 @@ class Store:
 class ClosedStore:
     """What a store, or the store of a closed handle, turns into: every use raises `StoreClosed`."""
 
+    why = "the store is closed"
+
     def __init__(self, why: str) -> None:
         self.why = why
 
     def __getattr__(self, name: str) -> object:
         raise StoreClosed(f"{self.why}; open it again")
+
+
+def _insist(step: Callable[[], None]) -> BaseException | None:
+    """Repeat a step of closing until no signal handler interrupts it; what interrupted, to be raised when all is done.
+
+    A directory whose lock is released while a thread still writes would be open to another process too early.
+    """
+    interrupted: BaseException | None = None
+    for _ in range(INSIST_ATTEMPTS_MAX):
+        try:
+            step()
+        except BaseException as error:  # noqa: BLE001 - raised again by the caller
+            interrupted = error
+        else:
+            break
+    return interrupted
 
 
 def make_store(directory: Directory, options: Options, clock: Clock | None = None) -> Store:
@@ -153,6 +177,8 @@ def make_store(directory: Directory, options: Options, clock: Clock | None = Non
         if not storage.try_lock("presence"):
             raise StoreBusy(f"another process has the store open: path={directory.path}")
         engine = complete(recover(storage, options, clock or SystemClock()), storage)
+        store = Store(directory, storage, engine)
+        store.start()
     except OSError as error:
         storage.close()
         if error.errno in NO_SPACE:
@@ -163,6 +189,4 @@ def make_store(directory: Directory, options: Options, clock: Clock | None = Non
     except BaseException:
         storage.close()
         raise
-    store = Store(directory, storage, engine)
-    store.start()
     return store

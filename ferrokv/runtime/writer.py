@@ -37,7 +37,11 @@ class Writer:
         self._wake_background = wake_background
         self._queue: SimpleQueue[Request | None] = SimpleQueue()
         self._room = threading.Condition()
-        self._turn = threading.Lock()
+        self._turn = threading.RLock()  # re-entrant only so that its owner can be told from others
+        self._serving = False  # a hint that somebody has the turn; owner: the turn
+        self._gate = threading.RLock()
+        self._closing = False  # owner: the gate
+        self._stopped = False  # owner: the turn
         self._thread = threading.Thread(target=self._run, name="ferrokv-writer", daemon=True)
 
     def start(self) -> None:
@@ -45,35 +49,58 @@ class Writer:
         self._thread.start()
 
     def submit(self, request: Request) -> None:
-        """Queue the request; its waiter is told when it is durable. `StoreBusy` when too many are waiting already."""
+        """Queue the request; its waiter is told when it is durable.
+
+        `StoreBusy` when too many are waiting already, or for a signal handler or destructor that came in the middle of a write
+        by its own thread; `StoreClosed` once the store is closing.
+        """
+        self._refuse_reentry()
         if self._queue.qsize() >= QUEUE_REQUESTS_MAX:
             raise StoreBusy(f"too many writes are waiting: limit={QUEUE_REQUESTS_MAX}")
-        self._queue.put(request)
+        # Order: what is put under the gate stands before the end mark, so it is served.
+        with self._gate:
+            self._put_unless_closing(request)
 
     def lead(self, request: Request) -> bool:
         """Serve the request in the caller's thread if nobody is waiting or at it; False if it has to be submitted."""
-        turn = self._turn
-        if turn.locked() or not self._queue.empty() or self._engine.wal.doubtful:
+        self._refuse_reentry()
+        if self._serving or not self._queue.empty() or self._engine.wal.doubtful:
             return False  # a doubtful tail needs a rotation, which only the thread does, where nothing interrupts it
         # Order: `with` alone, since a signal between a successful `acquire()` and a `try` would keep the turn for ever.
-        with turn:
-            work_left = self._serve([request], _NOBODY)
+        with self._turn:
+            work_left = self._lead(request)
         if work_left:
             self._queue.put(_TIDY)
         return True
 
     def stop(self) -> None:
-        """Finish what is queued, then end. Blocks."""
-        self._queue.put(None)
+        """Finish what is queued or being led, then refuse everything. Blocks. The WAL has no owner afterwards."""
+        with self._gate:
+            self._closing = True
+            self._queue.put(None)
         self._thread.join()
-        late = _drain(self._queue)
-        fail_all(late, StoreClosed("the store was closed before this write began"))
-        deliver(late)
+        with self._turn:
+            self._stopped = True
 
     def memtables_flushed(self) -> None:
         """Background says that there is room again."""
         with self._room:
             self._room.notify_all()
+
+    def _put_unless_closing(self, request: Request) -> None:
+        if self._closing:
+            raise StoreClosed("the store is closing; open it again")
+        self._queue.put(request)
+
+    def _lead(self, request: Request) -> bool:
+        if self._stopped:
+            raise StoreClosed("the store is closed; open it again")
+        return self._serve([request], _NOBODY)
+
+    def _refuse_reentry(self) -> None:
+        # Ownership of the locks is asked for, and no flag, since a handler can come right behind the taking of a lock.
+        if self._turn._is_owned() or self._engine.view.active.mine:  # type: ignore[attr-defined]
+            raise StoreBusy("a signal handler or destructor can not write in the middle of a write by its own thread")
 
     def _run(self) -> None:
         waiting: deque[Request] = deque()
@@ -105,6 +132,7 @@ class Writer:
 
     def _serve(self, served: list[Request], waiting: deque[Request]) -> bool:
         """Commit the first request and as many of the waiting ones as fit, and answer them. True if work is left to do."""
+        self._serving = True
         try:
             if served[0].command is None:
                 self._seal(served[0])
@@ -117,6 +145,7 @@ class Writer:
             # were on their way the WAL's tail counts as doubtful, so that the next commit goes on from what is proven.
             fail_all(served, error)
         # Order: waking a waiter is the last thing before this thread waits itself, for it holds the interpreter until then.
+        self._serving = False
         work_left = rotation_due(self._engine) or self._engine.view.active.index_hungry
         deliver(served)
         return work_left
@@ -173,14 +202,3 @@ class Writer:
                 f"memtables are not flushed in time: sealed={len(engine.view.sealed)} limit={limit} "
                 f"busy_timeout={engine.options.busy_timeout}"
             )
-
-
-def _drain(queue: SimpleQueue[Request | None]) -> list[Request]:
-    found = []
-    try:
-        while True:
-            request = queue.get_nowait()
-            if request is not None:
-                found.append(request)
-    except Empty:
-        return found

@@ -8,7 +8,8 @@ import mmap
 import os
 import stat
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, ClassVar, Final
+from weakref import WeakSet
 
 from ..errors import StorePathError
 from .directory import Directory
@@ -54,8 +55,12 @@ class LocalFile:
 class LocalStorage:
     """One directory of the local file system. All methods may be called from any thread."""
 
+    unclosed: ClassVar[WeakSet[LocalStorage]] = WeakSet()
+    """Every storage of this process that holds descriptors, for the hook after a fork."""
+
     def __init__(self, directory: Directory) -> None:
         self.directory = directory
+        self.unclosed.add(self)
         self._fd = os.open(directory.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._locks: dict[str, int] = {}
         self._inline_reads = _NO_WAIT is not None
@@ -109,7 +114,18 @@ class LocalStorage:
         self._locks[role] = fd
         return True
 
-    def map_page(self, name: str, fresh: bytes) -> tuple[Words, bytes]:
+    def read_page(self, name: str, size: int) -> bytes:
+        """What the file holds, as far as it is there."""
+        try:
+            fd = self._open_fd(name, os.O_RDWR)
+        except FileNotFoundError:
+            return b""
+        try:
+            return os.pread(fd, size, 0)
+        finally:
+            os.close(fd)
+
+    def map_page(self, name: str, fresh: bytes) -> Words:
         """Map the file, reset to `fresh`. The mapping lives as long as the words.
 
         Real bytes are written and synced before the mapping: a store into a sparse page of a full file system would
@@ -117,13 +133,12 @@ class LocalStorage:
         """
         fd = self._open_fd(name, os.O_RDWR | os.O_CREAT)
         try:
-            old = os.pread(fd, len(fresh), 0)
             _write_all(fd, fresh, 0)
             os.fsync(fd)
             page = mmap.mmap(fd, len(fresh))
         finally:
             os.close(fd)
-        return memoryview(page).cast("Q"), old
+        return memoryview(page).cast("Q")
 
     def boot_id(self) -> bytes:
         """From the kernel; random where it does not tell, so that no page of another process is trusted."""
@@ -139,6 +154,7 @@ class LocalStorage:
 
     def close(self) -> None:
         """Release the locks and the directory. In a forked child this closes copies only and unlocks nothing."""
+        self.unclosed.discard(self)
         locks, self._locks = self._locks, {}
         for fd in locks.values():
             os.close(fd)

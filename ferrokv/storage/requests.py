@@ -105,8 +105,11 @@ class Storage(Protocol):
     def try_lock(self, role: str) -> bool:
         """Take the lock file of a role for this process, or answer False at once. Held until `close`."""
 
-    def map_page(self, name: str, fresh: bytes) -> tuple[Words, bytes]:
-        """Map a file as shared words after writing `fresh` to it; the words, and what was in the file before."""
+    def read_page(self, name: str, size: int) -> bytes:
+        """What an earlier process left in a mapped file; empty if there is none."""
+
+    def map_page(self, name: str, fresh: bytes) -> Words:
+        """Map a file as shared words after writing `fresh` to it."""
 
     def boot_id(self) -> bytes:
         """Sixteen bytes that are the same until the machine starts again."""

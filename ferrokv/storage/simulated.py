@@ -121,12 +121,15 @@ class SimulatedStorage:
         self.locked.add(role)
         return True
 
-    def map_page(self, name: str, fresh: bytes) -> tuple[Words, bytes]:
+    def read_page(self, name: str, size: int) -> bytes:
+        """The page, if one was mapped since the power came on."""
+        return b"".join(word.to_bytes(8, sys.byteorder) for word in self.pages.get(name, ()))
+
+    def map_page(self, name: str, fresh: bytes) -> Words:
         """A page in memory, which lives until the power is cut."""
-        old = b"".join(word.to_bytes(8, sys.byteorder) for word in self.pages.get(name, ()))
         words = [int.from_bytes(fresh[i : i + 8], sys.byteorder) for i in range(0, len(fresh), 8)]
         self.pages[name] = words
-        return words, old
+        return words
 
     def boot_id(self) -> bytes:
         """Another one for each simulated disk."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from aiocache.base import BaseCache
 from aiocache.serializers import JsonSerializer
 
 from ferrokv import FerroKV, ResponseError, WriteBatch
+
+CLEAR_KEYS: Final = 10_000  # deleted by one commit
 
 
 class FerroKVCache(BaseCache):  # type: ignore[misc]
@@ -59,7 +61,9 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
         return handle
 
     async def _get(self, key: str, encoding: str | None = "utf-8", _conn: Any = None) -> Any:
-        handle = self._handle or await self._db()
+        handle = self._handle
+        if handle is None or self._pid != os.getpid():
+            handle = await self._db()
         value = await handle.get(key)
         return value if value is None or encoding is None else value.decode(encoding)
 
@@ -122,8 +126,8 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
         if not namespace:
             return await db.flushdb()
         names = [key async for key, _ in db.scan(prefix=namespace)]
-        if names:
-            await db.delete(*names)
+        for start in range(0, len(names), CLEAR_KEYS):
+            await db.delete(*names[start : start + CLEAR_KEYS])
         return True
 
     async def _raw(

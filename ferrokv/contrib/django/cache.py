@@ -6,6 +6,7 @@ Every `a*` method runs on the event loop itself; a hit in memory takes no thread
 from __future__ import annotations
 
 import inspect
+import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -70,7 +71,9 @@ class FerroKVCache(BaseCache):
         """None for ever; zero or less: expired at once."""
         if timeout is DEFAULT_TIMEOUT:
             timeout = self.default_timeout
-        return None if timeout is None else int(timeout * 1000)  # type: ignore[operator]
+        if timeout is None or timeout == math.inf:
+            return None
+        return int(timeout * 1000)  # type: ignore[operator]
 
     def _value(self, stored: bytes | None, default: Any) -> Any:
         if stored is None:
@@ -110,7 +113,15 @@ class FerroKVCache(BaseCache):
     # -- synchronous ---------------------------------------------------------------------------------------------
 
     def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
-        return self._value(self._place.blocking().get(self._key(key, version)), default)
+        name = self._key(key, version)
+        db = self._place.blocking()
+        stored = db.get(name)
+        value = self._value(stored, MISSING)
+        if value is MISSING:
+            if stored is not None:
+                db.compare_and_delete(name, stored)  # a value without a valid seal must not stand in the way of `add`
+            return default
+        return value
 
     def set(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> None:
         name, stored, ttl_ms = self._key(key, version), self._codec.encode(value), self._ttl_ms(timeout)
@@ -198,8 +209,15 @@ class FerroKVCache(BaseCache):
             return await sync_to_async(encode)(*args)
 
     async def aget(self, key: Any, default: Any = None, version: int | None = None) -> Any:
+        name = self._key(key, version)
         db = await self._place.native()
-        return self._value(await db.get(self._key(key, version)), default)
+        stored = await db.get(name)
+        value = self._value(stored, MISSING)
+        if value is MISSING:
+            if stored is not None:
+                await db.compare_and_delete(name, stored)
+            return default
+        return value
 
     async def aset(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> None:
         name, stored, ttl_ms = self._key(key, version), await self._aencode(value), self._ttl_ms(timeout)

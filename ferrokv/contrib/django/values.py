@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import logging
 import pickle
+import re
 from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Any, Final
@@ -18,6 +19,7 @@ security_logger = logging.getLogger("django.security.ferrokv")
 SEALED_PICKLE: Final = b"\x01"
 SEAL_BYTES: Final = 16
 _DIGITS_FIRST: Final = frozenset(b"-0123456789")
+_INTEGER: Final = re.compile(rb"-?[0-9]{1,19}")
 _INT64_MIN: Final = -(1 << 63)
 _INT64_MAX: Final = (1 << 63) - 1
 _BODY: Final = 1 + SEAL_BYTES
@@ -40,7 +42,7 @@ class ValueCodec:
 
     def decode(self, stored: bytes) -> Any:
         """The value, or MISSING with a line in the security log when the seal does not fit."""
-        if stored and stored[0] in _DIGITS_FIRST:
+        if stored and stored[0] in _DIGITS_FIRST and _INTEGER.fullmatch(stored):
             return int(stored)
         if stored[:1] == SEALED_PICKLE:
             seal, body = stored[1:_BODY], stored[_BODY:]

@@ -1,0 +1,163 @@
+"""What Django's own suites do not ask of the cache and the sessions."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import django
+import pytest
+from django.conf import settings
+from django.core.cache import caches
+from django.test import override_settings
+
+from ferrokv.contrib.django import handles
+from ferrokv.contrib.django.values import MISSING, SEALED_PICKLE, ValueCodec
+
+if not settings.configured:
+    settings.configure(SECRET_KEY="tests", USE_TZ=True, SESSION_ENGINE="ferrokv.contrib.django.sessions")
+    django.setup()
+
+
+@pytest.fixture
+def cache(store_path: Path) -> Iterator[Any]:
+    entry = {"BACKEND": "ferrokv.contrib.django.FerroKVCache", "LOCATION": store_path}
+    other = {**entry, "OPTIONS": {"KEYSPACE": "other"}}
+    with override_settings(CACHES={"default": entry, "other": other}):
+        yield caches["default"]
+        for kept in (handles._blocking, handles._native):
+            for key, handle in list(kept.items()):
+                if key[1] == str(store_path):
+                    del kept[key]
+                    closing = handle.close()
+                    if closing is not None:
+                        asyncio.run(closing)
+
+
+class Bomb:
+    """Unpickling this is an attack that succeeded."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (pytest.fail, ("unpickled without a valid seal",))
+
+
+def test_a_value_without_a_valid_seal_is_never_unpickled(caplog: pytest.LogCaptureFixture) -> None:
+    codec = ValueCodec(["key"])
+    body = pickle.dumps(Bomb())
+    for stored in (
+        SEALED_PICKLE + bytes(16) + body,
+        ValueCodec(["another"]).encode(Bomb()),
+        body,
+        b"",
+        b"-",
+        b"9" * 5_000,
+    ):
+        assert codec.decode(stored) is MISSING
+    assert "no valid seal" in caplog.text
+
+
+def test_a_rotated_secret_key_reads_through_fallbacks_and_otherwise_misses(cache: Any) -> None:
+    cache.set("k", {"a": 1}, None)
+    with override_settings(SECRET_KEY="new", SECRET_KEY_FALLBACKS=["tests"]):
+        assert type(cache)(cache._place.path, {}).get("k") == {"a": 1}
+    with override_settings(SECRET_KEY="new"):
+        fresh = type(cache)(cache._place.path, {})
+        assert fresh.get("k") is None
+        assert fresh.get_or_set("k", lambda: "computed") == "computed"
+        assert fresh.get("k") == "computed"
+
+
+def test_clear_leaves_other_keyspaces_and_sessions_alone(cache: Any) -> None:
+    from ferrokv.contrib.django.sessions import SessionStore
+
+    caches["other"].set("k", 1)
+    cache.set("k", 2)
+    session = SessionStore()
+    session["user"] = 5
+    session.save()
+    cache.clear()
+    assert cache.get("k") is None
+    assert caches["other"].get("k") == 1
+    assert SessionStore(session.session_key)["user"] == 5
+
+
+def test_a_logout_between_load_and_save_is_not_undone(cache: Any) -> None:
+    from django.contrib.sessions.backends.base import UpdateError
+
+    from ferrokv.contrib.django.sessions import SessionStore
+
+    first = SessionStore()
+    first["user"] = 5
+    first.save()
+    second = SessionStore(first.session_key)
+    assert second["user"] == 5
+    first.flush()
+    second["more"] = 1
+    with pytest.raises(UpdateError):
+        second.save()
+    assert not SessionStore().exists(second.session_key or "")
+
+
+@pytest.mark.parametrize("key", ["", "x" * 5_000, "a\0b", "\ud800", "unknown-key-of-somebody"])
+def test_a_made_up_session_key_is_not_adopted(cache: Any, key: str) -> None:
+    from ferrokv.contrib.django.sessions import SessionStore
+
+    session = SessionStore(key)
+    assert session.load() == {}
+    assert session.session_key is None
+    assert SessionStore().exists(key) is False
+
+
+def test_incr_is_atomic_and_keeps_the_timeout(cache: Any) -> None:
+    cache.set("n", 0, 100)
+
+    async def count() -> list[int]:
+        return await asyncio.gather(*(cache.aincr("n") for _ in range(50)))
+
+    assert sorted(asyncio.run(count())) == list(range(1, 51))
+    assert cache._place.blocking().ttl(cache._key("n", None)) == 100
+    cache.set("big", (1 << 63) - 1)
+    with pytest.raises(OverflowError):
+        cache.incr("big")
+    cache.set("float", 1.5)
+    with pytest.raises(TypeError):
+        cache.incr("float")
+
+
+def test_timeouts(cache: Any) -> None:
+    cache.set("a", 1, 0.25)
+    cache.set("b", 1, float("inf"))
+    cache.set("c", 1, -1)
+    db = cache._place.blocking()
+    assert 0 < db.pttl(cache._key("a", None)) <= 250
+    assert db.pttl(cache._key("b", None)) == -1
+    assert cache.get("c") is None
+    assert cache.touch("a", None) is True
+    assert db.pttl(cache._key("a", None)) == -1
+    assert cache.add("d", 1, 0) is True
+    assert cache.get("d") is None
+
+
+def test_types_survive(cache: Any) -> None:
+    for value in (True, False, None, 0, -5, 1 << 70, "5", b"5", 1.0, [1], {"a": (1,)}):
+        cache.set("k", value)
+        found = cache.get("k", "missing")
+        assert (type(found), found) == (type(value), value)
+
+
+async def test_coroutine_defaults(cache: Any) -> None:
+    async def compute() -> int:
+        return 7
+
+    assert await cache.aget_or_set("k", compute) == 7
+    assert await cache.aget_or_set("k", lambda: 8) == 7
+    assert await cache.aget_or_set("other", 9) == 9
+
+
+def test_a_value_that_can_not_be_pickled_stops_the_whole_batch(cache: Any) -> None:
+    with pytest.raises((pickle.PicklingError, AttributeError, TypeError)):
+        cache.set_many({"a": 1, "b": lambda: None})
+    assert cache.get("a") is None
