@@ -161,7 +161,7 @@ class FerroKV(AsyncReads):
     ) -> Any:
         """True, or None when `nx` or `xx` forbade it; with `get`, the old value or None."""
         options = strings.make_set_options(ex, px, nx, xx, keepttl, get, exat, pxat)
-        return await self._write(strings.set_value, *value_of(name, value), options)
+        return await self._write(strings.set_value, encode_key(name), encode_value(value), options)
 
     async def set_ex(self, name: Key, value: Value, ttl: Expiry) -> bool:
         """True. The key expires after `ttl`, seconds or a timedelta, exact to the millisecond."""

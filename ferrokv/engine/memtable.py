@@ -18,6 +18,7 @@ from ..errors import StoreBusy
 from ..format.commits import Entry
 
 FEED_RECORDS: Final = 512
+REENTERED: Final = "a signal handler or destructor came in the middle of a change by its own thread"
 
 
 class Memtable:
@@ -36,6 +37,7 @@ class Memtable:
         "_pins",
         "_unpinned",
         "entries",
+        "is_mine",
         "number",
         "seqno",
         "wal_bytes",
@@ -47,6 +49,8 @@ class Memtable:
         self.seqno = seqno  # of the newest commit that is in; owner: writer, under the lock
         self.wal_bytes = 0  # owner: writer
         self._lock = RLock()  # re-entrant so that re-entry can be seen and refused instead of waiting for itself
+        # -> True if the calling thread holds the lock, so that it must not wait for another one that may need it.
+        self.is_mine: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]
         self._changing = False  # a change is under way; owner: the lock
         self._pins: dict[int, int] = {}  # seqno -> number of snapshots at it; owner: the lock
         self._unpinned: deque[int] = deque()  # given back, not yet taken out of `_pins`; any thread appends
@@ -58,15 +62,23 @@ class Memtable:
         """Make one commit visible, at once and as a whole. Called by the owner of the WAL only. May be repeated."""
         current = self.entries
         fresh = {key: None for key in entries if key not in current}
-        # A call and no loop stands in this `with`: on CPython 3.13 an exception that a signal handler raises at a loop's jump
+        # Calls and no loop stand in this `with`: on CPython 3.13 an exception that a signal handler raises at a loop's jump
         # back, directly inside a `with`, leaves without releasing (a third of such interrupts, measured on 3.13.0).
         with self._lock:
-            self._exclusively(self._apply_locked, entries, fresh, seqno)
-
-    @property
-    def mine(self) -> bool:
-        """True if the calling thread holds the lock, so that it must not wait for another one that may need it."""
-        return bool(self._lock._is_owned())  # type: ignore[attr-defined]
+            if self._changing:
+                raise StoreBusy(REENTERED)
+            self._changing = True
+            try:
+                if self._unpinned:
+                    self._drain_unpinned()
+                self._fresh.update(fresh)
+                if self._pins:
+                    _keep_older(entries, current, sorted(self._pins, reverse=True))
+                # Invariant: one C call that runs no Python code, so no other thread sees half of a commit.
+                current.update(entries)
+                self.seqno = seqno
+            finally:
+                self._changing = False
 
     @property
     def index_hungry(self) -> bool:
@@ -115,21 +127,12 @@ class Memtable:
     def _exclusively(self, step: Callable[..., Any], *args: Any) -> Any:
         """Run a step under the lock, which its own thread may hold already when a signal handler or destructor comes here."""
         if self._changing:
-            raise StoreBusy("a signal handler or destructor came in the middle of a change by its own thread")
+            raise StoreBusy(REENTERED)
         self._changing = True
         try:
             return step(*args)
         finally:
             self._changing = False
-
-    def _apply_locked(self, entries: dict[bytes, Entry], fresh: dict[bytes, None], seqno: int) -> None:
-        self._drain_unpinned()
-        self._fresh.update(fresh)
-        if self._pins:
-            _keep_older(entries, self.entries, sorted(self._pins, reverse=True))
-        # Invariant: one C call that runs no Python code, so no other thread sees half of a commit.
-        self.entries.update(entries)
-        self.seqno = seqno
 
     def _pin_locked(self) -> int:
         self._drain_unpinned()

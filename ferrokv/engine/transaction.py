@@ -45,7 +45,10 @@ class Group:
         transaction = Transaction(self, keyspace)
         answer = command(transaction, *args)
         if transaction.writes:
-            self.writes.update(transaction.writes)
+            if self.writes:
+                self.writes.update(transaction.writes)
+            else:
+                self.writes = transaction.writes
             self.payload_bytes += transaction.payload_bytes
             self.catalogue = transaction.catalogue
         return answer

@@ -27,7 +27,13 @@ def _make_mask(index: int) -> int:
     return 1 << a | 1 << b | 1 << c | 1 << d | 1 << e | 1 << f
 
 
-MASKS: Final[tuple[int, ...]] = tuple(_make_mask(index) for index in range(4096))
+MASKS: Final[list[int]] = []
+"""Filled when the first filter is made or read: 5 ms that importing the package should not take."""
+
+
+def _need_masks() -> None:
+    if not MASKS:
+        MASKS[:] = [_make_mask(index) for index in range(4096)]  # one step, so that threads may do it twice
 
 
 def word_count(records: int) -> int:
@@ -37,6 +43,7 @@ def word_count(records: int) -> int:
 
 def add_hashes(words: array[int], hashes: Iterable[int]) -> None:
     """Set the bits of each hash in `words`. About 0.3 µs a hash."""
+    _need_masks()
     count = len(words)
     masks = MASKS
     for key_hash in hashes:
@@ -66,6 +73,7 @@ def decode_filter(data: bytes, seed: int) -> array[int]:
         raise CorruptionError("filter checksum mismatch")
     if length != len(data) or count < 1 or HEAD.size + 8 * count != length:
         raise CorruptionError("filter lengths do not add up")
+    _need_masks()
     return _little_endian(array("Q", data[HEAD.size :]))
 
 

@@ -63,9 +63,10 @@ def fail_all(requests: Iterable[Request], error: BaseException) -> None:
 
 def deliver(requests: Sequence[Request]) -> None:
     """Wake every waiter: one call into each event loop, one release for each thread."""
-    if len(requests) == 1 and requests[0].lock is not None:
-        requests[0].lock.release()
-        return
+    if len(requests) == 1 and requests[0].loop is None:
+        if requests[0].lock is not None:
+            requests[0].lock.release()
+        return  # else it was led by its own caller
     by_loop: dict[asyncio.AbstractEventLoop, list[Request]] = {}
     for request in requests:
         if request.lock is not None:

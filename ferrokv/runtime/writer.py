@@ -38,6 +38,7 @@ class Writer:
         self._queue: SimpleQueue[Request | None] = SimpleQueue()
         self._room = threading.Condition()
         self._turn = threading.RLock()  # re-entrant only so that its owner can be told from others
+        self._is_mine: Callable[[], bool] = self._turn._is_owned  # type: ignore[attr-defined]
         self._serving = False  # a hint that somebody has the turn; owner: the turn
         self._gate = threading.RLock()
         self._closing = False  # owner: the gate
@@ -68,7 +69,7 @@ class Writer:
             return False  # a doubtful tail needs a rotation, which only the thread does, where nothing interrupts it
         # Order: `with` alone, since a signal between a successful `acquire()` and a `try` would keep the turn for ever.
         with self._turn:
-            work_left = self._lead(request)
+            work_left = self._serve([request], _NOBODY)
         if work_left:
             self._queue.put(_TIDY)
         return True
@@ -92,14 +93,9 @@ class Writer:
             raise StoreClosed("the store is closing; open it again")
         self._queue.put(request)
 
-    def _lead(self, request: Request) -> bool:
-        if self._stopped:
-            raise StoreClosed("the store is closed; open it again")
-        return self._serve([request], _NOBODY)
-
     def _refuse_reentry(self) -> None:
         # Ownership of the locks is asked for, and no flag, since a handler can come right behind the taking of a lock.
-        if self._turn._is_owned() or self._engine.view.active.mine:  # type: ignore[attr-defined]
+        if self._is_mine() or self._engine.view.active.is_mine():
             raise StoreBusy("a signal handler or destructor can not write in the middle of a write by its own thread")
 
     def _run(self) -> None:
@@ -151,8 +147,12 @@ class Writer:
         return work_left
 
     def _commit(self, served: list[Request], waiting: deque[Request]) -> None:
-        self._wait_for_room()
-        group = Group(self._engine)
+        engine = self._engine
+        if self._stopped:
+            raise StoreClosed("the store is closed; open it again")
+        if len(engine.view.sealed) >= engine.options.sealed_memtables_max:
+            self._wait_for_room()
+        group = Group(engine)
         request: Request | None = served[0]
         while request is not None:
             try:
@@ -165,7 +165,7 @@ class Writer:
                 request = waiting.popleft()
                 served.append(request)
         if group.writes:
-            complete(commit(self._engine, group.writes, group.catalogue), self._engine.storage)
+            complete(commit(engine, group.writes, group.catalogue), engine.storage)
 
     def _seal(self, request: Request) -> None:
         """Rotate so that everything written before this request can be flushed."""
