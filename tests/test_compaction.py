@@ -1,0 +1,139 @@
+"""What compaction chooses and what it leaves, on tables small enough to draw."""
+
+from __future__ import annotations
+
+import pytest
+
+from ferrokv.commands import keys
+from ferrokv.engine.picker import Drop, Merging, Move, pick
+from ferrokv.engine.survivors import Survivors
+from ferrokv.storage.requests import ReadAt, Request
+from ferrokv.storage.simulated import SimulatedStorage
+
+from .harness import TINY, EngineHarness, ManualClock
+
+HOUR = 3_600_000
+
+
+@pytest.fixture
+def store() -> EngineHarness:
+    return EngineHarness(SimulatedStorage(1), ManualClock(), TINY._replace(memtable_bytes=100_000, level0_tables=9))
+
+
+def put(store: EngineHarness, names: str, ttl_ms: int | None = None) -> None:
+    """One table of level 0 with a record for each letter."""
+    for name in names:
+        store.set(name.encode(), b"v" * 10, ttl_ms)
+    store.rotate()
+    store.flush()
+
+
+def choice(store: EngineHarness, **changes: int) -> object:
+    view = store.engine.view
+    survivors = Survivors(store.clock(), view.catalogue)
+    return pick(view.version, store.options._replace(**changes), survivors, store.engine.compaction_cursors)
+
+
+def picture(store: EngineHarness) -> list[str]:
+    """The levels, each table as the letters of its keys."""
+    prefix = store.engine.view.prefix("default") or b""
+    drawn = []
+    for number, level in enumerate(store.engine.view.version.levels):
+        if level:
+            shown = " ".join(f"{t.min_key[-1:].decode()}-{t.max_key[-1:].decode()}:{t.meta.records}" for t in level)
+            drawn.append(f"L{number} {shown}")
+    assert prefix
+    return drawn
+
+
+def test_nothing_is_due_in_a_small_store(store: EngineHarness) -> None:
+    put(store, "abc")
+    assert choice(store) is None
+
+
+def test_level_0_goes_down_when_it_has_many_tables(store: EngineHarness) -> None:
+    put(store, "abc")
+    put(store, "bcd")
+    put(store, "xyz")
+    chosen = choice(store, level0_tables=3)
+    assert isinstance(chosen, Merging)
+    assert (chosen.level, len(chosen.upper), chosen.lower) == (0, 3, ())
+    store.options = store.engine.options = store.options._replace(level0_tables=3)
+    store.compact()
+    assert len(picture(store)) == 1
+    assert [key for key, _ in store.scan()] == [bytes([c]) for c in b"abcdxyz"]
+
+
+def test_a_table_that_has_wholly_expired_is_dropped_unread(store: EngineHarness) -> None:
+    put(store, "a")  # the catalogue's own records live in this one, below the key
+    put(store, "xyz", ttl_ms=1_000)
+    dead = store.engine.view.version.levels[0][0].file.name
+    store.clock.now_ms += HOUR
+    assert isinstance(choice(store), Drop)
+
+    def unread(index: int, request: Request) -> None:
+        assert not (isinstance(request, ReadAt) and request.file.name == dead)
+
+    store.storage.observe = unread
+    store.compact()
+    assert dead not in store.storage.names
+    assert store.engine.counters.tables_dropped_unread == 1
+    assert [key for key, _ in store.scan()] == [b"a"]
+
+
+def test_an_expired_table_that_hides_an_older_version_stays(store: EngineHarness) -> None:
+    put(store, "ab")
+    put(store, "ab", ttl_ms=1_000)
+    store.clock.now_ms += HOUR
+    assert choice(store) is None
+    assert store.scan() == []
+    store.compact(everything=True)
+    assert store.scan() == []
+    assert store.engine.view.version.tables()[0].meta.records == 2, "only the catalogue is left"
+
+
+def test_a_cleared_keyspace_gives_its_tables_back_unread(store: EngineHarness) -> None:
+    put(store, "q")
+    store.write(keys.clear)
+    put(store, "abc")
+    store.write(keys.clear)
+    store.rotate()
+    store.flush()
+    assert store.scan() == []
+    store.compact(everything=True)
+    tables = store.engine.view.version.tables()
+    assert sum(table.meta.records for table in tables) == 2, "only the catalogue is left"
+
+
+def test_a_table_without_overlap_below_moves_by_an_edit_alone(store: EngineHarness) -> None:
+    put(store, "abc")
+    store.compact(everything=True)
+    assert [line[:2] for line in picture(store)] == ["L1"]
+    chosen = choice(store, level1_bytes=1)
+    assert isinstance(chosen, Move)
+    store.engine.options = store.options._replace(level1_bytes=1)
+    reads: list[Request] = []
+    store.storage.observe = lambda index, request: reads.append(request) if isinstance(request, ReadAt) else None
+    before = set(store.storage.names)
+    while isinstance(choice(store, level1_bytes=1), Move):
+        store.compact()
+    assert {n for n in store.storage.names if n.startswith("table")} == {n for n in before if n.startswith("table")}
+    assert reads == []
+    store.storage.observe = None
+    assert [key for key, _ in store.scan()] == [b"a", b"b", b"c"]
+
+
+def test_an_expired_record_above_older_tables_becomes_a_tombstone(store: EngineHarness) -> None:
+    put(store, "abc")
+    store.compact(everything=True)
+    store.engine.options = store.options._replace(level1_bytes=1)
+    store.compact()
+    store.engine.options = store.options
+    put(store, "bx", ttl_ms=1_000)
+    store.clock.now_ms += HOUR
+    store.engine.options = store.options._replace(level0_tables=1)
+    put(store, "y")
+    store.compact()
+    assert [key for key, _ in store.scan()] == [b"a", b"c", b"y"]
+    store.check()
+    assert store.reopen().get(b"b") is None
