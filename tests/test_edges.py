@@ -27,7 +27,7 @@ from .harness import EngineHarness, ManualClock
 
 def test_closing_waits_for_a_write_that_another_thread_leads(store_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     db = BlockingFerroKV.open(store_path, memtable_bytes=4_000)
-    db.mset({f"key:{i}": "v" * 20 for i in range(100)})
+    db.mset({f"key:{i}": "v" * 20 for i in range(20)})  # enough for closing to flush, too little for a rotation
     storage = db._store.storage
     syncing, release = threading.Event(), threading.Event()
     perform = storage._actions[Sync]

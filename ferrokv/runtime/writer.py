@@ -65,8 +65,15 @@ class Writer:
     def lead(self, request: Request) -> bool:
         """Serve the request in the caller's thread if nobody is waiting or at it; False if it has to be submitted."""
         self._refuse_reentry()
-        if self._serving or not self._queue.empty() or self._engine.wal.doubtful:
-            return False  # a doubtful tail needs a rotation, which only the thread does, where nothing interrupts it
+        engine = self._engine
+        # A doubtful tail needs a rotation, and missing room a wait: both are left to the thread, where nothing interrupts them.
+        if (
+            self._serving
+            or engine.wal.doubtful
+            or len(engine.view.sealed) >= engine.options.sealed_memtables_max
+            or not self._queue.empty()
+        ):
+            return False
         # Order: `with` alone, since a signal between a successful `acquire()` and a `try` would keep the turn for ever.
         with self._turn:
             work_left = self._serve([request], _NOBODY)
