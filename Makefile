@@ -23,7 +23,9 @@ lint: $(VENV)/.installed-dev
 
 # Long runs; their figures are committed beside the scripts.
 bench: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[bench]"
 	$(BIN)/python benchmarks/engine.py
+	$(BIN)/python benchmarks/django_cache.py
 
 torture: $(VENV)/.installed-dev
 	FERROKV_TORTURE=1 $(BIN)/python -m pytest -n auto tests/test_power_cuts.py tests/test_model.py

@@ -14,21 +14,24 @@ LEVELS: Final = 7
 class Version:
     """`levels[0]` is ordered from new to old and its ranges overlap; from level 1 on, ascending without overlap."""
 
-    __slots__ = ("_max_keys", "levels")
+    __slots__ = ("_runs", "levels")
 
     def __init__(self, levels: tuple[tuple[Table, ...], ...]) -> None:
         assert len(levels) == LEVELS
         self.levels = levels
-        self._max_keys = [[table.max_key for table in level] for level in levels]
+        # What a point read walks: only levels that hold something, each with the keys to bisect.
+        self._runs = [([table.max_key for table in level], level) for level in levels[1:] if level]
 
     def candidates(self, key: bytes) -> list[Table]:
         """Tables whose range holds `key`, from new to old."""
-        found = [table for table in self.levels[0] if table.min_key <= key <= table.max_key]
-        for level, max_keys in zip(self.levels[1:], self._max_keys[1:], strict=True):
-            if max_keys:
-                i = bisect_left(max_keys, key)
-                if i < len(max_keys) and level[i].min_key <= key:
-                    found.append(level[i])
+        found = []
+        for table in self.levels[0]:
+            if table.min_key <= key <= table.max_key:
+                found.append(table)
+        for max_keys, level in self._runs:
+            i = bisect_left(max_keys, key)
+            if i < len(max_keys) and level[i].min_key <= key:
+                found.append(level[i])
         return found
 
     def overlapping(self, level: int, low: bytes, high: bytes) -> list[Table]:
