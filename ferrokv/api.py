@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar
 
 from .batch import WriteBatch
 from .commands import counters, expiry, keys, scans, strings
-from .commands.encoding import Expiry, Key, Value, encode_key, encode_keyspace, encode_ttl, encode_value
+from .commands.encoding import Expiry, Key, Value, encode_bound, encode_key, encode_keyspace, encode_ttl, encode_value
 from .engine.read import Resume, search_value
 from .engine.transaction import Command
 from .runtime.registry import open_store, release_store, share_store
@@ -92,8 +92,9 @@ class AsyncReads(Reader):
 
     async def scan_iter(self, match: Key | None = None, count: int | None = None) -> AsyncIterator[bytes]:
         """Keys that match the glob, in key order; only the range of its literal prefix is read. `count` is ignored."""
-        pattern = keys.compile_pattern(encode_key(match or b"*"))
-        prefix = keys.literal_prefix(encode_key(match or b"*"))
+        glob = b"*" if match is None else encode_bound(match) or b""
+        pattern = keys.compile_pattern(glob)
+        prefix = keys.literal_prefix(glob)
         async with aclosing(self.scan(prefix=prefix)) as pairs:
             async for key, _ in pairs:
                 if pattern.fullmatch(key):
@@ -128,7 +129,14 @@ class FerroKV(AsyncReads):
         """Give the handle back; the last one finishes queued writes and releases the directory. Idempotent."""
         store = self._take_store()
         if store is not None:
-            await asyncio.to_thread(release_store, store)
+            try:
+                releasing = asyncio.get_running_loop().run_in_executor(None, release_store, store)
+            except RuntimeError:  # the loop's executor has been shut down
+                threading.Thread(target=release_store, args=(store,), name="ferrokv-release").start()
+            else:
+                await asyncio.shield(
+                    releasing
+                )  # a caller who is cancelled stops waiting; the store is released all the same
 
     async def __aenter__(self) -> Self:
         return self

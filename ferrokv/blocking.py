@@ -12,7 +12,7 @@ from typing import Any, Self, TypeVar
 
 from .batch import WriteBatch
 from .commands import counters, expiry, keys, scans, strings
-from .commands.encoding import Expiry, Key, Value, encode_key, encode_keyspace, encode_ttl, encode_value
+from .commands.encoding import Expiry, Key, Value, encode_bound, encode_key, encode_keyspace, encode_ttl, encode_value
 from .engine.read import Resume, search_value
 from .engine.transaction import Command
 from .runtime.registry import open_store, release_store, share_store
@@ -84,8 +84,9 @@ class BlockingReads(Reader):
 
     def scan_iter(self, match: Key | None = None, count: int | None = None) -> Iterator[bytes]:
         """Keys that match the glob, in key order; only the range of its literal prefix is read. `count` is ignored."""
-        pattern = keys.compile_pattern(encode_key(match or b"*"))
-        prefix = keys.literal_prefix(encode_key(match or b"*"))
+        glob = b"*" if match is None else encode_bound(match) or b""
+        pattern = keys.compile_pattern(glob)
+        prefix = keys.literal_prefix(glob)
         for key, _ in self.scan(prefix=prefix):
             if pattern.fullmatch(key):
                 yield key

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from threading import Lock
+from threading import RLock
 from typing import TypeVar
 
 from .batch import WriteBatch
@@ -15,6 +15,7 @@ from .engine.scan import Scan
 from .engine.view import View
 from .errors import DataError
 from .format.limits import BATCH_BYTES_MAX, BATCH_RECORDS_MAX
+from .runtime.registry import refuse_reentry
 from .runtime.store import ClosedStore, Store
 from .storage.requests import Op
 
@@ -22,7 +23,7 @@ T = TypeVar("T")
 Names = Key | Iterable[Key]
 
 
-_closing = Lock()
+_closing = RLock()
 
 
 class Reader:
@@ -37,6 +38,9 @@ class Reader:
 
     def _take_store(self) -> Store | None:
         """The store of a handle that is being closed, to one caller; None to all others."""
+        if not isinstance(self._store, ClosedStore):
+            refuse_reentry()
+            self._store.refuse_reentry()  # before anything is taken, so that the handle stays usable
         with _closing:
             store: Store | ClosedStore = self._store
             self._store = ClosedStore("the handle was closed")  # type: ignore[assignment]

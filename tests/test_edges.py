@@ -315,3 +315,114 @@ async def test_a_long_mget_lets_the_loop_go_on(store_path: Path) -> None:
         done.set()
         await counter
         assert turns > 20
+
+
+def test_a_handler_that_closes_is_refused_in_the_middle_of_a_write_and_loses_nothing(store_path: Path) -> None:
+    """The usual SIGTERM pattern: the handler closes the store, whatever the main thread is doing."""
+    outcomes: list[str] = []
+    for round_ in range(40):
+        db = BlockingFerroKV.open(store_path, memtable_bytes=4_000)
+        others = [threading.Thread(target=_write_until_closed, args=(db, name)) for name in range(round_ % 2)]
+        for other in others:
+            other.start()
+
+        def handler(number: int, frame: object, db: BlockingFerroKV = db) -> None:
+            try:
+                db.close()
+                outcomes.append("closed")
+            except StoreBusy:
+                outcomes.append("busy")
+
+        old = signal.signal(signal.SIGALRM, handler)
+        acknowledged = -1
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.004 + round_ * 0.0001)
+            for i in range(100):
+                db.set("k", i)
+                acknowledged = i
+        except StoreClosed:
+            outcomes.append("told")
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, old)
+        db.close()
+        for other in others:
+            other.join()
+        with BlockingFerroKV.open(store_path) as again:
+            assert int(again.get("k") or -1) >= acknowledged
+    assert "busy" in outcomes
+
+
+def _write_until_closed(db: BlockingFerroKV, name: int) -> None:
+    try:
+        while True:
+            db.set(f"other:{name}", "v" * 20)
+    except StoreClosed:
+        return
+
+
+@pytest.mark.parametrize(
+    ("glob", "key", "matches"),
+    [
+        (b"[a", b"a", True),
+        (b"[", b"[", False),
+        (b"[^", b"\\", True),
+        (b"[a-]x]", b"b]", False),
+        (b"[\\a-c]", b"-", True),
+        (b"[\\a-c]", b"b", False),
+        (b"[c-a]", b"b", True),
+        (b"[^a-c]", b"d", True),
+        (b"[]", b"a", False),
+        (b"a\\", b"a\\", True),
+        (b"", b"a", False),
+    ],
+)
+def test_globs_are_read_as_redis_reads_them(glob: bytes, key: bytes, matches: bool) -> None:
+    assert bool(compile_pattern(glob).fullmatch(key)) is matches
+
+
+def test_an_empty_pattern_matches_nothing(db: BlockingFerroKV) -> None:
+    db.mset({"a": 1, "b": 2})
+    assert db.keys("") == []
+    assert db.keys() == [b"a", b"b"]
+
+
+def test_an_older_control_page_of_this_boot_drops_nothing(store_path: Path, run_python) -> None:
+    program = """
+import os, shutil, sys
+from ferrokv import BlockingFerroKV
+db = BlockingFerroKV.open(sys.argv[1])
+for i in range(5):
+    db.set(f"key:{i}", i)
+shutil.copy(sys.argv[1] + "/control", sys.argv[1] + "/../older")
+for i in range(5, 10):
+    db.set(f"key:{i}", i)
+os._exit(0)
+"""
+    run_python(program, str(store_path))
+    (store_path / "control").write_bytes((store_path.parent / "older").read_bytes())
+    with BlockingFerroKV.open(store_path) as db:
+        assert len(db.keys()) == 10
+
+
+def test_numbers_and_paths_that_can_not_be_are_named(db: BlockingFerroKV) -> None:
+    with pytest.raises(DataError, match="number"):
+        db.set("k", 10**5000)
+    for path in (None, 3, b"/tmp/store"):
+        with pytest.raises(OSError, match="str or path"):
+            BlockingFerroKV.open(path)  # type: ignore[arg-type]
+
+
+async def test_a_cancelled_close_still_releases_the_store(store_path: Path) -> None:
+    import asyncio
+
+    db = await FerroKV.open(store_path)
+    await db.set("k", 1)
+    closing = asyncio.create_task(db.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    await db.close()
+    async with FerroKV.open(store_path) as again:
+        assert await again.get("k") == b"1"

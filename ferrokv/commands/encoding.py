@@ -54,7 +54,10 @@ def encode_value(value: Value) -> bytes:
             f"Invalid input of type: '{type(value).__name__}'. Convert to a bytes, string, int or float first."
         )
     else:
-        encoded = repr(value).encode()
+        try:
+            encoded = repr(value).encode()
+        except ValueError as error:  # Python refuses to spell an int of more than 4,300 digits
+            raise DataError(f"a number can not be encoded: {error}") from error
     if len(encoded) > VALUE_BYTES_MAX:
         raise DataError(f"a value has at most {VALUE_BYTES_MAX} bytes: found={len(encoded)}")
     return encoded

@@ -70,9 +70,6 @@ def exists(view: View, prefix: bytes | None, keys: Sequence[bytes], clock: Clock
     return found
 
 
-_GLOB = re.compile(rb"\\(.)|\[(\^?)((?:\\.|[^\]\\])*)\]|(\*+)|(\?)|(.)", re.DOTALL)
-
-
 def literal_prefix(pattern: bytes) -> bytes:
     """The part of a glob before its first special character: only keys that begin so can match."""
     match = re.match(rb"[^*?\[\\]*", pattern, re.DOTALL)
@@ -80,17 +77,26 @@ def literal_prefix(pattern: bytes) -> bytes:
 
 
 def compile_pattern(pattern: bytes) -> re.Pattern[bytes]:
-    """A Redis glob (``*``, ``?``, ``[a-c]``, ``[^a]``, ``\\x``) as a regular expression over the whole key."""
+    """A Redis glob (``*``, ``?``, ``[a-c]``, ``[^a]``, ``\\x``) as a regular expression over the whole key.
+
+    Read byte by byte as Redis's stringmatchlen does, odd cases included.
+    """
     parts = [b""]
-    for escaped, negated, members, stars, mark, literal in _GLOB.findall(pattern):
-        if stars:
+    i = 0
+    while i < len(pattern):
+        byte = pattern[i : i + 1]
+        if byte == b"*":
             parts.append(b"")
-        elif mark:
+        elif byte == b"?":
             parts[-1] += b"."
-        elif escaped or literal:
-            parts[-1] += re.escape(escaped or literal)
+        elif byte == b"[":
+            body, i = _compile_class(pattern, i + 1)
+            parts[-1] += body
         else:
-            parts[-1] += _compile_class(negated, members)
+            if byte == b"\\" and i + 1 < len(pattern):
+                i += 1
+            parts[-1] += re.escape(pattern[i : i + 1])
+        i += 1
     if len(parts) == 1:
         return re.compile(parts[0], re.DOTALL)
     # What stands between two stars is found at the first place and never tried again (as in the standard library's fnmatch):
@@ -100,18 +106,23 @@ def compile_pattern(pattern: bytes) -> re.Pattern[bytes]:
     return re.compile(first + middle + b".*" + last, re.DOTALL)
 
 
-def _compile_class(negated: bytes, members: bytes) -> bytes:
-    """One bracket expression; a range in descending order is turned around, as Redis does."""
-    parts = []
-    for low_escaped, low, high, single_escaped, single in re.findall(
-        rb"(?:\\(.)|([^\\]))-([^\\])|\\(.)|(.)", members, re.DOTALL
-    ):
-        if high:
-            a, b = sorted((low_escaped or low, high))
-            parts.append(re.escape(a) + b"-" + re.escape(b))
+def _compile_class(pattern: bytes, i: int) -> tuple[bytes, int]:
+    """A bracket expression whose first byte is at `i`, and where it ends. One that is not closed goes to the end; a range in
+    descending order is turned around."""
+    negated = pattern[i : i + 1] == b"^"
+    i += negated
+    members: set[int] = set()
+    while i < len(pattern) and pattern[i] != 0x5D:
+        if pattern[i] == 0x5C and i + 1 < len(pattern):
+            i += 1
+            members.add(pattern[i])
+        elif i + 2 < len(pattern) and pattern[i + 1] == 0x2D:
+            low, high = sorted((pattern[i], pattern[i + 2]))
+            members.update(range(low, high + 1))
+            i += 2
         else:
-            parts.append(re.escape(single_escaped or single))
-    body = b"".join(parts)
-    if not body:
-        return b"(?s:.)" if negated else b"(?!)"
-    return b"[" + (b"^" if negated else b"") + body + b"]"
+            members.add(pattern[i])
+        i += 1
+    if not members:
+        return (b"." if negated else b"(?!)"), i
+    return b"[" + (b"^" if negated else b"") + b"".join(b"\\x%02x" % member for member in sorted(members)) + b"]", i

@@ -27,7 +27,7 @@ from ..format.logs import (
     read_frame,
 )
 from ..options import Options
-from ..storage.requests import ListDirectory, Op, Open, ReadAt, Remove, Storage, Sync
+from ..storage.requests import ListDirectory, Op, Open, ReadAt, Remove, Storage, Sync, WriteAt
 from .clock import Clock
 from .commit import create_wal
 from .engine import Engine
@@ -58,6 +58,7 @@ class _Wals(NamedTuple):
     memtables: list[Memtable]
     last: Position
     highest_number: int
+    last_data: bytes  # the newest WAL as it was read
 
 
 def recover(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
@@ -80,7 +81,7 @@ def recover(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
     catalogue = yield from _read_catalogue(version, wals.memtables)
     # Order: nothing was changed before this line, so a store that was refused is refused for the same reason next time. The
     # page keeps what it proves until the new WAL replaces it.
-    yield from _sync_wal(wals.last.number)
+    yield from _write_again(wals, committed)
     page = control.encode_page(current.store_id, storage.boot_id(), generation, committed or 0)
     words = storage.map_page("control", page)
     number = max(wals.highest_number, tables.log_number) + 1
@@ -165,7 +166,7 @@ def _replay(current: Current, names: Mapping[str, int], tables: Tables, committe
                 memtable, position = _replay_until(header, data, successor)
         if memtable.entries:
             memtables.append(memtable)
-    return _Wals(memtables, position, max(numbers))
+    return _Wals(memtables, position, max(numbers), logs[-1][1])
 
 
 def _replay_until(header: LogHeader, data: bytes, successor: Position) -> tuple[Memtable, Position]:
@@ -179,14 +180,13 @@ def _replay_until(header: LogHeader, data: bytes, successor: Position) -> tuple[
 def _replay_newest(header: LogHeader, data: bytes, committed: int | None) -> tuple[Memtable, Position]:
     """The memtable of the newest WAL and its logical end: what was acknowledged, or the torn tail.
 
-    `committed` is the COMMIT word of an earlier process of this boot. Where it speaks of this WAL, it is the end: what comes
-    after was never acknowledged, and may be a write whose sync failed, of which the page cache shows what the disk lacks.
+    `committed` is the COMMIT word of an earlier process of this boot: at least so much had been acknowledged. Never taken for
+    the end, because the page itself is not synced, and may be older than the log.
     """
-    number, end = (-1, 0) if committed is None else control.unpack_position(committed)
-    own = header.number & 0xFFFFFFFF
-    memtable, position = _read_frames(header, data, end if number == own else len(data))
-    unfinished = position.end < end if number == own else number > own
-    if unfinished or (number != own and holds_later_durable(data, header.checksum, position.end)):
+    memtable, position = _read_frames(header, data, len(data))
+    proven = (-1, 0) if committed is None else control.unpack_position(committed)
+    lost = proven > (header.number & 0xFFFFFFFF, position.end)
+    if lost or holds_later_durable(data, header.checksum, position.end):
         raise CorruptionError("acknowledged WAL frame does not verify or is missing", offset=position.end)
     return memtable, position
 
@@ -204,10 +204,15 @@ def _read_frames(header: LogHeader, data: bytes, end: int) -> tuple[Memtable, Po
     return memtable, position
 
 
-def _sync_wal(number: int) -> Op[None]:
-    """Durability: a process that was killed between write and sync leaves bytes that only the page cache has. A new WAL will
-    say that this one ends behind them, so they have to be on disk before it."""
-    file = yield Open(file_name("wal", number))
+def _write_again(wals: _Wals, committed: int | None) -> Op[None]:
+    """Durability: a process that was killed between write and sync, or whose sync failed, leaves bytes that only the page cache
+    has, and a sync may even report success for them. A new WAL will say that this one ends behind them. So what is not proven
+    by COMMIT is written once more, which makes it dirty, and synced."""
+    number, end = (-1, 0) if committed is None else control.unpack_position(committed)
+    start = end if number == wals.last.number & 0xFFFFFFFF else HEADER_BYTES
+    file = yield Open(file_name("wal", wals.last.number))
+    if start < wals.last.end:
+        yield WriteAt(file, start, wals.last_data[start : wals.last.end])
     yield Sync(file, metadata=True)
     file.close()
 

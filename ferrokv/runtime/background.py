@@ -15,12 +15,13 @@ from typing import Final
 from ..engine.compaction import compact_once
 from ..engine.engine import Engine, logger
 from ..engine.flush import flush, flush_due
-from ..errors import CorruptionError, FerroKVError, StoreClosed, StoreFull
+from ..errors import CorruptionError, FerroKVError, StoreBusy, StoreClosed, StoreFull
 from ..storage.drivers import complete
 from .waiters import Request, deliver, fail_all
 
 NAP_SECONDS: Final = 0.001
 RETRY_SECONDS: Final = 1.0
+JOBS_MAX: Final = 1024
 
 
 class _Stopping(BaseException):
@@ -55,8 +56,15 @@ class Background:
         with self._gate:
             if self._stopping:
                 raise StoreClosed("the store is closing; open it again")
+            if len(self._jobs) >= JOBS_MAX:
+                raise StoreBusy(f"too many flushes and compactions are waiting: limit={JOBS_MAX}")
             self._jobs.append(request)
         self._wake.set()
+
+    @property
+    def thread(self) -> threading.Thread:
+        """The background thread."""
+        return self._thread
 
     def stop(self) -> None:
         """Give up what is under way, fail what is queued, and end. Blocks for at most one slice of work."""

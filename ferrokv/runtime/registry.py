@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import atexit
 import os
-from threading import Lock
+from threading import RLock, Thread, current_thread
 
 from ..engine.engine import logger
-from ..errors import DataError, StoreClosed
+from ..errors import DataError, StoreBusy, StoreClosed
 from ..options import Options, make_options
 from ..storage.directory import prepare_directory
 from ..storage.local import LocalStorage
 from .store import Store, make_store
 
-_lock = Lock()  # held while a store is opened or shut down
-_counting = Lock()  # held for a moment only, so that sharing a handle never waits for a disk
+_lock = RLock()  # held while a store is opened or shut down; re-entrant only so that re-entry can be refused
+_counting = RLock()  # held for a moment only, so that sharing a handle never waits for a disk
 _stores: dict[str, Store] = {}
 
 
@@ -25,6 +25,7 @@ def open_store(path: str | os.PathLike[str], given: dict[str, object]) -> Store:
     """
     options = make_options(given)
     directory = prepare_directory(path)
+    refuse_reentry()
     with _lock:
         store = _stores.get(directory.path)
         if store is None:
@@ -45,7 +46,16 @@ def share_store(store: Store, *, first: bool = False) -> Store:
 
 
 def release_store(store: Store) -> None:
-    """One handle less; with the last one the store is shut down. Blocks."""
+    """One handle less; with the last one the store is shut down. Blocks.
+
+    `StoreBusy`, and nothing is changed, for a signal handler or destructor that came in the middle of a write, an opening or a
+    closing by its own thread. In one of the store's own threads, which can not wait for itself, another thread does it.
+    """
+    if store.owns_thread(current_thread()):
+        Thread(target=release_store, args=(store,), name="ferrokv-release").start()
+        return
+    refuse_reentry()
+    store.refuse_reentry()
     with _lock:
         with _counting:
             store.handles -= 1
@@ -53,6 +63,12 @@ def release_store(store: Store) -> None:
         if last:
             _stores.pop(store.directory.path, None)
             store.shut_down()
+
+
+def refuse_reentry() -> None:
+    """`StoreBusy` for a signal handler or destructor that came in the middle of an opening or closing by its own thread."""
+    if _lock._is_owned():  # type: ignore[attr-defined]
+        raise StoreBusy("a signal handler or destructor came in the middle of an opening or closing by its own thread")
 
 
 def _check_same(options: Options, given: dict[str, object]) -> None:
@@ -83,7 +99,7 @@ def _shut_down_at_exit(store: Store) -> None:
 def _forget_in_child() -> None:
     """After a fork: the threads are gone and the locks belong to the parent. Close copies, unlock nothing."""
     global _counting, _lock
-    _lock, _counting = Lock(), Lock()
+    _lock, _counting = RLock(), RLock()
     for store in _stores.values():
         store.abandon("the store was opened before a fork, by the parent process")
     _stores.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from threading import Lock
+from threading import RLock, Thread
 from typing import TYPE_CHECKING, Final
 
 from ..engine.clock import Clock, SystemClock
@@ -40,7 +40,7 @@ class Store:
         self._background = Background(engine)
         self._writer = Writer(engine, self._background.wake)
         self._pool: ThreadPoolExecutor | None = None
-        self._pool_lock = Lock()
+        self._pool_lock = RLock()
 
     def start(self) -> None:
         """Start the threads."""
@@ -56,6 +56,17 @@ class Store:
 
                 self._pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="ferrokv-io")
             return self._pool
+
+    def refuse_reentry(self) -> None:
+        """`StoreBusy` for a signal handler or destructor that came in the middle of a write by its own thread."""
+        if self._writer.mine:
+            raise StoreBusy(
+                "a signal handler or destructor can not close the store in the middle of a write by its own thread"
+            )
+
+    def owns_thread(self, thread: Thread) -> bool:
+        """True for the store's own threads, in which the garbage collector may run somebody's destructor."""
+        return thread in (self._writer.thread, self._background.thread)
 
     def submit(self, request: Request) -> None:
         """Queue a write."""

@@ -100,6 +100,17 @@ class Writer:
             raise StoreClosed("the store is closing; open it again")
         self._queue.put(request)
 
+    @property
+    def mine(self) -> bool:
+        """True if the calling thread is in the middle of something here, or is the writer thread itself."""
+        owned: bool = self._gate._is_owned()  # type: ignore[attr-defined]
+        return owned or self._is_mine() or self._engine.view.active.is_mine()
+
+    @property
+    def thread(self) -> threading.Thread:
+        """The writer thread."""
+        return self._thread
+
     def _refuse_reentry(self) -> None:
         # Ownership of the locks is asked for, and no flag, since a handler can come right behind the taking of a lock.
         if self._is_mine() or self._engine.view.active.is_mine():

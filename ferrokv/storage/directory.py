@@ -30,9 +30,9 @@ def prepare_directory(path: str | os.PathLike[str], *, create: bool = True) -> D
     `StorePathError` when it is not a directory, is not writable, is open to other users' writes, belongs to another
     user, or is on a network file system.
     """
-    given = os.fspath(path)
+    given = os.fspath(path) if isinstance(path, str | os.PathLike) else None
     if not isinstance(given, str) or not given or "\0" in given:
-        raise StorePathError(f"the path of a store is a non-empty string without NUL: path={given!r}")
+        raise StorePathError(f"the path of a store is a non-empty str or path without NUL: path={path!r}")
     real = os.path.realpath(given)
     if create:
         _make(real)
