@@ -220,8 +220,10 @@ def test_a_full_disk_is_named_and_passes(store_path: Path, monkeypatch: pytest.M
                 with pytest.raises(StoreFull):
                     db.set("k", 2)
             assert db.get("k") == b"1"
+        before = db.stats().wal_number
         db.set("k", 3)
         assert db.get("k") == b"3"
+        assert db.stats().wal_number == before + 1, "appended to a file whose tail is uncertain"
     with BlockingFerroKV.open(store_path) as db:
         assert db.get("k") == b"3"
 
