@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -190,9 +189,7 @@ def test_a_hot_record_leaves_the_cache_when_a_flush_replaces_it(store: EngineHar
 
 def test_no_thread_is_left_and_the_directory_is_free_after_close(store_path: Path) -> None:
     before = threading.active_count()
-    started = time.monotonic()
     for _ in range(3):
         with BlockingFerroKV.open(store_path) as db:
             db.set("k", "v")
     assert threading.active_count() == before
-    assert time.monotonic() >= started
