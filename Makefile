@@ -5,7 +5,7 @@ BIN := $(abspath $(VENV))/bin
 ADDRESS ?= 127.0.0.1
 PORT ?= 8000
 
-.PHONY: demo test lint bench torture clean
+.PHONY: demo test lint bench torture mutants clean
 
 demo: $(VENV)/.installed-demo
 	cd example_project && $(BIN)/python manage.py migrate --verbosity 0
@@ -26,9 +26,14 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[bench]"
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/django_cache.py
+	$(BIN)/python benchmarks/processes.py
 
 torture: $(VENV)/.installed-dev
-	FERROKV_TORTURE=1 $(BIN)/python -m pytest -n auto tests/test_power_cuts.py tests/test_model.py
+	FERROKV_TORTURE=1 $(BIN)/python -m pytest -n auto --timeout 0 tests/test_power_cuts.py tests/test_model.py tests/test_interleavings.py tests/test_kill_loop.py
+
+# Seeded bugs, each of which the tests have to catch.
+mutants: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.mutants
 
 clean:
 	rm -rf $(VENV) example_project/var

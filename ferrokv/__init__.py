@@ -20,10 +20,12 @@ from .errors import (
     StoreFailed,
     StoreFull,
     StorePathError,
+    StoreReadOnly,
+    StoreUncertain,
     UnsupportedFormat,
 )
 from .options import Options
-from .stats import LevelStats, Stats
+from .stats import LevelStats, ProcessStats, Stats
 
 if TYPE_CHECKING:
     from .api import FerroKV, Snapshot
@@ -39,6 +41,7 @@ __all__ = [
     "FerroKVError",
     "LevelStats",
     "Options",
+    "ProcessStats",
     "ResponseError",
     "Snapshot",
     "Stats",
@@ -47,6 +50,8 @@ __all__ = [
     "StoreFailed",
     "StoreFull",
     "StorePathError",
+    "StoreReadOnly",
+    "StoreUncertain",
     "UnsupportedFormat",
     "WriteBatch",
 ]

@@ -13,15 +13,14 @@ import os
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
 from contextlib import aclosing
-from types import TracebackType
+from types import GeneratorType, TracebackType
 from typing import Any, Self, TypeVar
 
 from .batch import WriteBatch
 from .commands import counters, expiry, keys, scans, strings
 from .commands.encoding import Expiry, Key, Value, encode_bound, encode_key, encode_keyspace, encode_ttl, encode_value
-from .engine.read import Resume, search_value
 from .engine.transaction import Command
-from .runtime.registry import open_store, release_store, share_store
+from .runtime.registry import open_store, release_store, remember_snapshot, share_store
 from .runtime.store import ClosedStore, Store
 from .runtime.waiters import Request
 from .stats import Stats
@@ -51,9 +50,7 @@ class AsyncReads(Reader):
     async def get(self, name: Key) -> bytes | None:
         """The value, or None. At most one block read per level when memory does not have it."""
         found = self._probe(name)
-        if isinstance(found, Resume):
-            return await self._read(search_value(found, self._store.engine.clock))
-        return found
+        return await self._read(found) if isinstance(found, GeneratorType) else found
 
     async def mget(self, keys: Names, *args: Key) -> list[bytes | None]:
         """Values in the order of the keys, None for missing ones, all of one moment."""
@@ -115,15 +112,18 @@ class FerroKV(AsyncReads):
     __slots__ = ()
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, keyspace: str = "default", **options: Any) -> Opening:
+    def open(
+        cls, path: str | os.PathLike[str], *, keyspace: str = "default", read_only: bool = False, **options: Any
+    ) -> Opening:
         """A handle on the store of a directory, which is made if it is missing; its parent must exist.
 
         Both `db = await FerroKV.open(path)` and `async with FerroKV.open(path) as db:` work.
-        `options` are the fields of `ferrokv.Options`. Handles of one process on one directory share the engine.
-        `StoreBusy` at once if another process has it open; `StorePathError`, `UnsupportedFormat` or
-        `CorruptionError` if the directory can not serve.
+        Any number of processes may have it open. `options` are the fields of `ferrokv.Options`; handles of one process on one
+        directory share the engine. With `read_only` nothing is written, locked or made, writes raise `StoreReadOnly`, and the
+        right to read is enough. `StorePathError`, `UnsupportedFormat` or `CorruptionError` if the directory can not serve;
+        `StoreBusy` if another process does not finish opening it within `busy_timeout`.
         """
-        return Opening(path, encode_keyspace(keyspace), options)
+        return Opening(path, encode_keyspace(keyspace), read_only, options)
 
     async def close(self) -> None:
         """Give the handle back; the last one finishes queued writes and releases the directory. Idempotent."""
@@ -152,7 +152,9 @@ class FerroKV(AsyncReads):
 
     def snapshot(self) -> Snapshot:
         """The keyspace as it is now, to read from; close it, for it keeps replaced versions alive."""
-        return Snapshot(self._store, self._keyspace, self._store.engine.view.pinned())
+        snapshot = Snapshot(self._store, self._keyspace, self._pin())
+        remember_snapshot(snapshot)
+        return snapshot
 
     async def set(
         self,
@@ -318,11 +320,14 @@ class Snapshot(AsyncReads):
 class Opening:
     """A store on its way to be opened: await it, or enter it."""
 
-    __slots__ = ("_handle", "_keyspace", "_options", "_path")
+    __slots__ = ("_handle", "_keyspace", "_options", "_path", "_read_only")
 
-    def __init__(self, path: str | os.PathLike[str], keyspace: str, options: dict[str, object]) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], keyspace: str, read_only: bool, options: dict[str, object]
+    ) -> None:
         self._path = path
         self._keyspace = keyspace
+        self._read_only = read_only
         self._options = options
         self._handle: FerroKV | None = None
 
@@ -343,7 +348,7 @@ class Opening:
         """Open in a thread. If the caller is cancelled meanwhile, the thread itself gives the store back."""
         waiting = _Waiting()
         try:
-            store = await asyncio.to_thread(waiting.open, self._path, self._options)
+            store = await asyncio.to_thread(waiting.open, self._path, self._read_only, self._options)
         except asyncio.CancelledError:
             waiting.give_up()
             raise
@@ -358,8 +363,8 @@ class _Waiting:
         self._gave_up = False
         self._store: Store | None = None
 
-    def open(self, path: str | os.PathLike[str], options: dict[str, object]) -> Store:
-        store = open_store(path, options)
+    def open(self, path: str | os.PathLike[str], read_only: bool, options: dict[str, object]) -> Store:
+        store = open_store(path, options, read_only=read_only)
         with self._lock:
             self._store = store
             unwanted = self._gave_up

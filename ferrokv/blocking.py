@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from types import TracebackType
+from types import GeneratorType, TracebackType
 from typing import Any, Self, TypeVar
 
 from .batch import WriteBatch
 from .commands import counters, expiry, keys, scans, strings
 from .commands.encoding import Expiry, Key, Value, encode_bound, encode_key, encode_keyspace, encode_ttl, encode_value
-from .engine.read import Resume, search_value
 from .engine.transaction import Command
-from .runtime.registry import open_store, release_store, share_store
+from .runtime.registry import open_store, release_store, remember_snapshot, share_store
 from .runtime.store import ClosedStore
 from .runtime.waiters import Request
 from .stats import Stats
@@ -45,9 +44,7 @@ class BlockingReads(Reader):
     def get(self, name: Key) -> bytes | None:
         """The value, or None. At most one block read per level when memory does not have it."""
         found = self._probe(name)
-        if isinstance(found, Resume):
-            return self._read(search_value(found, self._store.engine.clock))
-        return found
+        return self._read(found) if isinstance(found, GeneratorType) else found
 
     def mget(self, keys: Names, *args: Key) -> list[bytes | None]:
         """Values in the order of the keys, None for missing ones, all of one moment."""
@@ -105,15 +102,18 @@ class BlockingFerroKV(BlockingReads):
     __slots__ = ()
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, keyspace: str = "default", **options: Any) -> BlockingFerroKV:
+    def open(
+        cls, path: str | os.PathLike[str], *, keyspace: str = "default", read_only: bool = False, **options: Any
+    ) -> BlockingFerroKV:
         """A handle on the store of a directory, which is made if it is missing; its parent must exist.
 
-        `options` are the fields of `ferrokv.Options`. Handles of one process on one directory share the engine.
-        `StoreBusy` at once if another process has it open; `StorePathError`, `UnsupportedFormat` or
-        `CorruptionError` if the directory can not serve.
+        Any number of processes may have it open. `options` are the fields of `ferrokv.Options`; handles of one process on one
+        directory share the engine. With `read_only` nothing is written, locked or made, writes raise `StoreReadOnly`, and the
+        right to read is enough. `StorePathError`, `UnsupportedFormat` or `CorruptionError` if the directory can not serve;
+        `StoreBusy` if another process does not finish opening it within `busy_timeout`.
         """
         name = encode_keyspace(keyspace)
-        return cls(open_store(path, options), name)
+        return cls(open_store(path, options, read_only=read_only), name)
 
     def close(self) -> None:
         """Give the handle back; the last one finishes queued writes and releases the directory. Idempotent."""
@@ -133,7 +133,9 @@ class BlockingFerroKV(BlockingReads):
 
     def snapshot(self) -> BlockingSnapshot:
         """The keyspace as it is now, to read from; close it, for it keeps replaced versions alive."""
-        return BlockingSnapshot(self._store, self._keyspace, self._store.engine.view.pinned())
+        snapshot = BlockingSnapshot(self._store, self._keyspace, self._pin())
+        remember_snapshot(snapshot)
+        return snapshot
 
     def set(
         self,

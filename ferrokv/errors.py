@@ -5,13 +5,15 @@
     FerroKVError
     ├── DataError            a key, value or argument of a wrong type or size: mend the call
     ├── ResponseError        Redis's own refusals, in Redis's own words: mend the call
+    │   └── StoreReadOnly    a write through a handle that was opened to read only
     ├── StorePathError       the directory can not serve as a store: choose or repair it
     ├── UnsupportedFormat    written by a newer ferrokv: upgrade this one
     ├── CorruptionError      bytes on disk are not what was written: restore from a backup
     ├── StoreBusy            another holder did not let go in time: try again
+    │   └── StoreUncertain   the same, but the write may stand: look before trying again
     ├── StoreFull            no space: free some and try again
     ├── StoreFailed          a sync failed; the store takes no more writes: close, check the disk, reopen
-    └── StoreClosed          the handle was closed, or is used in a forked child: open again
+    └── StoreClosed          the handle was closed: open again
 """
 
 from __future__ import annotations
@@ -62,11 +64,22 @@ class StoreBusy(FerroKVError):  # noqa: N818
     """Somebody else holds what this call needs, and did not let go in time. Nothing was written; try again."""
 
 
+class StoreUncertain(StoreBusy):
+    """The write is in the log, but another process, which was stopped, did not finish making it durable in time.
+
+    It is wholly there or wholly not; look before trying again.
+    """
+
+
 class StoreFull(FerroKVError):  # noqa: N818
     """There was no room for the write. Free space and try again.
 
     Whether the refused write is there is known only once a later write succeeded: then it is not.
     """
+
+
+class StoreReadOnly(ResponseError):  # noqa: N818
+    """The store was opened with `read_only=True`, so this handle takes no writes. Nothing was written."""
 
 
 class StoreFailed(FerroKVError):  # noqa: N818
@@ -77,4 +90,4 @@ class StoreFailed(FerroKVError):  # noqa: N818
 
 
 class StoreClosed(FerroKVError):  # noqa: N818
-    """The handle is closed, or was opened before a fork and is used in the child. Open the store again."""
+    """The handle is closed, or is a snapshot from before a fork that is used in the child. Open the store again."""

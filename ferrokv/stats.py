@@ -14,6 +14,14 @@ class LevelStats(NamedTuple):
     tombstones: int
 
 
+class ProcessStats(NamedTuple):
+    """Another process that has the store open. That it lives is known by its lock; the rest is what it said of itself."""
+
+    pid: int
+    since_ms: int
+    program: str
+
+
 class Stats(NamedTuple):
     """The state of a store at one moment. Bytes are file bytes; counters count since this process opened it."""
 
@@ -24,6 +32,10 @@ class Stats(NamedTuple):
     """False on a file system that lives in memory, where fsync keeps nothing."""
     failed: str | None
     """Why the store takes no more writes, or None."""
+    processes: tuple[ProcessStats, ...]
+    """The other processes that have the store open to write. Readers do not announce themselves."""
+    compactor_pid: int | None
+    """The process that flushes or compacts at the moment, or died at it, or None."""
     seqno: int
     keyspaces: tuple[str, ...]
     wal_number: int

@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from threading import RLock
-from typing import TypeVar
+from types import GeneratorType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .batch import WriteBatch
 from .commands import counters, expiry, keys, scans, strings
 from .commands.encoding import Expiry, Key, Value, encode_key, encode_ttl, encode_value
 from .commands.strings import Write
-from .engine.read import Resume, probe
+from .engine.read import Resume, probe, search_value
+from .engine.replica import catch_up
 from .engine.scan import Scan
 from .engine.view import View
-from .errors import DataError
+from .errors import DataError, StoreClosed
+from .format.control import COMMIT
 from .format.limits import BATCH_BYTES_MAX, BATCH_RECORDS_MAX
-from .runtime.registry import refuse_reentry
+from .runtime.registry import refuse_reentry, remember_snapshot
 from .runtime.store import ClosedStore, Store
-from .storage.requests import Op
+from .storage.drivers import complete
+from .storage.requests import Op, Request
 
 T = TypeVar("T")
 Names = Key | Iterable[Key]
+if TYPE_CHECKING:
+    Searching = GeneratorType[Request, Any, bytes | None]
+"""An operation, by the class that is cheap to tell from bytes"""
 
 
 _closing = RLock()
+
+
+def _renew_in_child() -> None:
+    global _closing
+    _closing = RLock()  # another thread of the parent may have held it
+
+
+os.register_at_fork(after_in_child=_renew_in_child)
 
 
 class Reader:
@@ -46,21 +62,41 @@ class Reader:
             self._store = ClosedStore("the handle was closed")  # type: ignore[assignment]
         return None if isinstance(store, ClosedStore) else store
 
-    def _probe(self, name: Key) -> bytes | Resume | None:
-        """The value of a key from memory, or where to go on. The hot path of `get`."""
+    def _probe(self, name: Key) -> bytes | Searching | None:
+        """The value of a key from memory, or the operation that finds it. The hot path of `get`."""
         key = name if name.__class__ is bytes and 0 < len(name) < 65_536 else encode_key(name)
         engine = self._store.engine
-        view = self._view or engine.view
+        view = self._view
+        if view is None:
+            if engine.words[COMMIT] != engine.seen:
+                return self._get_behind(key)  # type: ignore[return-value]
+            view = engine.view
         prefix = view.catalogue.prefixes.get(self._keyspace)
         if prefix is None:
             return None
-        return probe(view, prefix + key, engine.clock)
+        found = probe(view, prefix + key, engine.clock)
+        if found.__class__ is Resume:
+            return search_value(found, engine.clock)  # type: ignore[return-value]
+        return found  # type: ignore[return-value]
+
+    def _get_behind(self, key: bytes) -> Op[bytes | None]:
+        """The value of a key once this process has seen what others have written."""
+        engine = self._store.engine
+        yield from catch_up(engine)
+        view = engine.view
+        prefix = view.prefix(self._keyspace)
+        if prefix is None:
+            return None
+        found = probe(view, prefix + key, engine.clock)
+        return (yield from search_value(found, engine.clock)) if isinstance(found, Resume) else found
 
     def _with_view(self, body: Callable[[View], Op[T]]) -> Op[T]:
         """Run `body` over one view that no writer changes: the snapshot's, or one pinned for this call."""
         if self._view is not None:
             return (yield from body(self._view))
-        view = self._store.engine.view.pinned()
+        engine = self._store.engine
+        yield from catch_up(engine)
+        view = engine.view.pinned()
         try:
             return (yield from body(view))
         finally:
@@ -78,32 +114,59 @@ class Reader:
 
     def _pttl(self, name: Key) -> Op[int]:
         key = encode_key(name)
+        clock = self._store.engine.clock
+
+        def body(view: View) -> Op[int]:
+            prefix = view.prefix(self._keyspace)
+            return expiry.pttl(view, None if prefix is None else prefix + key, clock)
+
+        return self._with_view(body)
+
+    def _pin(self) -> View:
+        """The view of a new snapshot. Blocks only for what others have just written, which the page cache has."""
         engine = self._store.engine
-        view = self._view or engine.view
-        prefix = view.prefix(self._keyspace)
-        return expiry.pttl(view, None if prefix is None else prefix + key, engine.clock)
+        complete(catch_up(engine), engine.storage)
+        return engine.view.pinned()
+
+    def close_after_fork(self) -> None:
+        """For a snapshot in a forked child: its memtables may have been in the middle of a change."""
+        self._view = None
+        self._store = ClosedStore("the snapshot was taken by the parent process")  # type: ignore[assignment]
 
 
 class ScanPages:
     """The pages of one scan over a view that stays pinned from the first page to `close`."""
 
-    __slots__ = ("_prefix_bytes", "_remaining", "_scan", "_unpin", "store")
+    __slots__ = ("__weakref__", "_asked", "_prefix_bytes", "_reader", "_remaining", "_scan", "_started", "_unpin")
 
     def __init__(self, reader: Reader, asked: scans.Range) -> None:
-        self.store = reader._store
+        self._reader: Reader | None = reader
+        self._asked = asked
         self._remaining = asked.limit
+        self._started = False
         self._unpin: View | None = None
         self._scan: Scan | None = None
+        self._prefix_bytes = 0
+
+    def _start(self, reader: Reader) -> Op[None]:
+        self._started = True
+        engine = reader._store.engine
         view = reader._view
         if view is None:
-            view = self._unpin = self.store.engine.view.pinned()
+            yield from catch_up(engine)
+            view = self._unpin = engine.view.pinned()
+        remember_snapshot(self)
         prefix = view.prefix(reader._keyspace)
         if prefix is not None:
             self._prefix_bytes = len(prefix)
-            self._scan = scans.open_scan(view, prefix, asked, self.store.engine.clock)
+            self._scan = scans.open_scan(view, prefix, self._asked, engine.clock)
 
     def next_page(self) -> Op[list[tuple[bytes, bytes]] | None]:
         """The next pairs, perhaps none; None at the end."""
+        if self._reader is None:
+            raise StoreClosed("the scan was begun by the parent process")
+        if not self._started:
+            yield from self._start(self._reader)
         if self._scan is None or self._remaining == 0:
             return None
         pairs = yield from self._scan.next_page(self._prefix_bytes)
@@ -117,6 +180,10 @@ class ScanPages:
         view, self._unpin = self._unpin, None
         if view is not None:
             view.unpin()
+
+    def close_after_fork(self) -> None:
+        """In a forked child: go no further."""
+        self._reader = self._scan = self._unpin = None
 
 
 def encode_names(names: Names, more: tuple[Key, ...]) -> list[bytes]:

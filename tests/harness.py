@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ferrokv.commands import counters, expiry, keys, strings
-from ferrokv.engine.commit import commit, rotate, rotation_due
+from ferrokv.engine.commit import append, make_durable, rotate, rotation_due
 from ferrokv.engine.compaction import compact_once
 from ferrokv.engine.engine import Engine
 from ferrokv.engine.flush import flush
 from ferrokv.engine.invariants import check_invariants
+from ferrokv.engine.opening import open_engine
 from ferrokv.engine.read import live, read_entry
-from ferrokv.engine.recovery import recover
+from ferrokv.engine.replica import catch_up, refresh
 from ferrokv.engine.scan import Scan
 from ferrokv.engine.transaction import Group
+from ferrokv.engine.turns import begin_compacting, begin_writing, end_compacting
 from ferrokv.engine.view import View
+from ferrokv.errors import StoreBusy, StoreFull
 from ferrokv.format.keys import successor_of_prefix
 from ferrokv.options import Options
 from ferrokv.storage.drivers import complete
@@ -59,17 +63,48 @@ class EngineHarness:
         self.clock = clock
         self.options = options
         self.keyspace = keyspace
-        self.engine: Engine = complete(recover(storage, options, clock), storage)
+        self.engine: Engine = complete(open_engine(storage, options, clock), storage)
 
     def write(self, command: Callable[..., Any], *args: Any, keyspace: str | None = None) -> Any:
         """Run a command as a group of its own; rotate when that is due."""
-        group = Group(self.engine)
-        answer = group.run(command, keyspace or self.keyspace, args)
-        if group.writes:
-            complete(commit(self.engine, group.writes, group.catalogue), self.storage)
-        if rotation_due(self.engine):
-            complete(rotate(self.engine), self.storage)
+        engine = self.engine
+        with self.writing():
+            group = Group(engine)
+            answer = group.run(command, keyspace or self.keyspace, args)
+            if group.writes:
+                complete(append(engine, group.writes, group.catalogue), self.storage)
+            wal, appended = engine.wal, engine.appended
+        complete(make_durable(engine, wal, appended), self.storage)
+        complete(catch_up(engine), self.storage)
+        if rotation_due(engine):
+            self.rotate_if_due()
         return answer
+
+    def rotate_if_due(self) -> None:
+        """As the writer does behind a commit, which stands whatever comes of this."""
+        with suppress(StoreBusy, StoreFull), self.writing():
+            if rotation_due(self.engine):
+                complete(rotate(self.engine), self.storage)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """The write lock, held for one turn."""
+        try:
+            complete(begin_writing(self.engine, 1.0), self.storage)
+            yield
+        finally:
+            self.engine.unlock_write()
+
+    @contextmanager
+    def compacting(self) -> Iterator[None]:
+        """The compact lock, held for one turn."""
+        try:
+            if not complete(begin_compacting(self.engine, 1.0), self.storage):
+                raise StoreBusy("another process has the compact lock")
+            yield
+            end_compacting(self.engine)
+        finally:
+            self.engine.unlock_compact()
 
     def set(self, key: bytes, value: bytes, ttl_ms: int | None = None) -> None:
         self.write(strings.write_many, [(key, value, ttl_ms)])
@@ -84,16 +119,25 @@ class EngineHarness:
         return self.write(expiry.expire, key, ttl_ms, (False, False, False, False), "pexpire")
 
     def rotate(self) -> None:
-        complete(rotate(self.engine), self.storage)
+        with self.writing():
+            complete(rotate(self.engine), self.storage)
 
     def flush(self) -> bool:
-        return complete(flush(self.engine), self.storage)
+        with self.compacting():
+            return complete(flush(self.engine), self.storage)
 
     def compact(self, *, everything: bool = False) -> None:
-        while complete(compact_once(self.engine, everything=everything), self.storage):
-            pass
+        with self.compacting():
+            while complete(compact_once(self.engine, everything=everything), self.storage):
+                pass
+
+    def refresh(self) -> None:
+        """Take over what others have flushed and compacted."""
+        complete(refresh(self.engine), self.storage)
 
     def get(self, key: bytes, view: View | None = None) -> bytes | None:
+        if view is None:
+            complete(catch_up(self.engine), self.storage)
         view = view or self.engine.view
         prefix = view.prefix(self.keyspace)
         if prefix is None:

@@ -56,7 +56,7 @@ def write_store(folder: Path) -> None:
             store.compact(everything=i == 9)
     store.delete(b"key:05", b"key:25")
     folder.mkdir(parents=True)
-    for name, inode in store.storage.names.items():
+    for name, inode in store.storage.machine.names.items():
         (folder / name).write_bytes(bytes(inode.content))
 
 

@@ -76,7 +76,7 @@ def test_a_table_that_has_wholly_expired_is_dropped_unread(store: EngineHarness)
 
     store.storage.observe = unread
     store.compact()
-    assert dead not in store.storage.names
+    assert dead not in store.storage.machine.names
     assert store.engine.counters.tables_dropped_unread == 1
     assert [key for key, _ in store.scan()] == [b"a"]
 
@@ -114,10 +114,12 @@ def test_a_table_without_overlap_below_moves_by_an_edit_alone(store: EngineHarne
     store.engine.options = store.options._replace(level1_bytes=1)
     reads: list[Request] = []
     store.storage.observe = lambda index, request: reads.append(request) if isinstance(request, ReadAt) else None
-    before = set(store.storage.names)
+    before = set(store.storage.machine.names)
     while isinstance(choice(store, level1_bytes=1), Move):
         store.compact()
-    assert {n for n in store.storage.names if n.startswith("table")} == {n for n in before if n.startswith("table")}
+    assert {n for n in store.storage.machine.names if n.startswith("table")} == {
+        n for n in before if n.startswith("table")
+    }
     assert reads == []
     store.storage.observe = None
     assert [key for key, _ in store.scan()] == [b"a", b"b", b"c"]

@@ -14,11 +14,9 @@ from ferrokv import (
     BlockingFerroKV,
     CorruptionError,
     DataError,
-    FerroKVError,
     StorePathError,
     UnsupportedFormat,
 )
-from ferrokv.errors import StoreBusy
 from ferrokv.format.checksums import checksum
 from ferrokv.storage.simulated import Inode, SimulatedStorage
 
@@ -46,9 +44,9 @@ def build(seed: int) -> tuple[EngineHarness, list[dict[bytes, bytes]]]:
 
 def copy_disk(storage: SimulatedStorage) -> SimulatedStorage:
     copy = SimulatedStorage(0)
-    for name, inode in storage.names.items():
-        copy.names[name] = Inode(bytearray(inode.content), bytearray(inode.content))
-    copy.durable_names = dict(copy.names)
+    for name, inode in storage.machine.names.items():
+        copy.machine.names[name] = Inode(bytearray(inode.content), bytearray(inode.content))
+    copy.machine.durable_names = dict(copy.machine.names)
     return copy
 
 
@@ -65,13 +63,13 @@ def read_all(storage: SimulatedStorage, clock: ManualClock) -> dict[bytes, bytes
 def test_a_flipped_bit_is_never_a_wrong_or_missing_value(seed: int) -> None:
     store, states = build(seed)
     random = Random(seed)
-    newest_wal = max(name for name in store.storage.names if name.startswith("wal"))
+    newest_wal = max(name for name in store.storage.machine.names if name.startswith("wal"))
     refused = harmless = 0
-    for name, inode in store.storage.names.items():
+    for name, inode in store.storage.machine.names.items():
         size = len(inode.content)
         for offset in sorted(random.sample(range(size), min(size, 250))):
             disk = copy_disk(store.storage)
-            disk.names[name].content[offset] ^= 1 << random.randrange(8)
+            disk.machine.names[name].content[offset] ^= 1 << random.randrange(8)
             try:
                 state = read_all(disk, store.clock)
             except (CorruptionError, UnsupportedFormat):
@@ -90,14 +88,14 @@ def test_a_flipped_bit_is_never_a_wrong_or_missing_value(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(2 * SCALE))
 def test_a_truncated_or_missing_file_is_refused_or_harmless(seed: int) -> None:
     store, states = build(seed)
-    newest_wal = max(name for name in store.storage.names if name.startswith("wal"))
-    for name, inode in store.storage.names.items():
+    newest_wal = max(name for name in store.storage.machine.names if name.startswith("wal"))
+    for name, inode in store.storage.machine.names.items():
         for size in [None, *range(0, len(inode.content), 37)]:
             disk = copy_disk(store.storage)
             if size is None:
-                del disk.names[name]
+                del disk.machine.names[name]
             else:
-                del disk.names[name].content[size:]
+                del disk.machine.names[name].content[size:]
             try:
                 state = read_all(disk, store.clock)
             except (CorruptionError, UnsupportedFormat):
@@ -111,10 +109,13 @@ def test_a_truncated_or_missing_file_is_refused_or_harmless(seed: int) -> None:
 
 def test_two_tables_in_each_others_place_are_refused() -> None:
     store, _ = build(1)
-    tables = sorted(name for name in store.storage.names if name.startswith("table"))
+    tables = sorted(name for name in store.storage.machine.names if name.startswith("table"))
     assert len(tables) >= 2
     disk = copy_disk(store.storage)
-    disk.names[tables[0]], disk.names[tables[1]] = disk.names[tables[1]], disk.names[tables[0]]
+    disk.machine.names[tables[0]], disk.machine.names[tables[1]] = (
+        disk.machine.names[tables[1]],
+        disk.machine.names[tables[0]],
+    )
     with pytest.raises(CorruptionError):
         read_all(disk, store.clock)
 
@@ -274,19 +275,3 @@ def test_a_refused_opening_leaves_the_directory_free(store_path: Path) -> None:
     shutil.copy(saved / "CURRENT", store_path / "CURRENT")
     with BlockingFerroKV.open(store_path) as db:
         assert db.get("k") == b"v"
-
-
-def test_a_second_process_is_told_at_once_that_the_store_is_busy(store_path: Path, run_python) -> None:
-    program = """
-import sys, ferrokv
-try:
-    ferrokv.BlockingFerroKV.open(sys.argv[1])
-except ferrokv.StoreBusy as error:
-    print("busy", error)
-"""
-    with BlockingFerroKV.open(store_path) as db:
-        done = run_python(program, str(store_path))
-        assert done.stdout.startswith("busy another process has the store open"), done.stderr
-        db.set("k", "v")
-    assert issubclass(StoreBusy, FerroKVError)
-    assert run_python(program, str(store_path)).stdout == ""

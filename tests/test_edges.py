@@ -243,10 +243,10 @@ def test_a_full_disk_leaves_no_tables_behind() -> None:
     for _ in range(5):
         with pytest.raises(StoreFull):
             store.flush()
-    assert len([name for name in storage.names if name.startswith(("table", "manifest"))]) <= 2
+    assert len([name for name in storage.machine.names if name.startswith(("table", "manifest"))]) <= 2
     storage.observe = None
     assert store.flush()
-    assert len([name for name in storage.names if name.startswith(("table", "manifest"))]) == 2
+    assert len([name for name in storage.machine.names if name.startswith(("table", "manifest"))]) == 2
     assert store.reopen().get(b"k") == b"v"
 
 

@@ -12,7 +12,7 @@ from random import Random
 import pytest
 
 from ferrokv.commands import keys, strings
-from ferrokv.engine.recovery import recover
+from ferrokv.engine.opening import open_engine
 from ferrokv.errors import FerroKVError, StoreFailed
 from ferrokv.storage.drivers import complete
 from ferrokv.storage.requests import Request, Sync
@@ -34,6 +34,7 @@ class Workload:
         self.model: State = {}
         self.states: list[State] = [{}]
         self.acknowledged = 0
+        self.refused: State | None = None  # what a write for which there was no space would have led to
         self.store: EngineHarness | None = None
 
     def run(self, steps: int) -> None:
@@ -55,8 +56,19 @@ class Workload:
             store.rotate()
         else:
             if self.random.random() < 0.5:
-                self.storage.pages.clear()  # as if the control page were lost: recovery must not need it
+                self.storage.machine.pages.clear()  # as if the control page were lost: recovery must not need it
             self.store = store = store.reopen()
+            if self.refused is not None:
+                self.settle(store)
+
+    def settle(self, store: EngineHarness) -> None:
+        """A write that was refused for lack of space is there or not there from the next opening on."""
+        observe, self.storage.observe = self.storage.observe, None  # the oracle's own reads do not fail
+        state = store.state()
+        self.storage.observe = observe
+        assert state in (self.model, self.refused)
+        self.states.append(state)
+        self.model, self.refused = state, None
 
     def batch(self, store: EngineHarness) -> None:
         writes: list[strings.Write] = []
@@ -81,6 +93,7 @@ class Workload:
         finally:
             self.model = model
         self.acknowledged = len(self.states) - 1
+        self.refused = None
 
 
 def check_recovered(storage: SimulatedStorage, work: Workload, seed: int) -> None:
@@ -122,7 +135,7 @@ def test_power_cut_during_recovery_keeps_acknowledged_writes(seed: int) -> None:
         check_recovered(crashed.after_power_cut(seed * 7_919 + index), work, seed)
 
     crashed.observe = cut
-    complete(recover(crashed, TINY, work.clock), crashed)
+    complete(open_engine(crashed, TINY, work.clock), crashed)
     assert crashed.requests > 5
 
 
@@ -179,7 +192,7 @@ def _forget_unacknowledged(work: Workload) -> None:
     state = work.store.state()
     work.storage.observe = observe
     work.states.append(state)
-    work.model = state
+    work.model, work.refused = state, work.model
 
 
 def test_failed_sync_is_never_repeated_and_poisons_the_store() -> None:
@@ -222,7 +235,7 @@ def test_a_killed_writers_unsynced_frame_can_not_make_the_store_unreadable() -> 
                 store.set(b"b", b"2")
             storage.observe = None
             if not with_page:
-                storage.pages.clear()
+                storage.machine.pages.clear()
             opened = EngineHarness(storage, clock)
             assert opened.get(b"b") == b"2"
             after = EngineHarness(storage.after_power_cut(seed), clock)

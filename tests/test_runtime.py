@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import signal
 import subprocess
 import sys
@@ -168,12 +167,15 @@ class _InterruptError(Exception):
     """What a signal handler of the test raises."""
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_signal_handler_that_raises_leaves_a_consistent_store(store_path: Path) -> None:
+def test_a_signal_handler_that_raises_leaves_a_consistent_store(
+    store_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The handler raises at random moments of `incr` in the main thread: every acknowledged one counts, none counts twice.
 
-    Where the exception lands in a destructor, Python itself reports it as unraisable; that is not what is tested here.
+    Where the exception lands in a destructor, Python itself reports it as unraisable; that is not what is tested here. The
+    hook of the test runner is set aside meanwhile, since a timer that fires inside the hook makes the hook itself fail.
     """
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
     armed = False
 
     def interrupt(number: int, frame: object) -> None:
@@ -264,29 +266,6 @@ def test_writers_wait_for_room_and_then_are_told(store_path: Path, monkeypatch: 
             time.sleep(0.01)
         db.set("k", 1)
         assert db.get("key:0") is not None
-
-
-def test_a_forked_child_is_told_and_the_parent_goes_on(store_path: Path) -> None:
-    with BlockingFerroKV.open(store_path) as db:
-        db.set("k", 1)
-        read, write = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            answers = []
-            for call in (lambda: db.get("k"), lambda: BlockingFerroKV.open(store_path)):
-                try:
-                    call()
-                    answers.append("went through")
-                except (StoreClosed, StoreBusy) as error:
-                    answers.append(type(error).__name__)
-            os.write(write, " ".join(answers).encode())
-            os._exit(0)
-        os.waitpid(pid, 0)
-        assert os.read(read, 100) == b"StoreClosed StoreBusy"
-        os.close(read)
-        os.close(write)
-        db.set("k", 2)
-        assert db.get("k") == b"2"
 
 
 def test_acknowledged_writes_survive_kill_9(store_path: Path, run_python) -> None:

@@ -1,12 +1,19 @@
-"""The write path: one frame, one sync, one visible step; and the rotation to a new WAL."""
+"""The write path: append one frame, have it synced, show it; and the rotation to a new WAL.
+
+Appending happens under the write lock, syncing under the sync lock. So while one process syncs, others append, and the next sync
+covers all that was appended before it began: a group commit across processes (docs/decisions/0008-group-commit.md). Transactions
+see what is appended, since the chain of frames makes it certain that theirs stands only if it does; readers see what is durable.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
+from ..errors import StoreBusy, StoreUncertain
 from ..format.commits import Entry, encode_commit
-from ..format.control import COMMIT, INTENT, pack_position
+from ..format.control import APPENDED, COMMIT, INTENT, POISON, SYNCER, is_reached, pack_position, unpack_position
 from ..format.logs import (
     HEADER_BYTES,
     TYPE_COMMIT,
@@ -17,9 +24,8 @@ from ..format.logs import (
     encode_header,
     position_after,
 )
-from ..storage.requests import Op, Open, Remove, Storage, Sync, SyncDirectory, Words, WriteAt
-from .engine import NO_SPACE, Engine, Wal
-from .memtable import Memtable
+from ..storage.requests import Lock, Op, Open, Remove, Role, Storage, Sync, SyncDirectory, Words, WriteAt
+from .engine import NO_DESCRIPTORS, NO_SPACE, Engine, Pending, Wal
 from .names import file_name
 from .view import Catalogue
 
@@ -29,9 +35,7 @@ Writes = Mapping[bytes, tuple[bytes | None, int]]
 """internal key -> (value or None to delete, expires_ms or 0)"""
 
 
-def create_wal(
-    storage: Storage, store_id: bytes, number: int, predecessor: Position, preallocate: int, words: Words | None
-) -> Op[Wal]:
+def create_wal(storage: Storage, store_id: bytes, number: int, predecessor: Position, preallocate: int) -> Op[Wal]:
     """WAL `number`, durable with its name, that goes on from `predecessor`. Fails if the file exists."""
     file = yield Open(file_name("wal", number), create=True, preallocate=preallocate)
     salt = int.from_bytes(storage.random_bytes(8), "little")
@@ -39,73 +43,119 @@ def create_wal(
     yield WriteAt(file, 0, head)
     yield Sync(file, metadata=True)
     yield SyncDirectory()
-    if words is not None:
-        word = pack_position(number, HEADER_BYTES)
-        words[INTENT] = word
-        words[COMMIT] = word
     header = decode_header(head, WAL_MAGIC, store_id, number)
     return Wal(file, header, header.start())
 
 
-def commit(engine: Engine, writes: Writes, catalogue: Catalogue) -> Op[None]:
-    """Make `writes`, which lead to `catalogue`, durable, then visible, as one step. Only the writer calls this.
+def take_lock(engine: Engine, role: Role, timeout: float, until: Callable[[], bool] | None = None) -> Op[bool]:
+    """Whether the lock was free in time. A lock that can not be told from a free one poisons the store."""
+    try:
+        taken: bool = yield Lock(role, timeout, until)
+    except OSError as error:
+        raise engine.poison(f"taking the {role} lock", error) from error
+    return taken
 
-    `StoreFull` when the disk is full (the store stays usable), `StoreFailed` when a write or sync failed otherwise.
+
+def append(engine: Engine, writes: Writes, catalogue: Catalogue) -> Op[None]:
+    """Put `writes`, which lead to `catalogue`, into the WAL as one frame. Under the write lock, after `begin_writing`.
+
+    Neither durable nor visible before `make_durable`. `StoreFull` when the disk is full (the store stays usable), `StoreFailed`
+    when the write failed otherwise.
     """
-    engine.check_usable()
-    if engine.wal.doubtful:
-        yield from rotate(engine)
-    wal, words = engine.wal, engine.words
-    frame = encode_frame(wal.header.checksum, wal.position, TYPE_COMMIT, len(writes), encode_commit(writes))
-    after = position_after(wal.position, frame)
-    word = pack_position(wal.position.number, after.end)
-    # Durability: in doubt until proven; INTENT says the same to others. Whatever ends this call early (an error, a signal
-    # handler that raises) leaves the tail in doubt, and the next commit starts a new WAL from the last proven position.
-    wal.doubtful = True
+    words = engine.words
+    with engine.lock:
+        wal, position = engine.wal, engine.appended
+    # What counts as durable here must be: a reader after a crash takes it for a proof (docs/format.md section 3).
+    number, durable_end = unpack_position(words[COMMIT])
+    assert number == position.number & 0xFFFFFFFF
+    payload = encode_commit(writes)
+    frame = encode_frame(wal.header.checksum, position, TYPE_COMMIT, len(writes), payload, durable_end)
+    after = position_after(position, frame)
+    # Durability: in doubt until whole, for every process. Whatever ends this call early (an error, a signal handler that
+    # raises, death) leaves INTENT ahead of APPENDED, and the next writer starts a new WAL from there.
+    word = pack_position(after.number, after.end)
     words[INTENT] = word
     try:
-        yield WriteAt(wal.file, wal.position.end, frame)
+        yield WriteAt(wal.file, position.end, frame)
     except OSError as error:
         raise engine.write_error("writing the WAL", error) from error
+    seqno = after.seqno
+    entries: dict[bytes, Entry] = {key: (write[0], write[1], seqno, None) for key, write in writes.items()}
+    words[APPENDED] = word
+    # An interruption before this line is mended by `read_appended`, which finds the frame in the file.
+    with engine.lock:
+        engine.add_pending(Pending(entries, after, catalogue))
+    engine.counters.commits += 1
+    engine.counters.records += len(writes)
+
+
+def make_durable(engine: Engine, wal: Wal, appended: Position) -> Op[None]:
+    """Return when `wal` is durable up to `appended`, by this process's sync or another's. Needs no lock.
+
+    `StoreUncertain` when another process did not finish its sync in time, `StoreFailed` when a sync failed, anywhere.
+    """
+    words = engine.words
+    target = pack_position(appended.number, appended.end)
+    if words[COMMIT] == target:
+        return
+    over = partial(_is_over, words, target)
+    while not over():
+        timeout = engine.options.busy_timeout
+        try:
+            if (yield from take_lock(engine, "sync", timeout, over)):
+                yield from _sync(engine, wal, target)
+            elif not over():
+                raise StoreUncertain(
+                    "another process did not finish its sync, so whether this write stands is not known yet: "
+                    f"holder_pid={words[SYNCER]} busy_timeout={timeout:.3g}"
+                )
+        finally:
+            engine.unlock_sync()
+    if not is_reached(words[COMMIT], target):
+        engine.check_usable()
+
+
+def _is_over(words: Words, target: int) -> bool:
+    """True if there is nothing to wait for: the target is durable, or never will be."""
+    commit = words[COMMIT]
+    return commit == target or is_reached(commit, target) or words[POISON] != 0
+
+
+def show_durable(engine: Engine) -> None:
+    """Show those of this process's commits that are durable. May be repeated, and left to the next reader."""
+    with engine.lock:
+        engine.show_pending(engine.words[COMMIT])
+
+
+def _sync(engine: Engine, wal: Wal, target: int) -> Op[None]:
+    """Make everything durable that is appended by now. Under the sync lock, which keeps `wal` the newest."""
+    words = engine.words
+    if _is_over(words, target):
+        return
+    words[SYNCER] = engine.process_id
+    appended = words[APPENDED]
     try:
         yield Sync(wal.file)
     except OSError as error:
         # Never retried: the kernel has marked the pages clean, and a second sync would report a success that is none.
         raise engine.poison("syncing the WAL", error) from error
-    interrupted = _finish(engine, writes, catalogue, after)
-    engine.counters.commits += 1
-    engine.counters.records += len(writes)
-    if interrupted is not None:
-        raise interrupted
+    words[COMMIT] = appended
 
 
-def _finish(engine: Engine, writes: Writes, catalogue: Catalogue, after: Position) -> BaseException | None:
-    """Show what is durable. Every step may be repeated, and all are until none was interrupted by a signal handler.
+def _insist(engine: Engine, show: Callable[[], None]) -> BaseException | None:
+    """Show what is durable, again and again until no signal handler interrupts it.
 
     Returns what interrupted, to be raised by the caller once the store is consistent again.
     """
     interrupted: BaseException | None = None
     for _ in range(FINISH_ATTEMPTS_MAX):
         try:
-            _apply(engine, writes, after)
-            if catalogue is not engine.view.catalogue:
-                engine.publish_catalogue(catalogue)
-            engine.wal.position = after
-            engine.words[COMMIT] = pack_position(after.number, after.end)
-            engine.wal.doubtful = False
+            show()
         except BaseException as error:  # noqa: BLE001 - raised again by the caller
             interrupted = error
         else:
             return interrupted
-    raise engine.poison("showing a commit", OSError(0, repr(interrupted)))
-
-
-def _apply(engine: Engine, writes: Writes, after: Position) -> None:
-    seqno = after.seqno
-    entries: dict[bytes, Entry] = {key: (write[0], write[1], seqno, None) for key, write in writes.items()}
-    active = engine.view.active
-    active.apply(entries, seqno)
-    active.wal_bytes = after.end
+    raise engine.poison("showing a rotation", OSError(0, repr(interrupted)))
 
 
 def rotation_due(engine: Engine) -> bool:
@@ -114,24 +164,65 @@ def rotation_due(engine: Engine) -> bool:
 
 
 def rotate(engine: Engine) -> Op[None]:
-    """Go on in a new WAL and seal the memtable of the old one, which is wholly synced. Only the writer calls this.
+    """Go on in a new WAL and seal the memtable of the old one. Under the write lock, after `read_appended`.
 
-    A WAL whose last write failed is left as it is: the new one's header records where its valid part ends.
+    A WAL whose tail is uncertain is left as it is: the new one's header records where its valid part ends, all of which is synced.
     """
-    engine.check_usable()
-    old = engine.wal
-    number = old.position.number + 1
     try:
-        wal = yield from create_wal(
-            engine.storage, engine.store_id, number, old.position, engine.options.memtable_bytes, engine.words
-        )
+        if not (yield from take_lock(engine, "sync", engine.options.busy_timeout)):
+            raise StoreBusy(f"another process did not finish its sync: holder_pid={engine.words[SYNCER]}")
+        yield from _rotate(engine)
+    finally:
+        engine.unlock_sync()
+
+
+def _rotate(engine: Engine) -> Op[None]:
+    words = engine.words
+    with engine.lock:
+        position = engine.appended
+    yield from _sync(engine, engine.wal, pack_position(position.number, position.end))
+    engine.check_usable()  # or another process's sync failed meanwhile
+    show_durable(engine)
+    assert engine.wal.position == position
+    number = position.number + 1
+    in_doubt = words[INTENT] != words[APPENDED]
+    # Order: in doubt from here, so that a new WAL that this process leaves behind when it dies is not passed over: its header
+    # says that the old one ends here, and nothing may be written there any more.
+    words[INTENT] = pack_position(number, HEADER_BYTES)
+    try:
+        wal = yield from _create_anew(engine, number, position)
     except OSError as error:
-        if error.errno in NO_SPACE:
+        if error.errno in NO_SPACE or error.errno in NO_DESCRIPTORS:
             yield from _remove_unfinished(engine, number)
+            if not in_doubt:
+                words[INTENT] = words[APPENDED]
         raise engine.write_error("making a new WAL", error) from error
-    engine.wal = wal
-    engine.publish_rotation(Memtable(number, wal.position.seqno))
+    interrupted = _insist(engine, lambda: _show_rotation(engine, wal))
     engine.counters.rotations += 1
+    engine.rotated()
+    if interrupted is not None:
+        raise interrupted
+
+
+def _show_rotation(engine: Engine, wal: Wal) -> None:
+    # Order: COMMIT before this process's view. If a reader here could see more than COMMIT says, it would know of what readers of
+    # other processes do not see yet. And before APPENDED: a death in between leaves INTENT ahead, and the next writer rotates.
+    word = pack_position(wal.position.number, HEADER_BYTES)
+    with engine.lock:
+        engine.words[COMMIT] = word
+        engine.show_rotation(wal)
+    engine.words[APPENDED] = word
+
+
+def _create_anew(engine: Engine, number: int, predecessor: Position) -> Op[Wal]:
+    """Create a WAL, in the place of one that somebody left behind before COMMIT named it: nothing was ever in that."""
+    preallocate = engine.options.memtable_bytes
+    try:
+        return (yield from create_wal(engine.storage, engine.store_id, number, predecessor, preallocate))
+    except FileExistsError:
+        yield Remove(file_name("wal", number))
+        yield SyncDirectory()
+    return (yield from create_wal(engine.storage, engine.store_id, number, predecessor, preallocate))
 
 
 def _remove_unfinished(engine: Engine, number: int) -> Op[None]:

@@ -16,8 +16,17 @@ from .survivors import Survivors
 from .table import Table
 
 
+def compaction_due(engine: Engine) -> bool:
+    """True if there is something for `compact_once`. Looks at the view only."""
+    view = engine.view
+    survivors = Survivors(engine.clock(), view.catalogue)
+    return pick(view.version, engine.options, survivors, engine.compaction_cursors) is not None
+
+
 def compact_once(engine: Engine, *, everything: bool = False) -> Op[bool]:
-    """Do the next useful compaction; False if there was none. Readers, the writer and flushes go on meanwhile.
+    """Do the next useful compaction; False if there was none. Readers, writers and flushes go on meanwhile.
+
+    Only for the holder of the compact lock.
 
     `StoreFull` leaves everything as it was; `CorruptionError` for a damaged input drops none of the inputs.
     """

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Iterable
-from threading import Lock
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from threading import RLock
+from typing import Final, NamedTuple
 
-from ..errors import StoreFailed, StoreFull
-from ..format.control import POISON
+from ..errors import StoreBusy, StoreFailed, StoreFull
+from ..format.commits import Entry
+from ..format.control import COMPACTOR, POISON, is_reached, pack_position
 from ..format.logs import LogHeader, Position
 from ..options import Options
 from ..storage.requests import File, Storage, Words
@@ -26,21 +27,29 @@ from .view import Catalogue, View
 
 logger = logging.getLogger("ferrokv.engine")
 
+NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
 NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # After compaction may drop what expired this long ago: clocks of two boots may disagree by minutes.
 EXPIRY_GRACE_MS: Final = 600_000
 
 
 class Wal:
-    """The log that commits go to. Owner: the writer."""
+    """The newest WAL that this process knows, and how far it has followed it. Owner: the engine's lock."""
 
-    __slots__ = ("doubtful", "file", "header", "position")
+    __slots__ = ("file", "header", "position")
 
     def __init__(self, file: File, header: LogHeader, position: Position) -> None:
         self.file = file
         self.header = header
         self.position = position
-        self.doubtful = False  # its tail is uncertain: rotate before the next commit
+
+
+class Pending(NamedTuple):
+    """A commit that is in the WAL, but perhaps not durable: transactions see it, readers do not."""
+
+    entries: dict[bytes, Entry]
+    after: Position
+    catalogue: Catalogue
 
 
 class Counters:
@@ -57,7 +66,7 @@ class Counters:
 
 
 class Engine:
-    """One open store."""
+    """One process's replica of one store: what it knows of the WAL and the tables, and the words that say what is new."""
 
     def __init__(
         self,
@@ -67,24 +76,53 @@ class Engine:
         store_id: bytes,
         words: Words,
         wal: Wal,
-        manifest: Manifest,
         view: View,
         block_cache: BlockCache,
+        seen_version: int = 0,
     ) -> None:
         self.storage = storage
         self.options = options
         self.clock = clock
         self.store_id = store_id
         self.words = words  # of the control page
-        self.wal = wal  # owner: the writer
-        self.manifest = manifest  # owner: background
-        self.view = view  # replaced under `_publishing`
+        self.process_id = storage.process_id()
+        self.wal = wal  # owner: `lock`
+        self.view = view  # replaced under `lock`
+        self.seen = pack_position(
+            wal.position.number, wal.position.end
+        )  # COMMIT as far as it was followed; owner: `lock`
+        self.seen_version = seen_version  # VERSION that the tables belong to; owner: `lock`
+        self.pending: list[Pending] = []  # commits behind the followed position, in order; owner: `lock`
         self.block_cache = block_cache
         self.counters = Counters()
         self.failure: StoreFailed | None = None
-        self.orphans: list[str] = []  # files to remove after the next manifest roll; owner: background
-        self.compaction_cursors: dict[int, bytes] = {}  # level -> where to go on; owner: background
-        self._publishing = Lock()
+        self.open_manifest: Manifest | None = None  # owner: the holder of the compact lock
+        self.orphans: list[str] = []  # files to remove after the next manifest roll; owner: the same
+        self.compaction_cursors: dict[int, bytes] = {}  # level -> where to go on; owner: the same
+        self.rotated: Callable[[], None] = lambda: None  # called after a memtable was sealed, here or elsewhere
+        self.led = True  # False: read only, and no living process is known that keeps the control page
+        # Held for moments, never across I/O. Re-entrant so that a signal handler's re-entry can be told.
+        self.lock = RLock()
+        self.is_mine: Callable[[], bool] = self.lock._is_owned  # type: ignore[attr-defined]
+        self.unlock_write = _nothing if storage.read_only else storage.unlocker("write")
+        self.unlock_sync = _nothing if storage.read_only else storage.unlocker("sync")
+        self.unlock_compact = _nothing if storage.read_only else storage.unlocker("compact")
+
+    @property
+    def manifest(self) -> Manifest:
+        """The open manifest. Only for the holder of the compact lock."""
+        assert self.open_manifest is not None
+        return self.open_manifest
+
+    @property
+    def appended(self) -> Position:
+        """Where the next frame goes, as far as this process knows. Under `lock`, or by the holder of the write lock."""
+        return self.pending[-1].after if self.pending else self.wal.position
+
+    @property
+    def compactor_pid(self) -> int:
+        """The process that holds the compact lock, or died with it; 0 when nobody does."""
+        return self.words[COMPACTOR]
 
     def poison(self, what: str, error: OSError) -> StoreFailed:
         """Stop all writes for good: after this failure nobody knows what is on disk. Returns the error to raise."""
@@ -98,41 +136,85 @@ class Engine:
         return self.failure
 
     def check_usable(self) -> None:
-        """Raise what poisoned the store, if something did."""
+        """Raise what poisoned the store, if something did, in whichever process."""
+        if self.failure is None and self.words[POISON]:
+            self.failure = StoreFailed(
+                "a sync failed in another process, so the store takes no more writes until every process has closed it"
+            )
         if self.failure is not None:
             raise StoreFailed(*self.failure.args) from self.failure
 
-    def write_error(self, what: str, error: OSError) -> StoreFull | StoreFailed:
-        """The error for a failed write: `StoreFull` leaves the store usable, anything else poisons it."""
+    def write_error(self, what: str, error: OSError) -> StoreFull | StoreBusy | StoreFailed:
+        """The error for a failed write: `StoreFull` and `StoreBusy` leave the store usable, anything else poisons it."""
         if error.errno in NO_SPACE:
             return StoreFull(f"{what} found no space: errno={error.errno} reason={error.strerror}")
+        if error.errno in NO_DESCRIPTORS:
+            return StoreBusy(f"{what} found no free file descriptor: errno={error.errno} reason={error.strerror}")
         return self.poison(what, error)
 
-    def publish_rotation(self, active: Memtable) -> None:
-        """Seal the active memtable and put an empty one before it."""
-        with self._publishing:
-            old = self.view
-            sealed = (old.active, *old.sealed)
-            self.view = View(active, sealed, old.version, old.catalogue, old.hot)
-
-    def publish_catalogue(self, catalogue: Catalogue) -> None:
-        """Make new keyspace ids visible."""
-        with self._publishing:
+    def show_commit(self, entries: dict[bytes, Entry], after: Position, catalogue: Catalogue) -> None:
+        """Make one durable commit visible. Under `lock`. May be repeated."""
+        active = self.view.active
+        active.apply(entries, after.seqno)
+        active.wal_bytes = after.end
+        if catalogue is not self.view.catalogue:
             old = self.view
             self.view = View(old.active, old.sealed, old.version, catalogue, old.hot)
+        self.wal.position = after
+        self.seen = pack_position(after.number, after.end)
+        self.drop_pending()
 
-    def publish_tables(
-        self, added: Iterable[Table], removed: Iterable[int], flushed: Iterable[Memtable] = ()
-    ) -> Version:
-        """Install tables, drop others, and drop the memtables that the added ones replace. The new version."""
+    def show_pending(self, commit: int) -> None:
+        """Show those of the pending commits that COMMIT covers. Under `lock`. May be repeated."""
+        self.drop_pending()
+        pending = self.pending
+        while pending:
+            entries, after, catalogue = pending[0]
+            word = pack_position(after.number, after.end)
+            if word != commit and not is_reached(commit, word):
+                return
+            self.show_commit(entries, after, catalogue)
+
+    def add_pending(self, commit: Pending) -> None:
+        """Know of one more commit behind the last one, unless it was shown already. Under `lock`."""
+        if commit.after[:2] > self.appended[:2]:
+            self.pending.append(commit)
+
+    def drop_pending(self) -> None:
+        """Forget commits that are in the view: a reader may have followed them, or loaded everything anew. Under `lock`."""
+        known = self.wal.position[:2]
+        while self.pending and self.pending[0].after[:2] <= known:
+            del self.pending[0]
+
+    def show_rotation(self, wal: Wal) -> None:
+        """Seal the active memtable and go on with that of `wal`. Under `lock`. May be repeated."""
+        old = self.view
+        if old.active.number != wal.position.number:
+            active = Memtable(wal.position.number, wal.position.seqno)
+            self.view = View(active, (old.active, *old.sealed), old.version, old.catalogue, old.hot)
+        self.wal = wal
+        self.pending = []
+        self.seen = pack_position(wal.position.number, wal.position.end)
+
+    def show_tables(self, version: Version, version_word: int, flushed: Sequence[Memtable]) -> None:
+        """Install a version that replaces the `flushed` memtables. Under `lock`."""
         gone = {memtable.number for memtable in flushed}
-        with self._publishing:
-            old = self.view
-            hot = old.hot
-            if gone:
-                # Order: in the same step in which the memtables stop hiding them, their keys leave the hot records.
-                hot = hot.without(key for memtable in flushed for key in memtable.entries)
-            sealed = tuple(memtable for memtable in old.sealed if memtable.number not in gone)
-            version = old.version.changed(added, removed)
-            self.view = View(old.active, sealed, version, old.catalogue, hot)
-            return version
+        old = self.view
+        hot = old.hot
+        if gone:
+            # Order: in the same step in which the memtables stop hiding them, their keys leave the hot records.
+            hot = hot.without(key for memtable in flushed for key in memtable.entries)
+        sealed = tuple(memtable for memtable in old.sealed if memtable.number not in gone)
+        self.view = View(old.active, sealed, version, old.catalogue, hot)
+        self.seen_version = version_word
+
+    def install_tables(
+        self, added: Iterable[Table], removed: Iterable[int], flushed: Sequence[Memtable], version_word: int
+    ) -> None:
+        """Change the tables of the view by an edit of this process."""
+        with self.lock:
+            self.show_tables(self.view.version.changed(added, removed), version_word, flushed)
+
+
+def _nothing() -> None:
+    """A read-only replica holds no locks."""

@@ -25,7 +25,9 @@ def flush_due(engine: Engine) -> bool:
 
 
 def flush(engine: Engine) -> Op[bool]:
-    """Write the sealed memtables to one table; False if there were none. Readers and the writer go on meanwhile.
+    """Write the sealed memtables to one table; False if there were none. Readers and writers go on meanwhile.
+
+    Only for the holder of the compact lock.
 
     `StoreFull` leaves everything as it was.
     """

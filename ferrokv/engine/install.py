@@ -19,10 +19,12 @@ def install(
     engine: Engine,
     edit: Edit,
     added: Sequence[Table] = (),
-    flushed: Iterable[Memtable] = (),
+    flushed: Sequence[Memtable] = (),
     obsolete: Iterable[str] = (),
 ) -> Op[None]:
     """Make `edit` durable and visible, then remove the `obsolete` files. The added tables and their names are synced.
+
+    Only for the holder of the compact lock.
 
     On `StoreFull` nothing changed for readers, and the added files wait as orphans until a new manifest is written,
     because the old one may or may not name them.
@@ -31,7 +33,7 @@ def install(
     manifest = engine.manifest
     if manifest.doubtful or manifest.position.end >= ROLL_BYTES:
         try:
-            yield from _roll(engine)
+            yield from roll(engine)
         except FerroKVError:
             if engine.failure is None:
                 yield from remove_files(table.file.name for table in added)
@@ -48,12 +50,14 @@ def install(
     except OSError as error:
         raise engine.poison("syncing the manifest", error) from error
     manifest.position, manifest.tables = position, tables
-    engine.words[VERSION] += 1
-    engine.publish_tables(added, edit.removed, flushed)
+    version_word = engine.words[VERSION] + 1
+    engine.words[VERSION] = version_word
+    manifest.version_word = version_word
+    engine.install_tables(added, edit.removed, flushed, version_word)
     yield from remove_files(obsolete)
 
 
-def _roll(engine: Engine) -> Op[None]:
+def roll(engine: Engine) -> Op[None]:
     """Go on in a new manifest, and remove the files that only a doubtful edit of the old one may have named."""
     old = engine.manifest
     try:
@@ -70,7 +74,8 @@ def _roll(engine: Engine) -> Op[None]:
         yield from rename_current()
     except OSError as error:
         raise engine.poison("renaming CURRENT", error) from error
-    engine.manifest = rolled
+    rolled.version_word = old.version_word
+    engine.open_manifest = rolled
     old.file.close()
     orphans, engine.orphans = engine.orphans, []
     yield from remove_files([file_name("manifest", old.current.manifest_number), *orphans])

@@ -80,9 +80,9 @@ EMPTY: Final = Tables({}, 1, 1, 0)
 
 
 class Manifest:
-    """The open manifest and the state it stands for. Owner: whoever does the background work."""
+    """The open manifest and the state it stands for. Owner: the holder of the compact lock."""
 
-    __slots__ = ("current", "doubtful", "file", "header", "position", "tables")
+    __slots__ = ("current", "doubtful", "file", "header", "position", "tables", "version_word")
 
     def __init__(self, current: Current, file: File, header: LogHeader, position: Position, tables: Tables) -> None:
         self.current = current
@@ -90,15 +90,18 @@ class Manifest:
         self.header = header
         self.position = position
         self.tables = tables
-        self.doubtful = False  # an append failed: the next edit goes to a new file
+        self.version_word = 0  # the VERSION at which nobody else has changed it since
+        self.doubtful = False  # its tail is uncertain: the next edit goes to a new file
 
 
-def read_manifest(current: Current, size: int) -> Op[Tables]:
-    """The state that manifest `current.manifest_number` describes. `CorruptionError` on any damage but a torn tail."""
+def read_manifest(current: Current) -> Op[Manifest]:
+    """Manifest `current.manifest_number` as it stands; `doubtful` if its tail is torn. `CorruptionError` on other damage.
+
+    `FileNotFoundError` if another process has replaced it meanwhile.
+    """
     name = file_name("manifest", current.manifest_number)
     file = yield Open(name)
-    data: bytes = yield ReadAt(file, 0, size)
-    file.close()
+    data = yield from _read_whole(file)
     with damage_in(name):
         header = decode_header(data, MANIFEST_MAGIC, current.store_id, current.manifest_number)
         tables = EMPTY
@@ -110,7 +113,19 @@ def read_manifest(current: Current, size: int) -> Op[Tables]:
             position = frame.after
         if position.end == HEADER_BYTES or holds_later_durable(data, header.checksum, position.end):
             raise CorruptionError("manifest frame does not verify", offset=position.end)
-    return tables
+    manifest = Manifest(current, file, header, position, tables)
+    manifest.doubtful = position.end < len(data)
+    return manifest
+
+
+def _read_whole(file: File) -> Op[bytes]:
+    """The file from end to end, also of one that is growing."""
+    data = b""
+    while part := (yield ReadAt(file, len(data), ROLL_BYTES)):
+        data += part
+        if len(part) < ROLL_BYTES:
+            break
+    return data
 
 
 def create_manifest(storage: Storage, current: Current, tables: Tables) -> Op[Manifest]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import DataError
+from ..format.commits import Entry
 from ..format.keys import CATALOGUE_NAMES, CATALOGUE_NEXT_ID, encode_keyspace_id, encode_prefix
 from ..format.limits import EXPIRY_MS_MAX
 from ..storage.drivers import complete
@@ -23,12 +24,18 @@ Command = Callable[..., Any]
 class Group:
     """The writes of one frame to be. Owner: the writer."""
 
-    __slots__ = ("_now_ms", "catalogue", "engine", "payload_bytes", "view", "writes")
+    __slots__ = ("_now_ms", "base", "catalogue", "engine", "payload_bytes", "view", "writes")
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.view = engine.view
-        self.catalogue = engine.view.catalogue
+        # What others have appended and nobody has synced yet counts here, and nowhere else: see `engine/commit.py`.
+        self.base: dict[bytes, Entry] = {}
+        with engine.lock:
+            self.view = engine.view
+            pending = engine.pending.copy()
+        self.catalogue = pending[-1].catalogue if pending else self.view.catalogue
+        for commit in pending:
+            self.base.update(commit.entries)
         self._now_ms = 0
         self.writes: dict[bytes, tuple[bytes | None, int]] = {}
         self.payload_bytes = 0
@@ -82,7 +89,7 @@ class Transaction:
         if found is None:
             found = self._group.writes.get(full)
         if found is None:
-            entry = probe_entry(self._group.view, full)
+            entry = self._group.base.get(full) or probe_entry(self._group.view, full)
             if isinstance(entry, Resume):
                 entry = complete(search(entry), self._group.engine.storage)
             if entry is None or not live(entry, self.now_ms):

@@ -52,7 +52,11 @@ class Version:
 
     def changed(self, added: Iterable[Table], removed: Iterable[int]) -> Version:
         """The version after an edit."""
-        gone = set(removed)
+        added = tuple(added)
+        gone = {
+            *removed,
+            *(table.number for table in added),
+        }  # a reader may have loaded the edit from the manifest already
         levels = [[table for table in level if table.number not in gone] for level in self.levels]
         for table in added:
             levels[table.meta.level].append(table)

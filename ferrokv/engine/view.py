@@ -15,6 +15,11 @@ from .version import Version
 HotCache = GenerationalCache[bytes, Entry]
 
 
+def entry_bytes(entry: Entry) -> int:
+    """Rough memory of a record in the hot cache: its value, and about 200 bytes of key, tuple and dict."""
+    return len(entry[0] or b"") + 200
+
+
 class Catalogue(NamedTuple):
     """Names of keyspaces to the prefixes of their keys, and the next free id."""
 

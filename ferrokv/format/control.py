@@ -10,12 +10,17 @@ CONTROL_BYTES: Final = 4096
 MAGIC: Final = b"FKVCTRL1"
 IDENTITY: Final = struct.Struct("<8s16s16s")
 
+IDENTITY_WORDS: Final = IDENTITY.size // 8
 # Indexes of 64-bit words; each stands on a cache line of its own.
 GENERATION: Final = 64 // 8
 COMMIT: Final = 128 // 8
 INTENT: Final = 192 // 8
 VERSION: Final = 256 // 8
 POISON: Final = 320 // 8
+WRITER: Final = 384 // 8
+COMPACTOR: Final = 448 // 8
+APPENDED: Final = 512 // 8
+SYNCER: Final = 576 // 8
 
 
 def encode_page(store_id: bytes, boot_id: bytes, generation: int, commit: int = 0) -> bytes:
@@ -23,8 +28,16 @@ def encode_page(store_id: bytes, boot_id: bytes, generation: int, commit: int = 
     page = bytearray(CONTROL_BYTES)
     IDENTITY.pack_into(page, 0, MAGIC, store_id, boot_id)
     page[GENERATION * 8 : GENERATION * 8 + 8] = generation.to_bytes(8, sys.byteorder)
+    # VERSION begins somewhere else each time, so that a reader who was there before does not take it for what it has seen.
+    page[VERSION * 8 : VERSION * 8 + 8] = (generation >> 2).to_bytes(8, sys.byteorder)
     page[COMMIT * 8 : COMMIT * 8 + 8] = commit.to_bytes(8, sys.byteorder)
     return bytes(page)
+
+
+def is_page_of(head: list[int], store_id: bytes, boot_id: bytes | None) -> bool:
+    """True if the first words of a page say that it belongs to the store and, unless None, to the boot."""
+    magic, store, boot = IDENTITY.unpack(b"".join(word.to_bytes(8, sys.byteorder) for word in head))
+    return magic == MAGIC and store == store_id and boot_id in (None, boot)
 
 
 def previous_commit(old: bytes, fresh: bytes) -> int | None:
@@ -38,6 +51,12 @@ def pack_position(wal_number: int, end: int) -> int:
     """The single word that says how far which WAL is durable."""
     assert end < 1 << 32
     return (wal_number & 0xFFFFFFFF) << 32 | end
+
+
+def is_reached(word: int, target: int) -> bool:
+    """True if a COMMIT word is at `target` or beyond. WAL numbers are compared modulo 2³²."""
+    ahead = ((word >> 32) - (target >> 32)) & 0xFFFFFFFF
+    return word & 0xFFFFFFFF >= target & 0xFFFFFFFF if not ahead else ahead < 1 << 31
 
 
 def unpack_position(word: int) -> tuple[int, int]:

@@ -92,13 +92,16 @@ def decode_header(data: bytes, magic: bytes, store_id: bytes, number: int) -> Lo
     return LogHeader(magic, store_id, number, fields[5], predecessor, fields[11])
 
 
-def encode_frame(header_checksum: int, position: Position, type_: int, count: int, payload: bytes) -> bytes:
-    """The bytes of the frame that comes at `position`; everything before it counts as durable. O(length)."""
+def encode_frame(
+    header_checksum: int, position: Position, type_: int, count: int, payload: bytes, durable_end: int | None = None
+) -> bytes:
+    """The bytes of the frame that comes at `position`; what is before it, or before `durable_end`, is durable. O(length)."""
     if not 1 <= len(payload) <= FRAME_PAYLOAD_BYTES_MAX:
         raise DataError(f"a commit has at most {FRAME_PAYLOAD_BYTES_MAX} bytes: found={len(payload)}")
     end = position.end
+    durable = end if durable_end is None else durable_end
     body = _FRAME_BODY.pack(
-        FRAME_MAGIC, len(payload), position.seqno + 1, position.checksum, end, count, type_, b"\0\0\0"
+        FRAME_MAGIC, len(payload), position.seqno + 1, position.checksum, durable, count, type_, b"\0\0\0"
     )
     body += payload
     stored = checksum(body, (header_checksum + end) & MASK_64)
@@ -110,7 +113,9 @@ def position_after(position: Position, frame: bytes) -> Position:
     return Position(position.number, position.end + len(frame), position.seqno + 1, int.from_bytes(frame[:8], "little"))
 
 
-def _verify(data: bytes, offset: int, header_checksum: int) -> tuple[int, int, int, int, int, int] | None:
+def _verify(
+    data: bytes, offset: int, header_checksum: int, base: int = 0
+) -> tuple[int, int, int, int, int, int] | None:
     """Fields of the frame at `offset` when it verifies by itself: checksum, length, seqno, previous, durable, count."""
     if offset + FRAME_BYTES > len(data):
         return None
@@ -118,25 +123,26 @@ def _verify(data: bytes, offset: int, header_checksum: int) -> tuple[int, int, i
     end = offset + FRAME_BYTES + length
     if magic != FRAME_MAGIC or not 1 <= length <= FRAME_PAYLOAD_BYTES_MAX or end > len(data):
         return None
-    if stored != checksum(memoryview(data)[offset + 8 : end], (header_checksum + offset) & MASK_64):
+    if stored != checksum(memoryview(data)[offset + 8 : end], (header_checksum + base + offset) & MASK_64):
         return None
     return stored, length, seqno, previous, durable, count
 
 
-def read_frame(data: bytes, header_checksum: int, position: Position) -> Frame | None:
+def read_frame(data: bytes, header_checksum: int, position: Position, base: int = 0) -> Frame | None:
     """The frame that continues `position`, or None where the valid part of the log ends. O(length).
 
-    `data` is the log from its first byte. A frame that verifies by itself but does not continue the chain is None too.
+    `data` is the log from offset `base` on. A frame that verifies by itself but does not continue the chain is None too.
     """
-    fields = _verify(data, position.end, header_checksum)
+    offset = position.end - base
+    fields = _verify(data, offset, header_checksum, base)
     if fields is None:
         return None
     stored, length, seqno, previous, _, count = fields
     if seqno != position.seqno + 1 or previous != position.checksum:
         return None
-    start = position.end + FRAME_BYTES
-    after = Position(position.number, start + length + (-length % 8), seqno, stored)
-    return Frame(data[start : start + length], count, data[position.end + 44], after)
+    start = offset + FRAME_BYTES
+    after = Position(position.number, base + start + length + (-length % 8), seqno, stored)
+    return Frame(data[start : start + length], count, data[offset + 44], after)
 
 
 def holds_later_durable(data: bytes, header_checksum: int, end: int) -> bool:

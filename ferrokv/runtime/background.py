@@ -1,5 +1,8 @@
 """Background work: flushes and compactions on one thread, in slices that leave the interpreter to others in between.
 
+One process at a time does it for all, under the compact lock, which it gives back when nothing is due. The others look at the
+VERSION word for what came of it.
+
 A thread that merges in Python without a break raises the 99th percentile of a cached read from 10 µs to 5 ms (the GIL's
 switch interval); a nap of a millisecond after each page brings it back. Under pressure the naps are left out.
 """
@@ -12,15 +15,19 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from ..engine.compaction import compact_once
+from ..engine.compaction import compact_once, compaction_due
 from ..engine.engine import Engine, logger
 from ..engine.flush import flush, flush_due
+from ..engine.replica import catch_up, refresh
+from ..engine.turns import begin_compacting, end_compacting
 from ..errors import CorruptionError, FerroKVError, StoreBusy, StoreClosed, StoreFull
 from ..storage.drivers import complete
 from .waiters import Request, deliver, fail_all
 
 NAP_SECONDS: Final = 0.001
 RETRY_SECONDS: Final = 1.0
+ELSEWHERE_SECONDS: Final = 0.05  # how soon to look whether another process has done what is due
+TICK_SECONDS: Final = 10.0  # how soon an idle process lets go of tables that others have replaced
 JOBS_MAX: Final = 1024
 
 
@@ -44,6 +51,7 @@ class Background:
     def start(self, flushed: Callable[[], None]) -> None:
         """Begin; `flushed` is called after each flush."""
         self._flushed = flushed
+        self._engine.rotated = self._wake.set
         self._wake.set()
         self._thread.start()
 
@@ -77,36 +85,51 @@ class Background:
         deliver(late)
 
     def _run(self) -> None:
-        wait: float | None = None
+        wait = TICK_SECONDS
         while True:
             self._wake.wait(wait)
             self._wake.clear()
             if self._stopping:
                 return
             try:
-                self._work()
-                wait = None
+                wait = ELSEWHERE_SECONDS if self._work() else TICK_SECONDS
             except _Stopping:
                 return
-            except StoreFull as error:
-                logger.warning("background work waits for space: %s", error)
+            except (StoreFull, StoreBusy) as error:
+                logger.warning("background work waits: %s", error)
                 wait = RETRY_SECONDS
             except FerroKVError as error:
                 logger.error("background work stopped: %s", error)
-                wait = RETRY_SECONDS if self._engine.failure is None else None
+                wait = RETRY_SECONDS if self._engine.failure is None else TICK_SECONDS
             except Exception:  # noqa: BLE001 - the thread must live on, or writers would wait for ever
                 logger.exception("background work met an unexpected error")
                 wait = RETRY_SECONDS
             finally:
                 self._flushed()
 
-    def _work(self) -> None:
+    def _work(self) -> bool:
+        """Do what there is to do. True if something is due that another process is at, so that its result is looked for soon."""
+        engine = self._engine
+        complete(refresh(engine), engine.storage)
         while self._jobs:
             self._do_job(self._jobs.popleft())
-        while not self._stopping and self._step():
-            if self._jobs:
-                self._wake.set()
-                return
+        if engine.storage.read_only or not self._due():
+            return False
+        try:
+            if not complete(begin_compacting(engine, 0), engine.storage):
+                return True
+            while not self._stopping and not self._jobs and self._step():
+                self._flushed()
+            end_compacting(engine)
+        finally:
+            engine.unlock_compact()
+        if self._jobs:
+            self._wake.set()
+        return False
+
+    def _due(self) -> bool:
+        engine = self._engine
+        return engine.failure is None and (flush_due(engine) or (not self._damaged and compaction_due(engine)))
 
     def _step(self) -> bool:
         """One flush or one compaction, if any is due."""
@@ -132,12 +155,7 @@ class Background:
 
     def _do_job(self, request: Request) -> None:
         try:
-            complete(flush(self._engine), self._engine.storage, self._check_stopping)
-            self._flushed()
-            if request.args == ("compact",):
-                while self._compact(everything=True):
-                    self._check_stopping()
-            request.answer = True
+            self._carry_out(request)
         except _Stopping:
             fail_all([request], StoreClosed("the store was closed before this work was done"))
             deliver([request])
@@ -146,6 +164,24 @@ class Background:
             request.error = error
         deliver([request])
 
+    def _carry_out(self, request: Request) -> None:
+        engine = self._engine
+        timeout = engine.options.busy_timeout
+        try:
+            if not complete(begin_compacting(engine, timeout), engine.storage):
+                pid = engine.compactor_pid
+                raise StoreBusy(f"another process flushes or compacts: holder_pid={pid} busy_timeout={timeout:.3g}")
+            complete(catch_up(engine), engine.storage)
+            complete(flush(engine), engine.storage, self._check_stopping)
+            self._flushed()
+            if request.args == ("compact",):
+                while self._compact(everything=True):
+                    self._check_stopping()
+            end_compacting(engine)
+        finally:
+            engine.unlock_compact()
+        request.answer = True
+
     def _check_stopping(self) -> None:
         if self._stopping:
             raise _Stopping
@@ -153,6 +189,7 @@ class Background:
 
     def _pause_compaction(self) -> None:
         """Between two pages of a compaction: let flushes go first, then others run."""
+        complete(catch_up(self._engine), self._engine.storage)  # nobody else in this process may be reading
         if self._engine.failure is None and flush_due(self._engine):
             self._flush(naps=False)
         self._nap()

@@ -1,36 +1,47 @@
-"""Which stores this process has open: one for each directory, shared by handles, dropped in a forked child."""
+"""Which stores this process has open: one for each directory, shared by handles, opened anew in a forked child."""
 
 from __future__ import annotations
 
 import atexit
 import os
 from threading import RLock, Thread, current_thread
+from typing import Protocol
+from weakref import WeakSet
 
 from ..engine.engine import logger
 from ..errors import DataError, StoreBusy, StoreClosed
 from ..options import Options, make_options
+from ..storage import locks
 from ..storage.directory import prepare_directory
 from ..storage.local import LocalStorage
-from .store import Store, make_store
+from .store import Store, forget_locks, make_store
 
 _lock = RLock()  # held while a store is opened or shut down; re-entrant only so that re-entry can be refused
 _counting = RLock()  # held for a moment only, so that sharing a handle never waits for a disk
-_stores: dict[str, Store] = {}
+_stores: dict[tuple[str, bool], Store] = {}  # by path, and whether it is to read only
+_snapshots: WeakSet[Closable] = WeakSet()
 
 
-def open_store(path: str | os.PathLike[str], given: dict[str, object]) -> Store:
+class Closable(Protocol):
+    """A snapshot."""
+
+    def close_after_fork(self) -> None:
+        """Its memtables may have been in the middle of a change when the process forked."""
+
+
+def open_store(path: str | os.PathLike[str], given: dict[str, object], *, read_only: bool = False) -> Store:
     """The process's store for the directory, opened if it is not yet. Blocks; any thread.
 
     Options count for the first opening; later ones may leave them out or repeat them. `DataError` if they differ.
     """
     options = make_options(given)
-    directory = prepare_directory(path)
+    directory = prepare_directory(path, read_only=read_only)
     refuse_reentry()
     with _lock:
-        store = _stores.get(directory.path)
+        store = _stores.get((directory.path, read_only))
         if store is None:
             store = make_store(directory, options)
-            _stores[directory.path] = store
+            _stores[directory.path, read_only] = store
         else:
             _check_same(store.options, given)
         return share_store(store, first=not store.handles)
@@ -61,7 +72,7 @@ def release_store(store: Store) -> None:
             store.handles -= 1
             last = not store.handles
         if last:
-            _stores.pop(store.directory.path, None)
+            _stores.pop((store.directory.path, store.directory.read_only), None)
             store.shut_down()
 
 
@@ -96,17 +107,33 @@ def _shut_down_at_exit(store: Store) -> None:
         logger.exception("a store could not be closed at exit: path=%s", store.directory.path)
 
 
-def _forget_in_child() -> None:
-    """After a fork: the threads are gone and the locks belong to the parent. Close copies, unlock nothing."""
+def remember_snapshot(snapshot: Closable) -> None:
+    """Have the snapshot closed in a forked child."""
+    _snapshots.add(snapshot)
+
+
+def _renew_in_child() -> None:
+    """After a fork: the threads are gone and the locks belong to the parent. Close copies, unlock nothing, open at next use."""
     global _counting, _lock
     _lock, _counting = RLock(), RLock()
+    forget_locks()
+    locks.renew_fork_gate()
+    for snapshot in list(_snapshots):
+        snapshot.close_after_fork()
     for store in _stores.values():
-        store.abandon("the store was opened before a fork, by the parent process")
-    _stores.clear()
+        store.leave_to_parent()
     # Also those that the parent was just opening or closing: their lock must end with the parent.
     for storage in list(LocalStorage.unclosed):
-        storage.close()
+        storage.abandon()
+
+
+def _before_fork() -> None:
+    locks.fork_gate.acquire()
+
+
+def _after_fork_in_parent() -> None:
+    locks.fork_gate.release()
 
 
 atexit.register(_close_all)
-os.register_at_fork(after_in_child=_forget_in_child)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_renew_in_child)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from threading import RLock, Thread
 from typing import TYPE_CHECKING, Final
 
 from ..engine.clock import Clock, SystemClock
 from ..engine.commit import rotate
-from ..engine.engine import NO_SPACE, Engine, logger
+from ..engine.engine import NO_DESCRIPTORS, NO_SPACE, Engine, logger
 from ..engine.flush import flush
-from ..engine.recovery import recover
-from ..errors import FerroKVError, StoreBusy, StoreClosed, StoreFull, StorePathError
+from ..engine.opening import open_engine
+from ..engine.turns import begin_compacting, begin_writing, end_compacting
+from ..errors import FerroKVError, StoreBusy, StoreClosed, StoreFull, StorePathError, StoreReadOnly
 from ..options import Options
-from ..stats import LevelStats, Stats
+from ..stats import LevelStats, ProcessStats, Stats
 from ..storage.directory import Directory
 from ..storage.drivers import complete
 from ..storage.local import LocalStorage
@@ -29,7 +31,7 @@ INSIST_ATTEMPTS_MAX: Final = 100
 
 
 class Store:
-    """Made by `open_store`. `engine` raises `StoreClosed` once the store is closed or was left behind by a fork."""
+    """Made by `open_store`. `engine` raises `StoreClosed` once the store is closed."""
 
     def __init__(self, directory: Directory, storage: LocalStorage, engine: Engine) -> None:
         self.directory = directory
@@ -37,6 +39,7 @@ class Store:
         self.options = engine.options
         self.engine = engine
         self.handles = 0  # owner: the registry's lock
+        self._pid = os.getpid()
         self._background = Background(engine)
         self._writer = Writer(engine, self._background.wake)
         self._pool: ThreadPoolExecutor | None = None
@@ -44,7 +47,8 @@ class Store:
 
     def start(self) -> None:
         """Start the threads."""
-        self._writer.start()
+        if not self.storage.read_only:
+            self._writer.start()
         self._background.start(self._writer.memtables_flushed)
 
     @property
@@ -70,10 +74,12 @@ class Store:
 
     def submit(self, request: Request) -> None:
         """Queue a write."""
+        self._check_writable()
         self._writer.submit(request)
 
     def serve(self, request: Request) -> None:
         """Have a write done and wait for it: in this thread when nobody else is writing."""
+        self._check_writable()
         if not self._writer.lead(request):
             lock = request.for_thread()
             self._writer.submit(request)
@@ -81,10 +87,18 @@ class Store:
 
     def submit_background(self, request: Request) -> None:
         """Queue a flush or compaction."""
+        self._check_writable()
         self._background.submit(request)
 
+    def _check_writable(self) -> None:
+        if self.storage.read_only:
+            raise StoreReadOnly("You can't write against a store that was opened to read only.")
+        if os.getpid() != self._pid:
+            # A fork that Python was not told of: the locks and threads are those of the parent.
+            raise StoreClosed("the store was opened by the parent of this process, which forked without Python's hooks")
+
     def stats(self) -> Stats:
-        """Numbers from memory; no I/O."""
+        """Numbers from memory, and a few file system calls to see who else is alive."""
         engine = self.engine
         view = engine.view
         counters = engine.counters
@@ -102,7 +116,9 @@ class Store:
             store_id=engine.store_id.hex(),
             file_system=self.directory.file_system,
             durable=self.directory.durable,
-            failed=None if engine.failure is None else str(engine.failure),
+            failed=self._failure(),
+            processes=tuple(ProcessStats(*process) for process in self.storage.attached()),
+            compactor_pid=engine.compactor_pid or None,
             seqno=view.active.seqno,
             keyspaces=tuple(sorted(view.catalogue.prefixes)),
             wal_number=view.active.number,
@@ -119,12 +135,21 @@ class Store:
             records_expired=counters.records_expired,
         )
 
+    def _failure(self) -> str | None:
+        try:
+            self.engine.check_usable()
+        except FerroKVError as error:
+            return str(error)
+        return None
+
     def shut_down(self) -> None:
         """Finish queued writes, flush what would take long to replay, stop the threads, release the directory. Blocks."""
         interrupted = None
-        for step in (self._writer.stop, self._background.stop, self._flush_for_next_opening, self._stop_pool):
+        writing = () if self.storage.read_only else (self._writer.stop,)
+        for step in (*writing, self._background.stop, self._flush_for_next_opening, self._stop_pool):
             interrupted = _insist(step) or interrupted
-        self.abandon("the store is closed")
+        interrupted = _insist(self.storage.close) or interrupted
+        self._turn_into(ClosedStore("the store is closed"))
         if interrupted is not None:
             raise interrupted
 
@@ -133,24 +158,36 @@ class Store:
             self._pool.shutdown(wait=True)
 
     def _flush_for_next_opening(self) -> None:
-        """The threads have ended, so this one owns everything. A failure costs the next opening some milliseconds."""
+        """The threads have ended, so this one owns everything here. A failure costs the next opening some milliseconds."""
         engine = self.engine
         unflushed = sum(memtable.wal_bytes for memtable in (engine.view.active, *engine.view.sealed))
-        if engine.failure is not None or unflushed < engine.options.memtable_bytes // 4:
+        if engine.storage.read_only or engine.failure is not None or unflushed < engine.options.memtable_bytes // 4:
             return
+        if self.storage.attached():
+            return  # the store goes on without this process
         try:
+            complete(begin_writing(engine, 0), self.storage)
             complete(rotate(engine), self.storage)
-            complete(flush(engine), self.storage)
+            if complete(begin_compacting(engine, 0), self.storage):
+                complete(flush(engine), self.storage)
+                end_compacting(engine)
         except FerroKVError as error:
             logger.warning("could not flush at closing: %s", error)
+        finally:
+            engine.unlock_compact()
+            engine.unlock_write()
 
-    def abandon(self, why: str) -> None:
-        """Let go of descriptors without touching what the parent of a fork holds, and make every use raise."""
-        self.storage.close()
-        closed = ClosedStore(why)
-        self.__class__ = ClosedStore  # type: ignore[assignment]
+    def leave_to_parent(self) -> None:
+        """In a forked child: close copies of descriptors, unlock nothing, and open the directory again at the next use."""
+        directory, options, handles = self.directory, self.options, self.handles
+        self.storage.abandon()
+        self._turn_into(ForkedStore(directory, options, handles))
+
+    def _turn_into(self, other: ClosedStore | ForkedStore) -> None:
+        # Order: the class first, so that a thread that asks meanwhile gets an answer, or a `StoreClosed`.
+        self.__class__ = type(other)  # type: ignore[assignment]
         self.__dict__.clear()
-        self.__dict__.update(closed.__dict__)
+        self.__dict__.update(other.__dict__)
 
 
 class ClosedStore:
@@ -163,6 +200,46 @@ class ClosedStore:
 
     def __getattr__(self, name: str) -> object:
         raise StoreClosed(f"{self.why}; open it again")
+
+
+class ForkedStore:
+    """What a store turns into in a forked child. The first use opens the directory again, and this becomes a store of the child."""
+
+    def __init__(self, directory: Directory, options: Options, handles: int) -> None:
+        self.directory = directory
+        self.options = options
+        self.handles = handles
+
+    def owns_thread(self, thread: Thread) -> bool:
+        """False: there are no threads."""
+        return False
+
+    def refuse_reentry(self) -> None:
+        """Nothing is under way."""
+
+    def shut_down(self) -> None:
+        """Nothing is open."""
+
+    def leave_to_parent(self) -> None:
+        """Nothing is open in the parent either."""
+
+    def __getattr__(self, name: str) -> object:
+        with _reviving:
+            if self.__class__ is ForkedStore:
+                handles = self.handles
+                own = make_store(self.directory, self.options)
+                self.__dict__.update(own.__dict__, handles=handles)
+                self.__class__ = Store  # type: ignore[assignment]
+        return getattr(self, name)
+
+
+_reviving = RLock()
+
+
+def forget_locks() -> None:
+    """In a forked child: somebody else may have held it."""
+    global _reviving
+    _reviving = RLock()
 
 
 def _insist(step: Callable[[], None]) -> BaseException | None:
@@ -182,21 +259,25 @@ def _insist(step: Callable[[], None]) -> BaseException | None:
 
 
 def make_store(directory: Directory, options: Options, clock: Clock | None = None) -> Store:
-    """Lock and recover the directory, and start. `StoreBusy` at once if another process has it open."""
+    """Recover the directory, or attach to it beside others, and start."""
     storage = LocalStorage(directory)
     try:
-        if not storage.try_lock("presence"):
-            raise StoreBusy(f"another process has the store open: path={directory.path}")
-        engine = complete(recover(storage, options, clock or SystemClock()), storage)
+        engine = complete(open_engine(storage, options, clock or SystemClock()), storage)
         store = Store(directory, storage, engine)
         store.start()
     except OSError as error:
         storage.close()
         if error.errno in NO_SPACE:
             raise StoreFull(f"no space to open the store: path={directory.path} reason={error.strerror}") from error
+        if error.errno in NO_DESCRIPTORS:
+            raise StoreBusy(
+                f"no free file descriptor to open the store: path={directory.path} reason={error.strerror}"
+            ) from error
         if isinstance(error, StorePathError):
             raise
-        raise StorePathError(f"the store can not be opened: path={directory.path} reason={error.strerror}") from error
+        raise StorePathError(
+            f"the store can not be opened: path={directory.path} file={error.filename} reason={error.strerror}"
+        ) from error
     except BaseException:
         storage.close()
         raise

@@ -1,4 +1,4 @@
-"""The writer: whoever has the turn owns the WAL's tail and the active memtable, and commits what is waiting as one group.
+"""The writer: whoever has the turn takes the write lock among processes, and commits what is waiting as one group.
 
 That is a thread of its own, which signals and cancellation never reach. Only a blocking caller who finds nobody waiting and
 nobody at it takes the turn itself, which saves two thread switches, a quarter of a durable write. A signal handler may raise
@@ -8,14 +8,16 @@ there at any point; the commit is made so that this leaves a consistent store (e
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from ..engine.commit import commit, rotate, rotation_due
+from ..engine.commit import append, make_durable, rotate, rotation_due, show_durable
 from ..engine.engine import Engine, logger
 from ..engine.transaction import Group
+from ..engine.turns import begin_writing
 from ..errors import FerroKVError, StoreBusy, StoreClosed, StoreFull
 from ..storage.drivers import complete
 from .waiters import Request, deliver, fail_all
@@ -66,13 +68,8 @@ class Writer:
         """Serve the request in the caller's thread if nobody is waiting or at it; False if it has to be submitted."""
         self._refuse_reentry()
         engine = self._engine
-        # A doubtful tail needs a rotation, and missing room a wait: both are left to the thread, where nothing interrupts them.
-        if (
-            self._serving
-            or engine.wal.doubtful
-            or len(engine.view.sealed) >= engine.options.sealed_memtables_max
-            or not self._queue.empty()
-        ):
+        # Missing room needs a wait, which is left to the thread, where nothing interrupts it.
+        if self._serving or len(engine.view.sealed) >= engine.options.sealed_memtables_max or not self._queue.empty():
             return False
         # Order: `with` alone, since a signal between a successful `acquire()` and a `try` would keep the turn for ever.
         with self._turn:
@@ -98,6 +95,7 @@ class Writer:
     def _put_unless_closing(self, request: Request) -> None:
         if self._closing:
             raise StoreClosed("the store is closing; open it again")
+        request.since = time.monotonic()
         self._queue.put(request)
 
     @property
@@ -129,7 +127,13 @@ class Writer:
             group = [waiting.popleft()]
             with self._turn:
                 if group[0] is _TIDY or self._serve(group, waiting):
-                    self._after_commit()
+                    self._tidy()
+
+    def _tidy(self) -> None:
+        try:
+            self._after_commit()
+        except Exception:  # noqa: BLE001 - the thread must live on, or writers would wait for ever
+            logger.exception("the work behind a commit met an unexpected error")
 
     def _take(self, waiting: deque[Request]) -> bool:
         """Move what has been queued meanwhile; False once the end is reached."""
@@ -156,7 +160,7 @@ class Writer:
             fail_all(served, error)
         except Exception as error:  # noqa: BLE001
             # What a signal handler raised in a caller who leads, or a mistake of ours. Nobody is left waiting, and if bytes
-            # were on their way the WAL's tail counts as doubtful, so that the next commit goes on from what is proven.
+            # were on their way, INTENT says so, and the next commit of any process goes on from what is proven.
             fail_all(served, error)
         # Order: waking a waiter is the last thing before this thread waits itself, for it holds the interpreter until then.
         self._serving = False
@@ -165,11 +169,22 @@ class Writer:
         return work_left
 
     def _commit(self, served: list[Request], waiting: deque[Request]) -> None:
-        engine = self._engine
         if self._stopped:
             raise StoreClosed("the store is closed; open it again")
-        if len(engine.view.sealed) >= engine.options.sealed_memtables_max:
-            self._wait_for_room()
+        engine = self._engine
+        try:
+            self._begin(served[0])
+            self._append(served, waiting)
+            with engine.lock:
+                wal, appended = engine.wal, engine.appended
+        finally:
+            engine.unlock_write()
+        # Also for commands that wrote nothing: what they saw may not be durable yet, and their answers tell of it.
+        complete(make_durable(engine, wal, appended), engine.storage)
+        show_durable(engine)
+
+    def _append(self, served: list[Request], waiting: deque[Request]) -> None:
+        engine = self._engine
         group = Group(engine)
         request: Request | None = served[0]
         while request is not None:
@@ -183,40 +198,57 @@ class Writer:
                 request = waiting.popleft()
                 served.append(request)
         if group.writes:
-            complete(commit(engine, group.writes, group.catalogue), engine.storage)
+            complete(append(engine, group.writes, group.catalogue), engine.storage)
 
     def _seal(self, request: Request) -> None:
-        """Rotate so that everything written before this request can be flushed."""
-        if self._engine.view.active.entries:
-            self._wait_for_room()
-            complete(rotate(self._engine), self._engine.storage)
+        """Rotate so that everything written before this request, in any process, can be flushed."""
+        try:
+            self._begin(request)
+            if self._engine.view.active.entries:
+                complete(rotate(self._engine), self._engine.storage)
+        finally:
+            self._engine.unlock_write()
         request.answer = True
+
+    def _begin(self, request: Request) -> None:
+        """Take the write lock when there is room; `StoreBusy` when the request has waited for too long, in the queue included."""
+        engine = self._engine
+        deadline = (request.since or time.monotonic()) + engine.options.busy_timeout
+        while True:
+            complete(begin_writing(engine, max(0.0, deadline - time.monotonic())), engine.storage)
+            if len(engine.view.sealed) < engine.options.sealed_memtables_max:
+                return
+            engine.unlock_write()
+            self._wait_for_room(deadline)
 
     def _after_commit(self) -> None:
         engine = self._engine
         if rotation_due(engine) and engine.failure is None:
             try:
-                complete(rotate(engine), engine.storage)
-            except StoreFull as error:
+                complete(begin_writing(engine, engine.options.busy_timeout), engine.storage)
+                if rotation_due(engine):
+                    complete(rotate(engine), engine.storage)
+            except (StoreFull, StoreBusy) as error:
                 logger.warning("the WAL could not be rotated yet: %s", error)
             except FerroKVError as error:
                 logger.error("the WAL could not be rotated: %s", error)
+            finally:
+                engine.unlock_write()
             self._wake_background()
         engine.view.active.feed_index()
 
-    def _wait_for_room(self) -> None:
+    def _wait_for_room(self, deadline: float) -> None:
         """Wait while too many memtables are still to be flushed; `StoreBusy` when that takes too long."""
         engine = self._engine
         limit = engine.options.sealed_memtables_max
-        if len(engine.view.sealed) < limit:
-            return
         self._wake_background()
         with self._room:
             done = self._room.wait_for(
-                lambda: len(engine.view.sealed) < limit or engine.failure is not None, engine.options.busy_timeout
+                lambda: len(engine.view.sealed) < limit or engine.failure is not None,
+                max(0.0, deadline - time.monotonic()),
             )
         if not done:
             raise StoreBusy(
                 f"memtables are not flushed in time: sealed={len(engine.view.sealed)} limit={limit} "
-                f"busy_timeout={engine.options.busy_timeout}"
+                f"busy_timeout={engine.options.busy_timeout:.3g} compactor_pid={engine.compactor_pid}"
             )

@@ -22,19 +22,21 @@ class Directory(NamedTuple):
     file_system: str
     durable: bool
     owner: tuple[int, int] | None  # (uid, gid) to give new files, when root works in another user's directory
+    file_mode: int = 0o600  # of new files: the group's rights on a directory that is closed to others, else none
+    read_only: bool = False
 
 
-def prepare_directory(path: str | os.PathLike[str], *, create: bool = True) -> Directory:
-    """The directory at `path`, made with mode 0700 if it is missing (its parent must exist).
+def prepare_directory(path: str | os.PathLike[str], *, read_only: bool = False) -> Directory:
+    """The directory at `path`, made with mode 0700 if it is missing (its parent must exist; never made to read only).
 
-    `StorePathError` when it is not a directory, is not writable, is open to other users' writes, belongs to another
-    user, or is on a network file system.
+    `StorePathError` when it is not a directory, is not writable (readable, to read only), is open to everybody's writes,
+    belongs to another user who did not open it to this one's group, or is on a network file system.
     """
     given = os.fspath(path) if isinstance(path, str | os.PathLike) else None
     if not isinstance(given, str) or not given or "\0" in given:
         raise StorePathError(f"the path of a store is a non-empty str or path without NUL: path={path!r}")
     real = os.path.realpath(given)
-    if create:
+    if not read_only:
         _make(real)
     try:
         facts = os.stat(real)
@@ -42,15 +44,19 @@ def prepare_directory(path: str | os.PathLike[str], *, create: bool = True) -> D
         raise StorePathError(f"the store directory can not be used: path={real} reason={error.strerror}") from error
     if not stat.S_ISDIR(facts.st_mode):
         raise StorePathError(f"the path of a store is a directory: path={real}")
-    _refuse_insecure(real, facts)
-    if not os.access(real, os.R_OK | os.W_OK | os.X_OK):
-        raise StorePathError(f"the store directory is not writable: path={real} uid={os.geteuid()}")
+    _refuse_insecure(real, facts, read_only=read_only)
+    needed = os.R_OK | os.X_OK | (0 if read_only else os.W_OK)
+    if not os.access(real, needed, effective_ids=os.access in os.supports_effective_ids):
+        lacking = "readable" if read_only else "writable"
+        raise StorePathError(f"the store directory is not {lacking}: path={real} uid={os.geteuid()}")
     file_system = _file_system(real)
     if file_system in NETWORK_FILE_SYSTEMS:
         raise StorePathError(f"a store needs a local file system: path={real} file_system={file_system}")
     euid = os.geteuid()
     owner = (facts.st_uid, facts.st_gid) if euid == 0 and facts.st_uid != 0 else None
-    return Directory(real, file_system, file_system not in VOLATILE_FILE_SYSTEMS, owner)
+    # A directory that everybody may read is more often an accident of the umask than a wish: its files stay private.
+    file_mode = 0o600 if facts.st_mode & stat.S_IRWXO else 0o600 | facts.st_mode & 0o060
+    return Directory(real, file_system, file_system not in VOLATILE_FILE_SYSTEMS, owner, file_mode, read_only)
 
 
 def _make(path: str) -> None:
@@ -70,9 +76,10 @@ def _make(path: str) -> None:
         os.close(parent)
 
 
-def _refuse_insecure(path: str, facts: os.stat_result) -> None:
+def _refuse_insecure(path: str, facts: os.stat_result, *, read_only: bool) -> None:
     euid = os.geteuid()
-    if facts.st_uid not in (euid, 0) and euid != 0:
+    shared = facts.st_mode & stat.S_IWGRP and not facts.st_mode & stat.S_IRWXO
+    if facts.st_uid not in (euid, 0) and euid != 0 and not shared and not read_only:
         raise StorePathError(
             f"the store directory belongs to another user: path={path} owner={facts.st_uid} uid={euid}"
         )

@@ -6,8 +6,13 @@ An operation is a generator that yields requests and is sent their replies; a fa
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Generator
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+
+Role = Literal["open", "write", "sync", "compact"]
+"""What a lock file is for. `open`: attaching; `write`: the WAL's tail; `sync`: making it durable; `compact`: manifest and tables.
+
+Who needs two takes them in this order."""
 
 
 class File(Protocol):
@@ -73,11 +78,29 @@ class ListDirectory(NamedTuple):
     """-> dict of name to size in bytes."""
 
 
+class Lock(NamedTuple):
+    """-> bool. Take the role's lock for this process, waiting for at most `timeout` seconds; `Storage.unlocker` lets go.
+
+    The lock of a process that dies is free at once; one that is stopped keeps it. Never taken from anybody. False also as soon as
+    `until`, which is asked again and again, says that there is nothing to wait for any more.
+    """
+
+    role: Role
+    timeout: float
+    until: Callable[[], bool] | None = None
+
+
+class Nap(NamedTuple):
+    """-> None, after so many seconds: another process has to come further first."""
+
+    seconds: float
+
+
 class Pause(NamedTuple):
     """-> None. A slice of background work is done; the driver may let others run."""
 
 
-Request = Open | ReadAt | WriteAt | Sync | SyncDirectory | Rename | Remove | ListDirectory | Pause
+Request = Open | ReadAt | WriteAt | Sync | SyncDirectory | Rename | Remove | ListDirectory | Lock | Nap | Pause
 
 PAUSE = Pause()
 
@@ -93,8 +116,19 @@ class Words(Protocol):
     def __setitem__(self, index: int, value: int, /) -> None: ...
 
 
+class Process(NamedTuple):
+    """A process that has the store open. Liveness is its lock, never its pid, which is for people to read."""
+
+    pid: int
+    since_ms: int
+    program: str
+
+
 class Storage(Protocol):
-    """One directory, as the engine sees it."""
+    """One directory, as one process sees it."""
+
+    read_only: bool
+    """True if nothing may be written, locked or announced."""
 
     def perform(self, request: Request) -> Any:
         """Do what the request says, blocking, and return its reply. Any thread."""
@@ -102,14 +136,26 @@ class Storage(Protocol):
     def read_if_cached(self, request: ReadAt) -> bytes | None:
         """The bytes if they can be had without waiting for the disk, else None. Never blocks."""
 
-    def try_lock(self, role: str) -> bool:
-        """Take the lock file of a role for this process, or answer False at once. Held until `close`."""
+    def unlocker(self, role: Role) -> Callable[[], None]:
+        """What lets go of the role's lock; of one that is not held too. One C call, which no signal handler comes before."""
+
+    def announce(self, *, alone: bool) -> None:
+        """Say that this process has the store open, until `close` or its death. Beside others, lock files must be there."""
+
+    def attached(self, *, sweep: bool = False) -> list[Process]:
+        """Who else has the store open. With `sweep`, which the open lock must cover, files of the dead are removed."""
+
+    def process_id(self) -> int:
+        """For the words that name a holder; never 0."""
 
     def read_page(self, name: str, size: int) -> bytes:
         """What an earlier process left in a mapped file; empty if there is none."""
 
     def map_page(self, name: str, fresh: bytes) -> Words:
-        """Map a file as shared words after writing `fresh` to it."""
+        """Map a file as shared words after writing `fresh` to it. Only for a process that is alone."""
+
+    def attach_page(self, name: str, size: int) -> Words | None:
+        """Map a file as shared words as it is; None if it is not there in this size."""
 
     def boot_id(self) -> bytes:
         """Sixteen bytes that are the same until the machine starts again."""
@@ -118,4 +164,4 @@ class Storage(Protocol):
         """Fresh randomness for ids and salts."""
 
     def close(self) -> None:
-        """Release locks and descriptors. Idempotent."""
+        """Release locks and descriptors, and take the announcement back. Idempotent."""

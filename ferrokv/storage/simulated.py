@@ -1,7 +1,8 @@
-"""A disk in memory that can lose power at any request, refuse any request, and replay it all from one seed.
+"""A machine in memory: a disk that can lose power at any request or refuse it, and processes that share it, all from one seed.
 
 The model is docs/format.md section 1: what was synced stays; what was not is kept, lost or torn in units of a sector,
-in any order, file by file; names that were not synced are kept or lost one by one.
+in any order, file by file; names that were not synced are kept or lost one by one. A process stops at every request, at every
+load and store of a shared word, and at every lock, where a scheduler may let others run, stop it or kill it.
 """
 
 from __future__ import annotations
@@ -15,12 +16,16 @@ from typing import Any, Final
 
 from .requests import (
     ListDirectory,
+    Lock,
+    Nap,
     Open,
     Pause,
+    Process,
     ReadAt,
     Remove,
     Rename,
     Request,
+    Role,
     Sync,
     SyncDirectory,
     Words,
@@ -32,6 +37,10 @@ SECTOR_BYTES: Final = 512
 
 class PowerCut(BaseException):
     """The machine is gone; nothing may be handled after this."""
+
+
+class ProcessKilled(BaseException):
+    """The process is gone; whatever its code still tries to do has no effect."""
 
 
 @dataclass(slots=True)
@@ -66,25 +75,69 @@ class _NameChange:
 
 
 Observer = Callable[[int, Request], None]
+StoreObserver = Callable[["SimulatedStorage", int, int], None]
+
+
+@dataclass(slots=True)
+class Machine:
+    """What the processes share: the disk, the mapped pages, the locks, and who is alive."""
+
+    random: Random
+    boot: bytes
+    names: dict[str, Inode] = field(default_factory=dict)
+    durable_names: dict[str, Inode] = field(default_factory=dict)
+    name_changes: list[_NameChange] = field(default_factory=list)
+    pages: dict[str, list[int]] = field(default_factory=dict)
+    locks: dict[str, SimulatedStorage] = field(default_factory=dict)
+    announced: list[SimulatedStorage] = field(default_factory=list)
+    on_store: StoreObserver | None = None
+    """Called with process, index and value before a shared word changes."""
+
+
+class SimulatedWords:
+    """Shared words as one process sees them."""
+
+    __slots__ = ("_storage", "_words")
+
+    def __init__(self, storage: SimulatedStorage, words: list[int]) -> None:
+        self._storage = storage
+        self._words = words
+
+    def __getitem__(self, index: int, /) -> int:
+        self._storage.pause()
+        return self._words[index]
+
+    def __setitem__(self, index: int, value: int, /) -> None:
+        self._storage.pause()
+        on_store = self._storage.machine.on_store
+        if on_store is not None:
+            on_store(self._storage, index, value)
+        self._words[index] = value
 
 
 class SimulatedStorage:
-    """One directory on a simulated disk. `observe(index, request)` is called before each request and may raise.
+    """One directory on a simulated disk, for one process. `observe(index, request)` is called before each request and may raise.
 
     An `OSError` raised by the observer makes the request fail: a failed write leaves a random part behind, and a failed
     sync forgets the unsynced bytes while reads go on showing them, as ext4 does.
     """
 
-    def __init__(self, seed: int, observe: Observer | None = None) -> None:
-        self.random = Random(seed)  # noqa: S311 - a simulation must be repeatable
+    read_only = False
+
+    def __init__(self, seed: int, observe: Observer | None = None, *, beside: SimulatedStorage | None = None) -> None:
+        if beside is None:
+            random = Random(seed)  # noqa: S311 - a simulation must be repeatable
+            self.machine = Machine(random, random.randbytes(16))
+        else:
+            self.machine = beside.machine
         self.observe = observe
         self.requests = 0
-        self.names: dict[str, Inode] = {}
-        self.durable_names: dict[str, Inode] = {}
-        self.name_changes: list[_NameChange] = []
-        self.locked: set[str] = set()
-        self.boot = self.random.randbytes(16)
-        self.pages: dict[str, list[int]] = {}
+        self.pid = seed if beside is not None else 1
+        self.alive = True
+        self.on_pause: Callable[[], None] | None = None  # a scheduler's hook; returns when this process may go on
+        self.waiting_for: str | None = None  # the role whose lock somebody else holds
+        self.waiting_until: Callable[[], bool] | None = None  # what would end the waiting, too
+        self.timed_out = False  # set by a scheduler to end the waiting
         self._actions: dict[type, Callable[[Any], Any]] = {
             Open: self._open,
             ReadAt: lambda r: bytes(r.file.inode.content[r.offset : r.offset + r.size]),
@@ -93,12 +146,22 @@ class SimulatedStorage:
             SyncDirectory: self._sync_directory,
             Rename: self._rename,
             Remove: self._remove,
-            ListDirectory: lambda _: {name: len(inode.content) for name, inode in self.names.items()},
+            ListDirectory: lambda _: {name: len(inode.content) for name, inode in self.machine.names.items()},
+            Lock: self._lock,
+            Nap: lambda _: None,
             Pause: lambda _: None,
         }
 
+    def pause(self) -> None:
+        """A point at which another process may come first, or this one may end."""
+        if self.on_pause is not None and self.alive:
+            self.on_pause()
+        if not self.alive:
+            raise ProcessKilled
+
     def perform(self, request: Request) -> Any:
         """Carry the request out, unless the observer raises."""
+        self.pause()
         index = self.requests
         self.requests += 1
         if self.observe is not None:
@@ -114,41 +177,75 @@ class SimulatedStorage:
         data: bytes = self.perform(request)
         return data
 
-    def try_lock(self, role: str) -> bool:
-        """True once for each role."""
-        if role in self.locked:
-            return False
-        self.locked.add(role)
-        return True
+    def unlocker(self, role: Role) -> Callable[[], None]:
+        """Lets go of the role's lock if this process has it."""
+
+        def unlock() -> None:
+            self.pause()
+            if self.machine.locks.get(role) is self:
+                del self.machine.locks[role]
+
+        return unlock
+
+    def announce(self, *, alone: bool) -> None:
+        """Be seen by others."""
+        self.pause()
+        self.machine.announced.append(self)
+
+    def attached(self, *, sweep: bool = False) -> list[Process]:
+        """The other processes that announced themselves and live."""
+        self.pause()
+        return [Process(other.pid, 0, "simulated") for other in self.machine.announced if other is not self]
+
+    def process_id(self) -> int:
+        """A small number."""
+        return self.pid
 
     def read_page(self, name: str, size: int) -> bytes:
         """The page, if one was mapped since the power came on."""
-        return b"".join(word.to_bytes(8, sys.byteorder) for word in self.pages.get(name, ()))
+        self.pause()
+        return b"".join(word.to_bytes(8, sys.byteorder) for word in self.machine.pages.get(name, ()))
 
     def map_page(self, name: str, fresh: bytes) -> Words:
         """A page in memory, which lives until the power is cut."""
-        words = [int.from_bytes(fresh[i : i + 8], sys.byteorder) for i in range(0, len(fresh), 8)]
-        self.pages[name] = words
-        return words
+        self.pause()
+        words = self.machine.pages.setdefault(name, [])
+        words[:] = [int.from_bytes(fresh[i : i + 8], sys.byteorder) for i in range(0, len(fresh), 8)]
+        return SimulatedWords(self, words)
+
+    def attach_page(self, name: str, size: int) -> Words | None:
+        """The page as others see it."""
+        self.pause()
+        words = self.machine.pages.get(name)
+        return None if words is None else SimulatedWords(self, words)
 
     def boot_id(self) -> bytes:
-        """Another one for each simulated disk."""
-        return self.boot
+        """Another one for each simulated machine."""
+        return self.machine.boot
 
     def random_bytes(self, size: int) -> bytes:
         """From the seed."""
-        return self.random.randbytes(size)
+        return self.machine.random.randbytes(size)
 
     def close(self) -> None:
-        """Let the locks go."""
-        self.locked.clear()
+        """Let the locks go, and be seen no more."""
+        machine = self.machine
+        for role in [role for role, holder in machine.locks.items() if holder is self]:
+            del machine.locks[role]
+        if self in machine.announced:
+            machine.announced.remove(self)
+
+    def kill(self) -> None:
+        """End the process where it stands: what it holds is free, and nothing that its code still does counts."""
+        self.alive = False
+        self.close()
 
     def after_power_cut(self, seed: int) -> SimulatedStorage:
         """A new disk as the machine may find it after losing power now; `seed` chooses what was lost."""
         after = SimulatedStorage(seed)
-        random = after.random
-        names = dict(self.durable_names)
-        for change in _keep_some(random, self.name_changes):
+        random = after.machine.random
+        names = dict(self.machine.durable_names)
+        for change in _keep_some(random, self.machine.name_changes):
             if change.old is not None:
                 names.pop(change.old, None)
             if change.new is not None and change.inode is not None:
@@ -158,22 +255,22 @@ class SimulatedStorage:
             sectors = [piece for write in inode.unsynced for piece in _sectors(*write)]
             for offset, data in _keep_some(random, sectors):
                 _overlay(content, offset, data)
-            after.names[name] = Inode(content, bytearray(content))
-        after.durable_names = dict(after.names)
+            after.machine.names[name] = Inode(content, bytearray(content))
+        after.machine.durable_names = dict(after.machine.names)
         return after
 
     def _open(self, request: Open) -> SimulatedFile:
         if not request.create:
-            if request.name not in self.names:
+            if request.name not in self.machine.names:
                 raise FileNotFoundError(errno.ENOENT, "no such file", request.name)
-            return SimulatedFile(request.name, self.names[request.name])
-        if request.name in self.names:
+            return SimulatedFile(request.name, self.machine.names[request.name])
+        if request.name in self.machine.names:
             raise FileExistsError(errno.EEXIST, "file exists", request.name)
         inode = Inode(bytearray(request.preallocate))
         if request.preallocate:
             inode.unsynced.append((0, bytes(request.preallocate)))
-        self.names[request.name] = inode
-        self.name_changes.append(_NameChange(None, request.name, inode))
+        self.machine.names[request.name] = inode
+        self.machine.name_changes.append(_NameChange(None, request.name, inode))
         return SimulatedFile(request.name, inode)
 
     def _write(self, request: WriteAt) -> None:
@@ -188,23 +285,39 @@ class SimulatedStorage:
         inode.unsynced.clear()
 
     def _sync_directory(self, _: SyncDirectory) -> None:
-        self.durable_names = dict(self.names)
-        self.name_changes.clear()
+        self.machine.durable_names = dict(self.machine.names)
+        self.machine.name_changes.clear()
 
     def _rename(self, request: Rename) -> None:
-        inode = self.names.pop(request.old)
-        self.names[request.new] = inode
-        self.name_changes.append(_NameChange(request.old, request.new, inode))
+        inode = self.machine.names.pop(request.old)
+        self.machine.names[request.new] = inode
+        self.machine.name_changes.append(_NameChange(request.old, request.new, inode))
 
     def _remove(self, request: Remove) -> None:
-        if request.name not in self.names:
+        if request.name not in self.machine.names:
             raise FileNotFoundError(errno.ENOENT, "no such file", request.name)
-        del self.names[request.name]
-        self.name_changes.append(_NameChange(request.name, None, None))
+        del self.machine.names[request.name]
+        self.machine.name_changes.append(_NameChange(request.name, None, None))
+
+    def _lock(self, request: Lock) -> bool:
+        locks = self.machine.locks
+        while locks.get(request.role, self) is not self:
+            if self.on_pause is None or not request.timeout:
+                return False  # nobody else can run, or nobody is waited for
+            self.waiting_for, self.waiting_until = request.role, request.until
+            self.pause()
+            self.waiting_for = self.waiting_until = None
+            if request.until is not None and request.until():
+                return False
+            if self.timed_out:
+                self.timed_out = False
+                return False
+        locks[request.role] = self
+        return True
 
     def _leave_failure(self, request: Request, error: OSError) -> None:
         if isinstance(request, WriteAt):
-            part = self.random.randrange(len(request.data) + 1)
+            part = self.machine.random.randrange(len(request.data) + 1)
             if part:
                 self._write(WriteAt(request.file, request.offset, request.data[:part]))
         elif isinstance(request, Sync):

@@ -1,0 +1,88 @@
+"""Opening: alone, a process recovers the store; beside others, it attaches; to read only, it changes nothing at all."""
+
+from __future__ import annotations
+
+from ..errors import StoreBusy, StorePathError, UnsupportedFormat
+from ..format import control
+from ..options import Options
+from ..storage.requests import ListDirectory, Lock, Op, Storage, Words
+from .clock import Clock
+from .engine import Engine
+from .load import State, load, open_tables, open_tail, read_catalogue, read_current, read_current_manifest, replay_all
+from .memtable import Memtable
+from .recovery import recover
+from .replica import is_kept
+from .table import BlockCache
+from .view import HotCache, View, entry_bytes
+
+
+def open_engine(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
+    """An engine on the store of this directory. `StoreBusy` when another process does not finish opening in time."""
+    if storage.read_only:
+        return (yield from _attach_to_read(storage, options, clock))
+    if not (yield Lock("open", options.busy_timeout)):
+        others = ", ".join(f"pid {other.pid} ({other.program})" for other in storage.attached())
+        raise StoreBusy(f"another process is opening the store: seconds={options.busy_timeout:.3g} attached={others}")
+    try:
+        alone = not storage.attached(sweep=True)
+        storage.announce(alone=alone)
+        if alone:
+            return (yield from recover(storage, options, clock))
+        return (yield from _attach(storage, options, clock))
+    finally:
+        storage.unlocker("open")()
+
+
+def _attach(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
+    """A replica beside living processes, whose control page says what is true."""
+    words = storage.attach_page("control", control.CONTROL_BYTES)
+    if words is None:
+        raise StorePathError("the control page is missing although other processes have the store open")
+    current = yield from read_current()
+    head = [words[i] for i in range(control.IDENTITY_WORDS)]
+    if not control.is_page_of(head, current.store_id, None):
+        raise UnsupportedFormat(
+            "a process with another version of ferrokv, or of another store, has the directory open"
+        )
+    return (yield from _follow(storage, options, clock, current.store_id, words))
+
+
+def _follow(storage: Storage, options: Options, clock: Clock, store_id: bytes, words: Words) -> Op[Engine]:
+    cache = BlockCache(options.block_cache_bytes, len)
+    state = yield from load(words, store_id, cache, {})
+    return _make_engine(storage, options, clock, store_id, words, state, cache)
+
+
+def _attach_to_read(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
+    """A replica that follows the control page if there is a true one, else the files as they are."""
+    try:
+        current = yield from read_current()
+    except FileNotFoundError as error:
+        raise StorePathError("there is no store in this directory to read") from error
+    words = storage.attach_page("control", control.CONTROL_BYTES)
+    if words is not None and is_kept(storage, current.store_id, words):
+        return (yield from _follow(storage, options, clock, current.store_id, words))
+    names = yield ListDirectory()
+    current, manifest = yield from read_current_manifest(names)
+    replay = yield from replay_all(current, names, manifest.tables, None)
+    cache = BlockCache(options.block_cache_bytes, len)
+    version = yield from open_tables(current.store_id, manifest.tables, cache, {})
+    catalogue = yield from read_catalogue(version, replay.memtables)
+    wal = yield from open_tail(replay.last, replay.end)
+    memtables = [m for m in replay.memtables if m.number != replay.last.number]
+    newest = [m for m in replay.memtables if m.number == replay.last.number]
+    memtables += newest or [Memtable(replay.last.number, replay.end.seqno)]
+    state = State(manifest.tables, version, 0, memtables, wal, catalogue)
+    engine = _make_engine(storage, options, clock, current.store_id, [0] * control.CONTROL_BYTES, state, cache)
+    engine.led = False
+    engine.seen = -1  # never equal to COMMIT, so that each read looks for somebody who opens the store
+    return engine
+
+
+def _make_engine(
+    storage: Storage, options: Options, clock: Clock, store_id: bytes, words: Words, state: State, cache: BlockCache
+) -> Engine:
+    *sealed, active = state.memtables
+    hot = HotCache(options.hot_cache_bytes, entry_bytes)
+    view = View(active, tuple(reversed(sealed)), state.version, state.catalogue, hot)
+    return Engine(storage, options, clock, store_id, words, state.wal, view, cache, state.version_word)

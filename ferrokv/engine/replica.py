@@ -1,0 +1,229 @@
+"""Following other processes: the WAL up to the COMMIT word, and the manifest when VERSION moved.
+
+No lock is held across I/O: bytes are read first and shown under the engine's lock if nobody else has shown them meanwhile. So any
+number of threads and tasks may catch up at once, and cancelling one between two requests leaves nothing half done.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ..errors import CorruptionError, FerroKVError, StoreBusy, StorePathError
+from ..format import control
+from ..format.commits import Entry
+from ..format.logs import HEADER_BYTES, WAL_MAGIC, Position, decode_header
+from ..storage.requests import PAUSE, Op, Open, ReadAt, Storage, Words
+from .engine import NO_DESCRIPTORS, Engine, Pending, Wal
+from .load import State, catalogue_after, load, load_tables, next_commit
+from .names import file_name
+from .table import damage_in
+from .view import HotCache, View, entry_bytes
+
+CHUNK_BYTES: Final = 256 << 10
+NUMBER_MASK: Final = 0xFFFFFFFF
+Commits = list[tuple[dict[bytes, Entry], Position]]
+
+
+def catch_up(engine: Engine) -> Op[None]:
+    """Return when the view has everything that was acknowledged before the call. Nothing to read in most cases.
+
+    A signal handler that comes in the middle of showing a commit reads the view as it is.
+    """
+    while engine.words[control.COMMIT] != engine.seen and not engine.is_mine():
+        if not engine.led:
+            yield from _look_for_leader(engine)
+            if not engine.led:
+                return
+        with engine.lock:
+            word = engine.words[control.COMMIT]
+            behind = word != engine.seen
+            if behind:
+                engine.show_pending(word)
+            wal, position = engine.wal, engine.wal.position
+        if not behind or not word:
+            return
+        number, end = control.unpack_position(word)
+        if number == position.number & NUMBER_MASK and end <= position.end:
+            return
+        try:
+            if number != position.number & NUMBER_MASK:
+                yield from _enter_next(engine, wal, position)
+            else:
+                yield from _follow(engine, wal, position, end)
+        except StorePathError:
+            raise
+        except OSError as error:
+            raise _named(error) from error
+
+
+def read_appended(engine: Engine) -> Op[None]:
+    """Know every commit that is in the WAL, durable or not. Under the write lock, after `catch_up`."""
+    number, end = control.unpack_position(engine.words[control.APPENDED])
+    with engine.lock:
+        wal, position = engine.wal, engine.appended
+    if number != position.number & NUMBER_MASK or end <= position.end:
+        return
+    try:
+        data: bytes = yield ReadAt(wal.file, position.end, end - position.end)
+    except OSError as error:
+        raise _named(error) from error
+    with damage_in(wal.file.name):
+        commits = _decode(data, wal, position)
+        if not commits or commits[-1][1].end != end:
+            raise CorruptionError("appended WAL frame does not verify", offset=position.end)
+    with engine.lock:
+        _add_pending(engine, commits)
+
+
+def _add_pending(engine: Engine, commits: Commits) -> None:
+    """Readers of this process may have followed some of them meanwhile."""
+    catalogue = engine.pending[-1].catalogue if engine.pending else engine.view.catalogue
+    for entries, after in commits:
+        catalogue = catalogue_after(catalogue, entries)
+        engine.add_pending(Pending(entries, after, catalogue))
+
+
+def _named(error: OSError) -> FerroKVError:
+    """The error of a failed read, by a name of ours."""
+    if error.errno in NO_DESCRIPTORS:
+        return StoreBusy(f"following other processes found no free file descriptor: reason={error.strerror}")
+    return StorePathError(error.errno, f"following other processes failed: reason={error.strerror}", error.filename)
+
+
+def _follow(engine: Engine, wal: Wal, position: Position, end: int) -> Op[None]:
+    """Show the commits of one WAL up to `end`, or stop when another thread has gone on with it."""
+    size = CHUNK_BYTES
+    while position.end < end:
+        rest = end - position.end
+        data: bytes = yield ReadAt(wal.file, position.end, min(size, rest))
+        with damage_in(wal.file.name):
+            commits = _decode(data, wal, position)
+            if not commits:
+                if size >= rest:
+                    raise CorruptionError("acknowledged WAL frame does not verify", offset=position.end)
+                size = rest  # a frame that is larger than a chunk
+                continue
+        if not _show(engine, wal, position, commits):
+            return
+        position = commits[-1][1]
+        size = CHUNK_BYTES
+        if position.end < end:
+            yield PAUSE
+
+
+def _decode(data: bytes, wal: Wal, position: Position) -> Commits:
+    """The commits that are whole in `data`, which begins at `position`."""
+    base = position.end
+    commits: Commits = []
+    while (found := next_commit(data, wal.header, position, base)) is not None:
+        commits.append(found)
+        position = found[1]
+    return commits
+
+
+def _show(engine: Engine, wal: Wal, position: Position, commits: Commits) -> bool:
+    """Show commits that were read from `position` on; False if another thread has moved on from there."""
+    with engine.lock:
+        return _show_locked(engine, wal, position, commits)
+
+
+def _show_locked(engine: Engine, wal: Wal, position: Position, commits: Commits) -> bool:
+    if engine.wal is not wal or wal.position != position:
+        return False
+    merged = commits[0][0]
+    for entries, _ in commits[1:]:
+        merged.update(entries)  # nobody can see a state in between: they are shown together
+    engine.show_commit(merged, commits[-1][1], catalogue_after(engine.view.catalogue, merged))
+    return True
+
+
+def _enter_next(engine: Engine, wal: Wal, position: Position) -> Op[None]:
+    """Finish the WAL at hand and go on in its successor; when that is gone already, load everything anew."""
+    try:
+        yield from _enter(engine, wal, position, position.number + 1)
+    except (FileNotFoundError, CorruptionError) as error:
+        # A reader that was there before a recovery may find that it left out a WAL, or a tail: it begins anew, too.
+        if isinstance(error, CorruptionError) and not engine.storage.read_only:
+            raise
+        yield from rebuild(engine)
+
+
+def _enter(engine: Engine, wal: Wal, position: Position, number: int) -> Op[None]:
+    file = yield Open(file_name("wal", number))
+    with damage_in(file.name):
+        data: bytes = yield ReadAt(file, 0, HEADER_BYTES)
+        header = decode_header(data, WAL_MAGIC, engine.store_id, number)
+    yield from _follow(engine, wal, position, header.predecessor.end)
+    with engine.lock:
+        if engine.wal is not wal:
+            return
+        if wal.position == header.predecessor:
+            engine.show_rotation(Wal(file, header, header.start()))
+        elif wal.position.end >= header.predecessor.end:
+            raise CorruptionError("WAL does not go on where the one before it ends", path=file.name, offset=48)
+    engine.rotated()
+
+
+def rebuild(engine: Engine) -> Op[None]:
+    """Load everything anew, and show it unless another thread has come further."""
+    opened = {table.number: table for table in engine.view.version.tables()}
+    state = yield from load(engine.words, engine.store_id, engine.block_cache, opened)
+    with engine.lock:
+        _show_state(engine, state)
+    engine.rotated()
+
+
+def _show_state(engine: Engine, state: State) -> None:
+    found, known = state.wal.position, engine.wal.position
+    if (found.number, found.end) < (known.number, known.end):
+        return
+    *sealed, active = state.memtables
+    hot = HotCache(engine.options.hot_cache_bytes, entry_bytes)
+    engine.view = View(active, tuple(reversed(sealed)), state.version, state.catalogue, hot)
+    engine.wal = state.wal
+    engine.drop_pending()
+    engine.seen = control.pack_position(found.number, found.end)
+    engine.seen_version = state.version_word
+
+
+def refresh(engine: Engine) -> Op[bool]:
+    """Take over the tables that other processes wrote, and drop what they replace; True if there was something new.
+
+    Only for the thread that does the background work.
+    """
+    news = False
+    while engine.led and (word := engine.words[control.VERSION]) != engine.seen_version:
+        news = True
+        yield from catch_up(engine)
+        opened = {table.number: table for table in engine.view.version.tables()}
+        try:
+            tables, version = yield from load_tables(engine.store_id, engine.block_cache, opened)
+        except FileNotFoundError:
+            yield PAUSE
+            continue  # replaced while it was read
+        with engine.lock:
+            view = engine.view
+            # Memtables that the manifest counts as flushed must all be here, and those that it does not, too.
+            if min(m.number for m in (view.active, *view.sealed)) <= tables.log_number <= view.active.number:
+                engine.show_tables(version, word, [m for m in view.sealed if m.number < tables.log_number])
+                continue
+        yield from rebuild(engine)
+    return news
+
+
+def _look_for_leader(engine: Engine) -> Op[None]:
+    """For a read-only replica of a store that nobody had open: has somebody opened it since?"""
+    yield from ()
+    words = engine.storage.attach_page("control", control.CONTROL_BYTES)
+    if words is None or not is_kept(engine.storage, engine.store_id, words):
+        return
+    engine.words = words
+    engine.led = True
+    yield from rebuild(engine)
+
+
+def is_kept(storage: Storage, store_id: bytes, words: Words) -> bool:
+    """True if the page is of this store and this boot, or of living processes, and says where the WAL ends."""
+    head = [words[i] for i in range(control.IDENTITY_WORDS)]
+    boot_id = None if storage.attached() else storage.boot_id()
+    return control.is_page_of(head, store_id, boot_id) and bool(words[control.COMMIT])

@@ -1,0 +1,87 @@
+"""Taking turns with other processes: what has to be true before one writes the WAL, or changes the tables.
+
+Both locks are let go with the engine's `unlock_write` and `unlock_compact`, by whoever drives these operations, in any case.
+"""
+
+from __future__ import annotations
+
+from ..errors import StoreBusy
+from ..format.control import APPENDED, COMPACTOR, INTENT, POISON, VERSION, WRITER
+from ..storage.requests import ListDirectory, Op
+from .commit import rotate, take_lock
+from .engine import Engine
+from .install import remove_files, roll
+from .load import read_current
+from .manifest import read_manifest
+from .names import file_name, numbers_of
+from .replica import catch_up, read_appended, refresh
+
+
+def begin_writing(engine: Engine, timeout: float) -> Op[None]:
+    """Take the write lock, be at the newest commit, and stand on a WAL whose tail is certain.
+
+    `StoreBusy` names the holder when the lock was not free in time; `StoreFailed` after a failed sync in any process.
+    """
+    if not (yield from take_lock(engine, "write", timeout)):
+        holder = engine.words[WRITER]
+        raise StoreBusy(f"another process did not let go of the write lock: holder_pid={holder} seconds={timeout:.3g}")
+    words = engine.words
+    if words[POISON]:
+        engine.check_usable()
+    words[WRITER] = engine.process_id
+    yield from catch_up(engine)
+    appended = words[APPENDED]
+    if appended != engine.seen:
+        yield from read_appended(engine)
+    if words[INTENT] != appended:
+        # Somebody died or failed in the middle of a write: nobody saw those bytes, and nobody may write behind them.
+        yield from rotate(engine)
+
+
+def begin_compacting(engine: Engine, timeout: float) -> Op[bool]:
+    """Take the compact lock and hold the manifest as it is on disk; False when another process has the lock.
+
+    If the last holder did not let go in order (it died, or its last edit is in doubt), what it left is cleaned up first.
+    """
+    engine.check_usable()
+    if not (yield from take_lock(engine, "compact", timeout)):
+        return False
+    engine.check_usable()
+    left = engine.words[COMPACTOR]
+    engine.words[COMPACTOR] = engine.process_id
+    if left:
+        yield from _clean_up(engine)
+    elif engine.open_manifest is None or engine.open_manifest.version_word != engine.words[VERSION]:
+        yield from _open_manifest(engine)
+    yield from refresh(engine)
+    return True
+
+
+def end_compacting(engine: Engine) -> None:
+    """Say that everything is in order, before the compact lock is let go."""
+    if engine.open_manifest is not None and not engine.open_manifest.doubtful and not engine.orphans:
+        engine.words[COMPACTOR] = 0
+
+
+def _clean_up(engine: Engine) -> Op[None]:
+    """A new manifest, since the tail of the old one is uncertain; then the removal of what it does not name.
+
+    An edit that the last holder wrote may be there without being synced or announced: the new manifest makes it both.
+    """
+    yield from _open_manifest(engine)
+    yield from roll(engine)
+    engine.manifest.version_word = version_word = engine.words[VERSION] + 1
+    engine.words[VERSION] = version_word
+    engine.orphans = []
+    tables = engine.manifest.tables
+    names = yield ListDirectory()
+    dead = [file_name("table", n) for n in numbers_of("table", names) if n not in tables.metas]
+    own = engine.manifest.current.manifest_number
+    dead += [file_name("manifest", n) for n in numbers_of("manifest", names) if n != own]
+    dead += [file_name("wal", n) for n in numbers_of("wal", names) if n < tables.log_number]
+    yield from remove_files(dead)
+
+
+def _open_manifest(engine: Engine) -> Op[None]:
+    engine.open_manifest = yield from read_manifest((yield from read_current()))
+    engine.manifest.version_word = engine.words[VERSION]

@@ -1,0 +1,390 @@
+"""Seeded bugs: each changes one place of a copy of the tree, and the named tests must fail. `python -m tests.mutants [WORD …]`.
+
+This tests the tests (reliability T19). A mutant that survives, or whose place is not found any more, is an error.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+
+ORDERS = "tests/test_interleavings.py::test_every_order_of_two_processes_is_linearizable"
+RANDOM = "tests/test_interleavings.py::test_random_orders_with_kills_and_stops_are_linearizable"
+DEATH = "tests/test_interleavings.py::test_death_at_every_step_harms_nobody"
+FAILING = "tests/test_interleavings.py::test_a_failing_disk_is_noticed_by_every_process"
+PROCESSES = "tests/test_processes.py::"
+CUTS = "tests/test_power_cuts.py::"
+
+
+class Mutant(NamedTuple):
+    """One bug: `old` stands once in `file` and becomes `new`; one of `tests` has to notice."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+MUTANTS = [
+    Mutant(
+        "publish before sync",
+        "ferrokv/engine/commit.py",
+        "    appended = words[APPENDED]\n    try:\n        yield Sync(wal.file)",
+        "    appended = words[APPENDED]\n    words[COMMIT] = appended\n    try:\n        yield Sync(wal.file)",
+        f"{ORDERS}[two writers]",
+    ),
+    Mutant(
+        "acknowledge without a sync",
+        "ferrokv/engine/commit.py",
+        "        yield Sync(wal.file)\n    except OSError as error:\n        # Never",
+        "        yield from ()\n    except OSError as error:\n        # Never",
+        f"{ORDERS}[two writers]",
+    ),
+    Mutant(
+        "acknowledge what was only appended",
+        "ferrokv/engine/commit.py",
+        "    if words[COMMIT] == target:\n        return\n    over",
+        "    return\n    over",
+        f"{ORDERS}[two writers]",
+    ),
+    Mutant(
+        "publish what was appended during the sync",
+        "ferrokv/engine/commit.py",
+        "    words[COMMIT] = appended\n",
+        "    words[COMMIT] = words[APPENDED]\n",
+        f"{ORDERS}[two writers]",
+    ),
+    Mutant(
+        "retry a failed sync",
+        "ferrokv/engine/commit.py",
+        '        raise engine.poison("syncing the WAL", error) from error',
+        "        yield Sync(wal.file)",
+        f"{CUTS}test_failed_sync_is_never_repeated_and_poisons_the_store",
+    ),
+    Mutant(
+        "a frame calls unsynced bytes durable",
+        "ferrokv/engine/commit.py",
+        "len(writes), payload, durable_end)",
+        "len(writes), payload)",
+        f"{RANDOM}[0] {RANDOM}[1] {RANDOM}[2] {RANDOM}[3] {ORDERS}[two writers]",
+    ),
+    Mutant(
+        "transactions do not see what others appended",
+        "ferrokv/engine/transaction.py",
+        "self.base.update(commit.entries)",
+        "commit.entries.keys()",
+        f"{ORDERS}[two writers]",
+    ),
+    Mutant(
+        "an answer that rests on unsynced data is given at once",
+        "ferrokv/runtime/writer.py",
+        "        complete(make_durable(engine, wal, appended), engine.storage)",
+        "        if any(request.answer for request in served):\n"
+        "            complete(make_durable(engine, wal, appended), engine.storage)",
+        f"{PROCESSES}test_an_answer_that_rests_on_unsynced_data_waits_for_it",
+    ),
+    Mutant(
+        "the view before COMMIT",
+        "ferrokv/engine/commit.py",
+        "        engine.words[COMMIT] = word\n        engine.show_rotation(wal)\n",
+        "        engine.show_rotation(wal)\n        engine.words[COMMIT] = word\n",
+        f"{ORDERS}[both rotate]",
+    ),
+    Mutant(
+        "no doubt before a commit",
+        "ferrokv/engine/commit.py",
+        "    words[INTENT] = word\n    try:\n        yield WriteAt(wal.file, position.end, frame)\n",
+        "    try:\n        yield WriteAt(wal.file, position.end, frame)\n        words[INTENT] = word\n",
+        f"{PROCESSES}test_a_holder_killed_in_the_middle_of_a_write_leaves_no_trace",
+    ),
+    Mutant(
+        "no doubt before a rotation",
+        "ferrokv/engine/commit.py",
+        "    words[INTENT] = pack_position(number, HEADER_BYTES)\n"
+        "    try:\n        wal = yield from _create_anew(engine, number, position)\n",
+        "    try:\n        wal = yield from _create_anew(engine, number, position)\n"
+        "        words[INTENT] = pack_position(number, HEADER_BYTES)\n",
+        f"{DEATH}[rotate beside a writer]",
+    ),
+    Mutant(
+        "append to a WAL whose tail is uncertain",
+        "ferrokv/engine/turns.py",
+        "    if words[INTENT] != appended:",
+        "    if False:",
+        f"{RANDOM}[0] {RANDOM}[1] {PROCESSES}test_a_holder_killed_in_the_middle_of_a_write_leaves_no_trace",
+    ),
+    Mutant(
+        "rotate without a sync of the old WAL",
+        "ferrokv/engine/commit.py",
+        "    yield from _sync(engine, engine.wal, pack_position(position.number, position.end))\n",
+        "    words[COMMIT] = pack_position(position.number, position.end)\n",
+        f"{RANDOM}[0] {RANDOM}[1] {ORDERS}[both rotate]",
+    ),
+    Mutant(
+        "no catching up before a write",
+        "ferrokv/engine/turns.py",
+        "    yield from catch_up(engine)\n    appended",
+        "    appended",
+        f"{ORDERS}[both rotate] {ORDERS}[two writers]",
+    ),
+    Mutant(
+        "no write lock",
+        "ferrokv/engine/turns.py",
+        'yield from take_lock(engine, "write", timeout)',
+        'yield from take_lock(engine, "compact", 0) or True',
+        f"{ORDERS}[two writers]",
+    ),
+    Mutant(
+        "no sync lock",
+        "ferrokv/engine/commit.py",
+        'if (yield from take_lock(engine, "sync", timeout, over)):',
+        "if True:",
+        f"{ORDERS}[two writers]",
+    ),
+    Mutant(
+        "no compact lock",
+        "ferrokv/engine/turns.py",
+        'if not (yield from take_lock(engine, "compact", timeout)):',
+        "if False:",
+        f"{ORDERS}[both flush]",
+    ),
+    Mutant(
+        "no open lock",
+        "ferrokv/engine/opening.py",
+        'if not (yield Lock("open", options.busy_timeout)):',
+        "if False:",
+        f"{ORDERS}[both open]",
+    ),
+    Mutant(
+        "every opener believes to be alone",
+        "ferrokv/engine/opening.py",
+        "        alone = not storage.attached(sweep=True)",
+        "        alone = True",
+        f"{ORDERS}[open beside a flush]",
+    ),
+    Mutant(
+        "nobody recovers if there is a control page",
+        "ferrokv/engine/opening.py",
+        "        alone = not storage.attached(sweep=True)",
+        '        alone = storage.attach_page("control", 4096) is None',
+        f"{FAILING}[0-5] {PROCESSES}test_a_failed_sync_stops_every_process",
+    ),
+    Mutant(
+        "forget the directory fsync of a WAL",
+        "ferrokv/engine/commit.py",
+        "    yield Sync(file, metadata=True)\n    yield SyncDirectory()\n    header",
+        "    yield Sync(file, metadata=True)\n    header",
+        f"{ORDERS}[both rotate]",
+    ),
+    Mutant(
+        "forget the directory fsync of a flush",
+        "ferrokv/engine/flush.py",
+        "            yield SyncDirectory()\n",
+        "",
+        f"{ORDERS}[both flush]",
+    ),
+    Mutant(
+        "forget the directory fsync of CURRENT",
+        "ferrokv/engine/manifest.py",
+        "    yield Rename(CURRENT_ASIDE, CURRENT)\n    yield SyncDirectory()",
+        "    yield Rename(CURRENT_ASIDE, CURRENT)",
+        f"{RANDOM}[0] {RANDOM}[1]",
+    ),
+    Mutant(
+        "VERSION before the manifest is synced",
+        "ferrokv/engine/install.py",
+        "    try:\n        yield Sync(manifest.file)",
+        "    engine.words[VERSION] = engine.words[VERSION] + 1\n    try:\n        yield Sync(manifest.file)",
+        f"{ORDERS}[both flush]",
+    ),
+    Mutant(
+        "remove old files before the edit",
+        "ferrokv/engine/install.py",
+        "    try:\n        position, tables",
+        "    yield from remove_files(obsolete)\n    try:\n        position, tables",
+        f"{ORDERS}[late follower] {ORDERS}[both flush]",
+    ),
+    Mutant(
+        "unchained frames",
+        "ferrokv/format/logs.py",
+        "    if seqno != position.seqno + 1 or previous != position.checksum:",
+        "    if seqno != position.seqno + 1:",
+        "tests/test_format.py",
+    ),
+    Mutant(
+        "poison is not shared",
+        "ferrokv/engine/engine.py",
+        "            self.words[POISON] = 1\n",
+        "",
+        f"{FAILING}[0-5]",
+    ),
+    Mutant(
+        "the poison of others is not seen",
+        "ferrokv/engine/engine.py",
+        "if self.failure is None and self.words[POISON]:",
+        "if False:",
+        f"{FAILING}[0-5]",
+    ),
+    Mutant(
+        "nobody cleans up after a dead compactor",
+        "ferrokv/engine/turns.py",
+        "    if left:",
+        "    if False:",
+        f"{RANDOM}[0] {RANDOM}[1] {RANDOM}[2]",
+    ),
+    Mutant(
+        "the manifest of a dead compactor is trusted as it is",
+        "ferrokv/engine/turns.py",
+        "    yield from _open_manifest(engine)\n    yield from roll(engine)\n",
+        "    yield from _open_manifest(engine)\n",
+        f"{RANDOM}[0] {RANDOM}[1] {RANDOM}[2]",
+    ),
+    Mutant(
+        "a stale manifest is appended to",
+        "ferrokv/engine/turns.py",
+        "engine.open_manifest is None or engine.open_manifest.version_word != engine.words[VERSION]",
+        "engine.open_manifest is None",
+        f"{ORDERS}[both flush]",
+    ),
+    Mutant(
+        "compact without the others' tables",
+        "ferrokv/engine/turns.py",
+        "    yield from refresh(engine)\n    return True",
+        "    return True",
+        f"{ORDERS}[both flush]",
+    ),
+    Mutant(
+        "memtables dropped before they are flushed",
+        "ferrokv/engine/replica.py",
+        "[m for m in view.sealed if m.number < tables.log_number]",
+        "list(view.sealed)",
+        f"{ORDERS}[compact beside a flush] {ORDERS}[both flush]",
+    ),
+    Mutant(
+        "hot records outlive the memtable that hid them",
+        "ferrokv/engine/engine.py",
+        "        if gone:\n",
+        "        if False:\n",
+        f"{ORDERS}[flush beside a reader] {RANDOM}[0] tests/test_model.py",
+    ),
+    Mutant(
+        "keyspaces of others are not seen",
+        "ferrokv/engine/replica.py",
+        "catalogue_after(engine.view.catalogue, merged)",
+        "engine.view.catalogue",
+        f"{PROCESSES}test_each_process_sees_the_others_writes_at_its_next_read",
+    ),
+    Mutant(
+        "read beyond COMMIT",
+        "ferrokv/engine/replica.py",
+        "                yield from _follow(engine, wal, position, end)\n        except",
+        "                yield from _follow(engine, wal, position, end + 200)\n        except",
+        f"{ORDERS}[two writers] {ORDERS}[writer and reader]",
+    ),
+    Mutant(
+        "reads do not look for news",
+        "ferrokv/surface.py",
+        "            if engine.words[COMMIT] != engine.seen:",
+        "            if False:",
+        f"{PROCESSES}test_each_process_sees_the_others_writes_at_its_next_read",
+    ),
+    Mutant(
+        "recovery trusts what only the page cache has",
+        "ferrokv/engine/recovery.py",
+        "    yield from _write_again(replay, committed)\n",
+        "",
+        f"{CUTS}test_a_killed_writers_unsynced_frame_can_not_make_the_store_unreadable",
+    ),
+    Mutant(
+        "unlock in the forked child",
+        "ferrokv/storage/locks.py",
+        "        for fd in fds.values():\n            os.close(fd)",
+        "        for fd in fds.values():\n            flock(fd, fcntl.LOCK_UN)\n            os.close(fd)",
+        f"{PROCESSES}test_a_forked_child_does_not_let_go_of_the_parents_locks",
+    ),
+    Mutant(
+        "a forked child keeps the parent's locks",
+        "ferrokv/runtime/registry.py",
+        "        store.leave_to_parent()",
+        "        store.handles += 0",
+        f"{PROCESSES}test_a_forked_child_does_not_let_go_of_the_parents_locks",
+    ),
+    Mutant(
+        "a removed directory goes unnoticed",
+        "ferrokv/storage/local.py",
+        "        if not os.access(request.file.name, os.F_OK, dir_fd=self._fd):",
+        "        if False:",
+        f"{PROCESSES}test_a_renamed_directory_goes_on_and_a_removed_one_is_an_error",
+    ),
+    Mutant(
+        "lock files are made anew beside living processes",
+        "ferrokv/storage/local.py",
+        "            self._locks.flags = os.O_RDWR\n",
+        "            self._locks.flags = os.O_RDWR | os.O_CREAT\n",
+        f"{PROCESSES}test_a_lock_file_is_not_made_anew_beside_those_who_use_it",
+    ),
+]
+
+
+def check(mutant: Mutant, copies: list[Path]) -> str:
+    """What came of one mutant: "" when it was caught."""
+    copy = copies.pop()
+    place = copy / mutant.file
+    source = place.read_text()
+    try:
+        if source.count(mutant.old) != 1:
+            return f"its place stands {source.count(mutant.old)} times"
+        place.write_text(source.replace(mutant.old, mutant.new))
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-n", "0", *_split(mutant.tests)],
+            cwd=copy,
+            env={**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        # 1 is "tests failed"; anything else is a mistake in this list
+        return "" if done.returncode == 1 else f"survived (exit code {done.returncode})\n{done.stdout[-500:]}"
+    finally:
+        place.write_text(source)
+        copies.append(copy)
+
+
+def _split(tests: str) -> list[str]:
+    """Node ids may have blanks in their brackets."""
+    return [f"tests/{part}" for part in tests.removeprefix("tests/").split(" tests/")]
+
+
+def main() -> None:
+    words = sys.argv[1:]
+    chosen = [mutant for mutant in MUTANTS if not words or any(word in mutant.name for word in words)]
+    count = os.cpu_count() or 1
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(count) as pool:
+        copies = [Path(folder) / str(i) for i in range(count)]
+        for copy in copies:
+            shutil.copytree(
+                ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv*", "var", "__pycache__", ".*_cache")
+            )
+        survived = 0
+        for mutant, problem in zip(chosen, pool.map(lambda m: check(m, copies), chosen), strict=True):
+            survived += bool(problem)
+            print(
+                f"{'caught' if not problem else 'NOT CAUGHT'}: {mutant.name}{': ' if problem else ''}{problem}",
+                flush=True,
+            )
+    print(f"{len(chosen) - survived} of {len(chosen)} caught")
+    sys.exit(bool(survived))
+
+
+if __name__ == "__main__":
+    main()

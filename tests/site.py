@@ -1,0 +1,119 @@
+"""The example site as a server process on a free loopback port, and its visitors."""
+
+from __future__ import annotations
+
+import http.cookiejar
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+SITE = ROOT / "example_project"
+SMALL = "15000"  # towns of 15,000 people and more: enough to test with, and loaded in two seconds
+
+
+class Visitor:
+    """A client with cookies of its own."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        cookies = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
+        self._opener = urllib.request.build_opener(cookies)
+
+    def get(self, path: str) -> tuple[str, str]:
+        """The page, and where it said that it came from."""
+        with self._opener.open(f"http://127.0.0.1:{self.port}{path}", timeout=30) as response:
+            return response.read().decode(), response.headers["X-Served-From"].split(";")[0]
+
+    def post(self, path: str, page: str) -> str:
+        """The page that follows."""
+        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
+        assert token is not None
+        data = urllib.parse.urlencode({"csrfmiddlewaretoken": token[1]}).encode()
+        with self._opener.open(f"http://127.0.0.1:{self.port}{path}", data, timeout=30) as response:
+            return response.read().decode()
+
+
+class Site:
+    """A server. `command` follows `python -m`; PORT in it stands for the port."""
+
+    def __init__(
+        self, var: Path, command: str = "uvicorn atlas.asgi:application --port PORT --log-level warning"
+    ) -> None:
+        self.environment = {**os.environ, "ATLAS_VAR": str(var), "PYTHONPATH": f"{ROOT}{os.pathsep}{SITE}"}
+        self.port = _free_port()
+        self._command = command.replace("PORT", str(self.port)).split()
+        self.server: subprocess.Popen[bytes] | None = None
+
+    def manage(self, *arguments: str) -> None:
+        subprocess.run(
+            [sys.executable, "manage.py", *arguments], cwd=SITE, env=self.environment, check=True, timeout=120
+        )
+
+    def start(self) -> None:
+        self.server = subprocess.Popen([sys.executable, "-m", *self._command], cwd=SITE, env=self.environment)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            assert self.server.poll() is None, "the server ended"
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+            except OSError:
+                time.sleep(0.05)
+            else:
+                return
+        raise AssertionError("the server did not start")
+
+    def workers(self) -> list[int]:
+        """Pids of the processes that serve."""
+        assert self.server is not None
+        with open(f"/proc/{self.server.pid}/task/{self.server.pid}/children") as file:
+            children = [int(pid) for pid in file.read().split()]
+        return [pid for pid in children if "resource_tracker" not in _command_line(pid)]
+
+    def kill(self) -> None:
+        """SIGKILL to the server and its workers."""
+        assert self.server is not None
+        workers = self.workers() if self.server.poll() is None else []
+        self.server.send_signal(signal.SIGKILL)
+        self.server.wait(10)
+        for pid in workers:
+            _kill(pid)
+
+    def kill_worker(self, pid: int) -> None:
+        """SIGKILL to one worker, which its server replaces."""
+        _kill(pid)
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def _command_line(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/cmdline") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def visits(page: str) -> int:
+    """The counter on a page."""
+    found = re.search(r"visit ([\d,]+) of this page", page)
+    assert found is not None
+    return int(found[1].replace(",", ""))

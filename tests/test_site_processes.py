@@ -1,0 +1,133 @@
+"""The example site under servers with four worker processes, hammered over HTTP while workers are killed.
+
+Counters and sessions must be exact: a view that was answered counts once, one that was cut off at most once, and what a visitor was
+shown as saved is there at the next request, whichever worker answers it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import random
+import threading
+import time
+import urllib.error
+from pathlib import Path
+
+import pytest
+
+from .site import SMALL, Site, Visitor, visits
+
+GUNICORN = "gunicorn atlas.wsgi:application --bind 127.0.0.1:PORT --workers 4 --log-level critical"
+SERVERS = {
+    "gunicorn": GUNICORN,
+    "gunicorn --preload": f"{GUNICORN} --preload --config CONFIG",
+    "uvicorn": "uvicorn atlas.asgi:application --port PORT --workers 4 --log-level critical",
+}
+# The store is open in the master before the workers are forked.
+CONFIG = """
+def when_ready(server):
+    from django.core.cache import cache
+    cache.set("opened before the fork", 1)
+"""
+TOWN = "/town/2988507/"
+FAVOURITES = (2950159, 3117735, 2643743)
+VISITORS = 6
+SECONDS = 6
+CUT_OFF = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
+
+
+class Hammer(threading.Thread):
+    """One visitor: views that count, and favourites in a session, checked at each step."""
+
+    def __init__(self, port: int, seed: int, until: float) -> None:
+        super().__init__()
+        self.visitor = Visitor(port)
+        self.random = random.Random(seed)
+        self.until = until
+        self.answers: list[int] = []
+        self.cut_off = 0
+        self.saved = 0
+        self.wrong: list[str] = []
+
+    def run(self) -> None:
+        try:
+            while time.monotonic() < self.until:
+                self.view()
+                self.toggle(self.random.choice(FAVOURITES))
+        except BaseException as error:
+            self.wrong.append(repr(error))
+
+    def view(self) -> None:
+        try:
+            self.answers.append(visits(self.visitor.get(TOWN)[0]))
+        except urllib.error.HTTPError as error:
+            self.wrong.append(f"{error.code}")
+        except CUT_OFF:
+            self.cut_off += 1
+
+    def toggle(self, town: int) -> None:
+        path = f"/town/{town}/"
+        try:
+            before, _ = self.visitor.get(path)
+            keep, remove = "Keep as a favourite", "Remove from favourites"
+            wanted = remove if keep in before else keep
+            self.visitor.post(f"{path}favourite/", before)
+        except urllib.error.HTTPError as error:
+            self.wrong.append(f"{error.code}")
+            return
+        except CUT_OFF:
+            return  # saved or not: the next page says
+        try:
+            after, _ = self.visitor.get(path)
+        except CUT_OFF:
+            return
+        if wanted not in after:
+            self.wrong.append(f"{path} was saved and forgotten")
+        self.saved += 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("server", SERVERS)
+def test_counters_and_sessions_are_exact_while_workers_are_killed(tmp_path: Path, server: str) -> None:
+    config = tmp_path / "gunicorn_config.py"
+    config.write_text(CONFIG)
+    site = Site(tmp_path, SERVERS[server].replace("CONFIG", str(config)))
+    site.manage("migrate", "--verbosity", "0")
+    site.manage("load_places", "--smallest", SMALL)
+    site.start()
+    try:
+        until = time.monotonic() + SECONDS
+        hammers = [Hammer(site.port, seed, until) for seed in range(VISITORS)]
+        for hammer in hammers:
+            hammer.start()
+        killed = 0
+        chance = random.Random(1)
+        while time.monotonic() < until:
+            time.sleep(0.4)
+            workers = site.workers()
+            if len(workers) > 2:
+                site.kill_worker(chance.choice(workers))
+                killed += 1
+        for hammer in hammers:
+            hammer.join()
+        assert [wrong for hammer in hammers for wrong in hammer.wrong] == []
+        answers = [answer for hammer in hammers for answer in hammer.answers]
+        cut_off = sum(hammer.cut_off for hammer in hammers)
+        assert len(set(answers)) == len(answers), "two views were given the same number"
+        last = visits(_patient(Visitor(site.port)))
+        assert len(answers) + 1 <= last <= len(answers) + 1 + cut_off
+        assert killed >= 3
+        assert len(answers) > 30
+        assert sum(hammer.saved for hammer in hammers) > 10
+    finally:
+        site.kill()
+
+
+def _patient(visitor: Visitor) -> str:
+    """The page; a worker that has just been killed may cut the first tries off before they reach the site."""
+    for _ in range(100):
+        try:
+            return visitor.get(TOWN)[0]
+        except CUT_OFF:
+            time.sleep(0.1)
+    raise AssertionError("nobody answers")
