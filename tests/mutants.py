@@ -21,6 +21,7 @@ RANDOM = "tests/test_interleavings.py::test_random_orders_with_kills_and_stops_a
 DEATH = "tests/test_interleavings.py::test_death_at_every_step_harms_nobody"
 FAILING = "tests/test_interleavings.py::test_a_failing_disk_is_noticed_by_every_process"
 PROCESSES = "tests/test_processes.py::"
+ATTACKS = "tests/test_sharing_attacks.py::"
 CUTS = "tests/test_power_cuts.py::"
 
 
@@ -331,6 +332,69 @@ MUTANTS = [
         "            self._locks.flags = os.O_RDWR\n",
         "            self._locks.flags = os.O_RDWR | os.O_CREAT\n",
         f"{PROCESSES}test_a_lock_file_is_not_made_anew_beside_those_who_use_it",
+    ),
+    Mutant(
+        "recovery trusts the header of a WAL",
+        "ferrokv/engine/recovery.py",
+        "else 0  # the header",
+        "else HEADER_BYTES  # the header",
+        f"{ATTACKS}test_what_a_failed_sync_left_in_the_page_cache_is_written_again",
+    ),
+    Mutant(
+        "a commit is pending although it was followed",
+        "ferrokv/engine/engine.py",
+        "        if commit.after[:2] > self.appended[:2]:\n",
+        "        if commit.after:\n",
+        f"{ATTACKS}test_a_commit_that_a_reader_followed_meanwhile_is_not_shown_a_second_time",
+    ),
+    Mutant(
+        "a commit is pending although it was loaded anew",
+        "ferrokv/engine/replica.py",
+        "    engine.drop_pending()\n",
+        "",
+        f"{ATTACKS}test_a_commit_that_was_loaded_anew_is_not_shown_a_second_time",
+    ),
+    Mutant(
+        "a forked child keeps what its parent was opening",
+        "ferrokv/runtime/registry.py",
+        "    steps += [storage.abandon for storage in list(LocalStorage.unclosed)]\n",
+        "",
+        f"{ATTACKS}test_a_fork_in_the_middle_of_an_opening_leaves_the_child_no_locks",
+    ),
+    Mutant(
+        "a forked child waits for its parent's closing",
+        "ferrokv/surface.py",
+        "    _closing = RLock()  # another",
+        "    assert _closing  # another",
+        f"{ATTACKS}test_a_fork_in_the_middle_of_a_closing_leaves_the_child_able_to_close",
+    ),
+    Mutant(
+        "each queued write waits for the whole time limit",
+        "ferrokv/runtime/writer.py",
+        "        deadline = (request.since or time.monotonic())",
+        "        deadline = time.monotonic()",
+        f"{ATTACKS}test_queued_writes_share_one_time_limit",
+    ),
+    Mutant(
+        "a failed read while following has no name",
+        "ferrokv/engine/replica.py",
+        "            raise _named(error) from error\n\n\ndef read_appended",
+        "            raise\n\n\ndef read_appended",
+        f"{ATTACKS}test_a_writer_survives_a_failing_read_of_what_others_wrote",
+    ),
+    Mutant(
+        "an announcement gives up when somebody looks at it",
+        "ferrokv/storage/locks.py",
+        "        if not _try(fd) and not _poll(fd, ANNOUNCE_SECONDS, None):\n",
+        "        if not _try(fd):\n",
+        f"{ATTACKS}test_an_announcement_is_made_although_others_look_at_it",
+    ),
+    Mutant(
+        "a reader takes a change under it for damage",
+        "ferrokv/engine/opening.py",
+        "READ_ATTEMPTS: Final = 50",
+        "READ_ATTEMPTS: Final = 1",
+        f"{ATTACKS}test_a_reader_opens_beside_somebody_who_recovers",
     ),
 ]
 

@@ -199,7 +199,7 @@ class World:
         page = self.disk.machine.pages.get("control")
         for process in self.processes:
             store = process.store
-            if page is None or store is None or process.done:
+            if page is None or store is None or process.done or not store.engine.led:
                 continue
             position = store.engine.wal.position
             assert (position.number, position.end) <= control.unpack_position(page[control.COMMIT])

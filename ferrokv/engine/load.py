@@ -138,13 +138,13 @@ def read_current() -> Op[Current]:
         return decode_current(data)
 
 
-def read_current_manifest(names: Mapping[str, int]) -> Op[tuple[Current, Manifest]]:
+def read_current_manifest() -> Op[tuple[Current, Manifest]]:
     """Identity and manifest of a store that nobody changes: what is missing is damage."""
     current = yield from read_current()
-    name = file_name("manifest", current.manifest_number)
-    if name not in names:
-        raise CorruptionError("the manifest that CURRENT names is missing", path=name)
-    return current, (yield from read_manifest(current))
+    try:
+        return current, (yield from read_manifest(current))
+    except FileNotFoundError as error:
+        raise CorruptionError("the manifest that CURRENT names is missing", path=str(error.filename)) from error
 
 
 def open_tables(store_id: bytes, tables: Tables, cache: BlockCache, opened: Mapping[int, Table]) -> Op[Version]:

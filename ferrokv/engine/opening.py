@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from ..errors import StoreBusy, StorePathError, UnsupportedFormat
+from typing import Final
+
+from ..errors import CorruptionError, StoreBusy, StorePathError, UnsupportedFormat
 from ..format import control
 from ..options import Options
-from ..storage.requests import ListDirectory, Lock, Op, Storage, Words
+from ..storage.requests import ListDirectory, Lock, Nap, Op, Storage, Words
 from .clock import Clock
 from .engine import Engine
 from .load import State, load, open_tables, open_tail, read_catalogue, read_current, read_current_manifest, replay_all
@@ -14,6 +16,9 @@ from .recovery import recover
 from .replica import is_kept
 from .table import BlockCache
 from .view import HotCache, View, entry_bytes
+
+READ_ATTEMPTS: Final = 50
+READ_NAP_SECONDS: Final = 0.01
 
 
 def open_engine(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
@@ -54,16 +59,36 @@ def _follow(storage: Storage, options: Options, clock: Clock, store_id: bytes, w
 
 
 def _attach_to_read(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
-    """A replica that follows the control page if there is a true one, else the files as they are."""
-    try:
-        current = yield from read_current()
-    except FileNotFoundError as error:
-        raise StorePathError("there is no store in this directory to read") from error
-    words = storage.attach_page("control", control.CONTROL_BYTES)
-    if words is not None and is_kept(storage, current.store_id, words):
-        return (yield from _follow(storage, options, clock, current.store_id, words))
+    """A replica that follows the control page if there is a true one, else the files as they are.
+
+    Another process may begin to open the store meanwhile and change files under this reading, which locks nothing: what looks
+    damaged then is read again. Only what stays damaged is.
+    """
+    failure: Exception | None = None
+    for _ in range(READ_ATTEMPTS):
+        try:
+            current = yield from read_current()
+        except FileNotFoundError as error:
+            raise StorePathError("there is no store in this directory to read") from error
+        words = storage.attach_page("control", control.CONTROL_BYTES)
+        if words is not None and is_kept(storage, current.store_id, words):
+            return (yield from _follow(storage, options, clock, current.store_id, words))
+        try:
+            return (yield from _read_files(storage, options, clock))
+        except (FileNotFoundError, CorruptionError) as error:
+            failure = error
+        yield Nap(READ_NAP_SECONDS)
+    if isinstance(failure, FileNotFoundError):
+        raise CorruptionError("a file that the manifest needs is missing", path=str(failure.filename)) from failure
+    assert failure is not None
+    raise failure
+
+
+def _read_files(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
+    """The store as its files have it, of which nobody says how far they were acknowledged."""
+    current, manifest = yield from read_current_manifest()
+    # Order: the names come after the manifest, so that no WAL is missing that the manifest needs.
     names = yield ListDirectory()
-    current, manifest = yield from read_current_manifest(names)
     replay = yield from replay_all(current, names, manifest.tables, None)
     cache = BlockCache(options.block_cache_bytes, len)
     version = yield from open_tables(current.store_id, manifest.tables, cache, {})

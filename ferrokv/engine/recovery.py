@@ -37,7 +37,7 @@ def recover(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
     if CURRENT not in names:
         yield from _initialise(storage, names, clock)
         names = yield ListDirectory()
-    current, old = yield from read_current_manifest(names)
+    current, old = yield from read_current_manifest()
     old.file.close()
     tables = old.tables
     generation = int.from_bytes(storage.random_bytes(8), "little")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+from collections.abc import Callable
 from threading import RLock, Thread, current_thread
 from typing import Protocol
 from weakref import WeakSet
@@ -118,13 +119,20 @@ def _renew_in_child() -> None:
     _lock, _counting = RLock(), RLock()
     forget_locks()
     locks.renew_fork_gate()
-    for snapshot in list(_snapshots):
-        snapshot.close_after_fork()
-    for store in _stores.values():
-        store.leave_to_parent()
+    steps: list[Callable[[], None]] = [snapshot.close_after_fork for snapshot in list(_snapshots)]
+    steps += [store.leave_to_parent for store in _stores.values()]
     # Also those that the parent was just opening or closing: their lock must end with the parent.
-    for storage in list(LocalStorage.unclosed):
-        storage.abandon()
+    steps += [storage.abandon for storage in list(LocalStorage.unclosed)]
+    for step in steps:
+        _insist_in_child(step)
+
+
+def _insist_in_child(step: Callable[[], None]) -> None:
+    """One thing that can not be given up must not keep the child from giving up the others."""
+    try:
+        step()
+    except Exception:  # noqa: BLE001
+        logger.exception("a forked child could not give up what belongs to its parent")
 
 
 def _before_fork() -> None:
