@@ -72,9 +72,9 @@ class EngineHarness:
             group = Group(engine)
             answer = group.run(command, keyspace or self.keyspace, args)
             if group.writes:
-                complete(append(engine, group.writes, group.catalogue), self.storage)
+                append(engine, group.writes, group.catalogue)
             wal, appended = engine.wal, engine.appended
-        complete(make_durable(engine, wal, appended), self.storage)
+        make_durable(engine, wal, appended)
         complete(catch_up(engine), self.storage)
         if rotation_due(engine):
             self.rotate_if_due()
@@ -84,13 +84,13 @@ class EngineHarness:
         """As the writer does behind a commit, which stands whatever comes of this."""
         with suppress(StoreBusy, StoreFull), self.writing():
             if rotation_due(self.engine):
-                complete(rotate(self.engine), self.storage)
+                rotate(self.engine)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
         """The write lock, held for one turn."""
         try:
-            complete(begin_writing(self.engine, 1.0), self.storage)
+            begin_writing(self.engine, 1.0)
             yield
         finally:
             self.engine.unlock_write()
@@ -120,7 +120,7 @@ class EngineHarness:
 
     def rotate(self) -> None:
         with self.writing():
-            complete(rotate(self.engine), self.storage)
+            rotate(self.engine)
 
     def flush(self) -> bool:
         with self.compacting():

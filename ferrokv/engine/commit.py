@@ -24,15 +24,19 @@ from ..format.logs import (
     encode_header,
     position_after,
 )
+from ..storage.drivers import complete
 from ..storage.requests import Lock, Op, Open, Remove, Role, Storage, Sync, SyncDirectory, Words, WriteAt
 from .engine import NO_DESCRIPTORS, NO_SPACE, Engine, Pending, Wal
 from .names import file_name
 from .view import Catalogue
 
 FINISH_ATTEMPTS_MAX: Final = 100
+AT_ONCE: Final[dict[Role, Lock]] = {role: Lock(role, 0) for role in ("write", "sync", "compact")}
 
 Writes = Mapping[bytes, tuple[bytes | None, int]]
 """internal key -> (value or None to delete, expires_ms or 0)"""
+Tail = tuple[Wal, Position]
+"""A WAL, and a place in it where a frame ends."""
 
 
 def create_wal(storage: Storage, store_id: bytes, number: int, predecessor: Position, preallocate: int) -> Op[Wal]:
@@ -47,20 +51,21 @@ def create_wal(storage: Storage, store_id: bytes, number: int, predecessor: Posi
     return Wal(file, header, header.start())
 
 
-def take_lock(engine: Engine, role: Role, timeout: float, until: Callable[[], bool] | None = None) -> Op[bool]:
-    """Whether the lock was free in time. A lock that can not be told from a free one poisons the store."""
+def take_lock(engine: Engine, role: Role, timeout: float, until: Callable[[], bool] | None = None) -> bool:
+    """Whether the lock was free in time. A lock that can not be told from a free one poisons the store. Blocks."""
+    perform = engine.storage.perform
     try:
-        taken: bool = yield Lock(role, timeout, until)
+        # Nearly always it is free at once; only a wait needs a request of its own.
+        return bool(perform(AT_ONCE[role]) or (timeout > 0 and perform(Lock(role, timeout, until))))
     except OSError as error:
         raise engine.poison(f"taking the {role} lock", error) from error
-    return taken
 
 
-def append(engine: Engine, writes: Writes, catalogue: Catalogue) -> Op[None]:
-    """Put `writes`, which lead to `catalogue`, into the WAL as one frame. Under the write lock, after `begin_writing`.
+def append(engine: Engine, writes: Writes, catalogue: Catalogue) -> Tail:
+    """Put `writes`, which lead to `catalogue`, into the WAL as one frame, and say in which and where it ends. Blocks.
 
-    Neither durable nor visible before `make_durable`. `StoreFull` when the disk is full (the store stays usable), `StoreFailed`
-    when the write failed otherwise.
+    Under the write lock, after `begin_writing`. Neither durable nor visible before `make_durable`. `StoreFull` when the disk is
+    full (the store stays usable), `StoreFailed` when the write failed otherwise.
     """
     words = engine.words
     with engine.lock:
@@ -76,7 +81,7 @@ def append(engine: Engine, writes: Writes, catalogue: Catalogue) -> Op[None]:
     word = pack_position(after.number, after.end)
     words[INTENT] = word
     try:
-        yield WriteAt(wal.file, position.end, frame)
+        engine.storage.perform(WriteAt(wal.file, position.end, frame))
     except OSError as error:
         raise engine.write_error("writing the WAL", error) from error
     seqno = after.seqno
@@ -87,10 +92,11 @@ def append(engine: Engine, writes: Writes, catalogue: Catalogue) -> Op[None]:
         engine.add_pending(Pending(entries, after, catalogue))
     engine.counters.commits += 1
     engine.counters.records += len(writes)
+    return wal, after
 
 
-def make_durable(engine: Engine, wal: Wal, appended: Position) -> Op[None]:
-    """Return when `wal` is durable up to `appended`, by this process's sync or another's. Needs no lock.
+def make_durable(engine: Engine, wal: Wal, appended: Position) -> None:
+    """Return when `wal` is durable up to `appended`, by this process's sync or another's. Needs no lock. Blocks.
 
     `StoreUncertain` when another process did not finish its sync in time, `StoreFailed` when a sync failed, anywhere.
     """
@@ -99,11 +105,11 @@ def make_durable(engine: Engine, wal: Wal, appended: Position) -> Op[None]:
     if words[COMMIT] == target:
         return
     over = partial(_is_over, words, target)
-    while not over():
+    while True:
         timeout = engine.options.busy_timeout
         try:
-            if (yield from take_lock(engine, "sync", timeout, over)):
-                yield from _sync(engine, wal, target)
+            if take_lock(engine, "sync", timeout, over):
+                _sync(engine, wal, target)
             elif not over():
                 raise StoreUncertain(
                     "another process did not finish its sync, so whether this write stands is not known yet: "
@@ -111,6 +117,8 @@ def make_durable(engine: Engine, wal: Wal, appended: Position) -> Op[None]:
                 )
         finally:
             engine.unlock_sync()
+        if over():
+            break
     if not is_reached(words[COMMIT], target):
         engine.check_usable()
 
@@ -127,7 +135,7 @@ def show_durable(engine: Engine) -> None:
         engine.show_pending(engine.words[COMMIT])
 
 
-def _sync(engine: Engine, wal: Wal, target: int) -> Op[None]:
+def _sync(engine: Engine, wal: Wal, target: int) -> None:
     """Make everything durable that is appended by now. Under the sync lock, which keeps `wal` the newest."""
     words = engine.words
     if _is_over(words, target):
@@ -135,7 +143,7 @@ def _sync(engine: Engine, wal: Wal, target: int) -> Op[None]:
     words[SYNCER] = engine.process_id
     appended = words[APPENDED]
     try:
-        yield Sync(wal.file)
+        engine.storage.perform(Sync(wal.file))
     except OSError as error:
         # Never retried: the kernel has marked the pages clean, and a second sync would report a success that is none.
         raise engine.poison("syncing the WAL", error) from error
@@ -163,24 +171,24 @@ def rotation_due(engine: Engine) -> bool:
     return engine.wal.position.end >= engine.options.memtable_bytes
 
 
-def rotate(engine: Engine) -> Op[None]:
-    """Go on in a new WAL and seal the memtable of the old one. Under the write lock, after `read_appended`.
+def rotate(engine: Engine) -> None:
+    """Go on in a new WAL and seal the memtable of the old one. Under the write lock, after `read_appended`. Blocks.
 
     A WAL whose tail is uncertain is left as it is: the new one's header records where its valid part ends, all of which is synced.
     """
     try:
-        if not (yield from take_lock(engine, "sync", engine.options.busy_timeout)):
+        if not take_lock(engine, "sync", engine.options.busy_timeout):
             raise StoreBusy(f"another process did not finish its sync: holder_pid={engine.words[SYNCER]}")
-        yield from _rotate(engine)
+        _rotate(engine)
     finally:
         engine.unlock_sync()
 
 
-def _rotate(engine: Engine) -> Op[None]:
+def _rotate(engine: Engine) -> None:
     words = engine.words
     with engine.lock:
         position = engine.appended
-    yield from _sync(engine, engine.wal, pack_position(position.number, position.end))
+    _sync(engine, engine.wal, pack_position(position.number, position.end))
     engine.check_usable()  # or another process's sync failed meanwhile
     show_durable(engine)
     assert engine.wal.position == position
@@ -190,10 +198,10 @@ def _rotate(engine: Engine) -> Op[None]:
     # says that the old one ends here, and nothing may be written there any more.
     words[INTENT] = pack_position(number, HEADER_BYTES)
     try:
-        wal = yield from _create_anew(engine, number, position)
+        wal = complete(_create_anew(engine, number, position), engine.storage)
     except OSError as error:
         if error.errno in NO_SPACE or error.errno in NO_DESCRIPTORS:
-            yield from _remove_unfinished(engine, number)
+            complete(_remove_unfinished(engine, number), engine.storage)
             if not in_doubt:
                 words[INTENT] = words[APPENDED]
         raise engine.write_error("making a new WAL", error) from error

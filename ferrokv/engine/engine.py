@@ -166,14 +166,16 @@ class Engine:
 
     def show_pending(self, commit: int) -> None:
         """Show those of the pending commits that COMMIT covers. Under `lock`. May be repeated."""
-        self.drop_pending()
         pending = self.pending
         while pending:
             entries, after, catalogue = pending[0]
             word = pack_position(after.number, after.end)
             if word != commit and not is_reached(commit, word):
                 return
-            self.show_commit(entries, after, catalogue)
+            if after[:2] > self.wal.position[:2]:
+                self.show_commit(entries, after, catalogue)
+            else:
+                del pending[0]  # a reader has followed it, or loaded everything anew
 
     def add_pending(self, commit: Pending) -> None:
         """Know of one more commit behind the last one, unless it was shown already. Under `lock`."""

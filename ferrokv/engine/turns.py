@@ -6,7 +6,8 @@ Both locks are let go with the engine's `unlock_write` and `unlock_compact`, by 
 from __future__ import annotations
 
 from ..errors import StoreBusy
-from ..format.control import APPENDED, COMPACTOR, INTENT, POISON, VERSION, WRITER
+from ..format.control import APPENDED, COMMIT, COMPACTOR, INTENT, POISON, VERSION, WRITER
+from ..storage.drivers import complete
 from ..storage.requests import ListDirectory, Op
 from .commit import rotate, take_lock
 from .engine import Engine
@@ -17,25 +18,26 @@ from .names import file_name, numbers_of
 from .replica import catch_up, read_appended, refresh
 
 
-def begin_writing(engine: Engine, timeout: float) -> Op[None]:
-    """Take the write lock, be at the newest commit, and stand on a WAL whose tail is certain.
+def begin_writing(engine: Engine, timeout: float) -> None:
+    """Take the write lock, be at the newest commit, and stand on a WAL whose tail is certain. Blocks.
 
     `StoreBusy` names the holder when the lock was not free in time; `StoreFailed` after a failed sync in any process.
     """
-    if not (yield from take_lock(engine, "write", timeout)):
+    if not take_lock(engine, "write", timeout):
         holder = engine.words[WRITER]
         raise StoreBusy(f"another process did not let go of the write lock: holder_pid={holder} seconds={timeout:.3g}")
     words = engine.words
     if words[POISON]:
         engine.check_usable()
     words[WRITER] = engine.process_id
-    yield from catch_up(engine)
+    if words[COMMIT] != engine.seen:
+        complete(catch_up(engine), engine.storage)
     appended = words[APPENDED]
     if appended != engine.seen:
-        yield from read_appended(engine)
+        complete(read_appended(engine), engine.storage)
     if words[INTENT] != appended:
         # Somebody died or failed in the middle of a write: nobody saw those bytes, and nobody may write behind them.
-        yield from rotate(engine)
+        rotate(engine)
 
 
 def begin_compacting(engine: Engine, timeout: float) -> Op[bool]:
@@ -44,7 +46,7 @@ def begin_compacting(engine: Engine, timeout: float) -> Op[bool]:
     If the last holder did not let go in order (it died, or its last edit is in doubt), what it left is cleaned up first.
     """
     engine.check_usable()
-    if not (yield from take_lock(engine, "compact", timeout)):
+    if not take_lock(engine, "compact", timeout):
         return False
     engine.check_usable()
     left = engine.words[COMPACTOR]

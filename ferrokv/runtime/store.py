@@ -166,8 +166,8 @@ class Store:
         if self.storage.attached():
             return  # the store goes on without this process
         try:
-            complete(begin_writing(engine, 0), self.storage)
-            complete(rotate(engine), self.storage)
+            begin_writing(engine, 0)
+            rotate(engine)
             if complete(begin_compacting(engine, 0), self.storage):
                 complete(flush(engine), self.storage)
                 end_compacting(engine)

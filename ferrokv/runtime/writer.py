@@ -14,12 +14,11 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from ..engine.commit import append, make_durable, rotate, rotation_due, show_durable
+from ..engine.commit import Tail, append, make_durable, rotate, rotation_due, show_durable
 from ..engine.engine import Engine, logger
 from ..engine.transaction import Group
 from ..engine.turns import begin_writing
 from ..errors import FerroKVError, StoreBusy, StoreClosed, StoreFull
-from ..storage.drivers import complete
 from .waiters import Request, deliver, fail_all
 
 GROUP_REQUESTS_MAX: Final = 1024
@@ -174,16 +173,14 @@ class Writer:
         engine = self._engine
         try:
             self._begin(served[0])
-            self._append(served, waiting)
-            with engine.lock:
-                wal, appended = engine.wal, engine.appended
+            wal, appended = self._append(served, waiting)
         finally:
             engine.unlock_write()
         # Also for commands that wrote nothing: what they saw may not be durable yet, and their answers tell of it.
-        complete(make_durable(engine, wal, appended), engine.storage)
+        make_durable(engine, wal, appended)
         show_durable(engine)
 
-    def _append(self, served: list[Request], waiting: deque[Request]) -> None:
+    def _append(self, served: list[Request], waiting: deque[Request]) -> Tail:
         engine = self._engine
         group = Group(engine)
         request: Request | None = served[0]
@@ -198,14 +195,16 @@ class Writer:
                 request = waiting.popleft()
                 served.append(request)
         if group.writes:
-            complete(append(engine, group.writes, group.catalogue), engine.storage)
+            return append(engine, group.writes, group.catalogue)
+        with engine.lock:
+            return engine.wal, engine.appended
 
     def _seal(self, request: Request) -> None:
         """Rotate so that everything written before this request, in any process, can be flushed."""
         try:
             self._begin(request)
             if self._engine.view.active.entries:
-                complete(rotate(self._engine), self._engine.storage)
+                rotate(self._engine)
         finally:
             self._engine.unlock_write()
         request.answer = True
@@ -213,21 +212,23 @@ class Writer:
     def _begin(self, request: Request) -> None:
         """Take the write lock when there is room; `StoreBusy` when the request has waited for too long, in the queue included."""
         engine = self._engine
-        deadline = (request.since or time.monotonic()) + engine.options.busy_timeout
+        now = time.monotonic()
+        deadline = (request.since or now) + engine.options.busy_timeout
         while True:
-            complete(begin_writing(engine, max(0.0, deadline - time.monotonic())), engine.storage)
+            begin_writing(engine, max(0.0, deadline - now))
             if len(engine.view.sealed) < engine.options.sealed_memtables_max:
                 return
             engine.unlock_write()
             self._wait_for_room(deadline)
+            now = time.monotonic()
 
     def _after_commit(self) -> None:
         engine = self._engine
         if rotation_due(engine) and engine.failure is None:
             try:
-                complete(begin_writing(engine, engine.options.busy_timeout), engine.storage)
+                begin_writing(engine, engine.options.busy_timeout)
                 if rotation_due(engine):
-                    complete(rotate(engine), engine.storage)
+                    rotate(engine)
             except (StoreFull, StoreBusy) as error:
                 logger.warning("the WAL could not be rotated yet: %s", error)
             except FerroKVError as error:
