@@ -27,9 +27,10 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/django_cache.py
 	$(BIN)/python benchmarks/processes.py
+	$(BIN)/python benchmarks/lists_and_hashes.py
 
 torture: $(VENV)/.installed-dev
-	FERROKV_TORTURE=1 $(BIN)/python -m pytest -n auto --timeout 0 tests/test_power_cuts.py tests/test_model.py tests/test_interleavings.py tests/test_kill_loop.py
+	FERROKV_TORTURE=1 $(BIN)/python -m pytest -n auto --timeout 0 tests/test_power_cuts.py tests/test_model.py tests/test_interleavings.py tests/test_kill_loop.py tests/test_redis.py
 
 # Seeded bugs, each of which the tests have to catch.
 mutants: $(VENV)/.installed-dev

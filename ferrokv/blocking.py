@@ -1,42 +1,53 @@
 """`BlockingFerroKV`: the face for threads. Its twin for asyncio is `api.FerroKV`; a test keeps the two equal.
 
-Methods, arguments and answers are those of redis-py's client. Handles may be used from any number of threads.
+Methods, arguments and answers are those of redis-py's client; most come from `faces/blocking`. Handles may be used from any number
+of threads.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from types import GeneratorType, TracebackType
-from typing import Any, Self, TypeVar
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
-from .batch import WriteBatch
-from .commands import counters, expiry, keys, scans, strings
-from .commands.encoding import Expiry, Key, Value, encode_bound, encode_key, encode_keyspace, encode_ttl, encode_value
-from .engine.transaction import Command
+from .commands import keys
+from .commands.encoding import Expiry, Key, encode_keyspace
+from .engine.records import Records
+from .engine.transaction import Transaction
+from .faces.blocking.hashes import BlockingHashReads, BlockingHashWrites
+from .faces.blocking.keys import BlockingKeyReads, BlockingKeyWrites
+from .faces.blocking.lists import BlockingListReads, BlockingListWrites
+from .faces.blocking.locks import BlockingLock
+from .faces.blocking.scans import BlockingScans
+from .faces.blocking.sets import BlockingSetReads, BlockingSetWrites
+from .faces.blocking.sorted_sets import BlockingSortedSetReads, BlockingSortedSetWrites
+from .faces.blocking.strings import BlockingStringReads, BlockingStringWrites
+from .faces.waiting import Patience
 from .runtime.registry import open_store, release_store, remember_snapshot, share_store
 from .runtime.store import ClosedStore
 from .runtime.waiters import Request
 from .stats import Stats
 from .storage.drivers import complete
 from .storage.requests import Op
-from .surface import (
-    Names,
-    Reader,
-    ScanPages,
-    check_batch,
-    encode_getex,
-    encode_mapping,
-    encode_names,
-    encode_positive_ttl,
-    negative,
-    value_of,
-)
 
+if TYPE_CHECKING:
+    from .faces.pipelines import Pipeline, Tx  # 13 ms to import, and few processes need them
+
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class BlockingReads(Reader):
+class BlockingReads(
+    BlockingScans,
+    BlockingKeyReads,
+    BlockingStringReads,
+    BlockingListReads,
+    BlockingHashReads,
+    BlockingSetReads,
+    BlockingSortedSetReads,
+):
     """The commands that only read."""
 
     __slots__ = ()
@@ -44,59 +55,26 @@ class BlockingReads(Reader):
     def get(self, name: Key) -> bytes | None:
         """The value, or None. At most one block read per level when memory does not have it."""
         found = self._probe(name)
-        return self._read(found) if isinstance(found, GeneratorType) else found
-
-    def mget(self, keys: Names, *args: Key) -> list[bytes | None]:
-        """Values in the order of the keys, None for missing ones, all of one moment."""
-        return self._read(self._mget(keys, args))
-
-    def exists(self, *names: Key) -> int:
-        """How many of the keys there are; one named twice counts twice."""
-        return self._read(self._exists(names))
-
-    def ttl(self, name: Key) -> int:
-        """Seconds to live, rounded; -1 without TTL, -2 if there is no such key."""
-        return expiry.seconds_of(self._read(self._pttl(name)))
-
-    def pttl(self, name: Key) -> int:
-        """Milliseconds to live; -1 without TTL, -2 if there is no such key."""
-        return self._read(self._pttl(name))
-
-    def scan(
-        self,
-        start: Key | None = None,
-        end: Key | None = None,
-        *,
-        prefix: Key | None = None,
-        reverse: bool = False,
-        limit: int | None = None,
-    ) -> Iterator[tuple[bytes, bytes]]:
-        """Pairs of [start, end) that have the prefix, in key order or in reverse, as they were at the first step."""
-        pages = ScanPages(self, scans.make_range(start, end, prefix, reverse, limit))
-        try:
-            while (pairs := self._read(pages.next_page())) is not None:
-                yield from pairs
-        finally:
-            pages.close()
-
-    def scan_iter(self, match: Key | None = None, count: int | None = None) -> Iterator[bytes]:
-        """Keys that match the glob, in key order; only the range of its literal prefix is read. `count` is ignored."""
-        glob = b"*" if match is None else encode_bound(match) or b""
-        pattern = keys.compile_pattern(glob)
-        prefix = keys.literal_prefix(glob)
-        for key, _ in self.scan(prefix=prefix):
-            if pattern.fullmatch(key):
-                yield key
-
-    def keys(self, pattern: Key = b"*") -> list[bytes]:
-        """All keys that match the glob, in key order."""
-        return list(self.scan_iter(pattern))
+        if found is None or found.__class__ is bytes:
+            return found
+        return self._read(self._finish_get(found))
 
     def _read(self, op: Op[T]) -> T:
         return complete(op, self._store.storage)
 
+    def _query(self, command: Callable[Concatenate[Records, P], Op[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        return complete(self._ask(command, *args, **kwargs), self._store.storage)
 
-class BlockingFerroKV(BlockingReads):
+
+class BlockingFerroKV(
+    BlockingReads,
+    BlockingKeyWrites,
+    BlockingStringWrites,
+    BlockingListWrites,
+    BlockingHashWrites,
+    BlockingSetWrites,
+    BlockingSortedSetWrites,
+):
     """One keyspace of a store. Make it with `open`; use it as a context manager, or call `close`."""
 
     __slots__ = ()
@@ -137,108 +115,33 @@ class BlockingFerroKV(BlockingReads):
         remember_snapshot(snapshot)
         return snapshot
 
-    def set(
+    def pipeline(self, transaction: bool = True, shard_hint: None = None) -> Pipeline:
+        """An empty pipeline. What it gathers is run as one, with or without `transaction`."""
+        from .faces.pipelines import Pipeline
+
+        return Pipeline(self)
+
+    def transaction(self, function: Callable[[Tx], T]) -> T:
+        """What `function(tx)` returns, run once on the newest state: all that it wrote through `tx`, or nothing if it raises.
+
+        Serializable across threads, event loops and processes; one sync. All writers wait while the function runs, perhaps on
+        another thread: so it neither awaits nor blocks, and uses no other handle.
+        """
+        from .faces.pipelines import check_function, run_function
+
+        return self._write(run_function, check_function(function))
+
+    def lock(
         self,
         name: Key,
-        value: Value,
-        ex: Expiry | None = None,
-        px: Expiry | None = None,
-        nx: bool = False,
-        xx: bool = False,
-        keepttl: bool = False,
-        get: bool = False,
-        exat: int | None = None,
-        pxat: int | None = None,
-    ) -> Any:
-        """True, or None when `nx` or `xx` forbade it; with `get`, the old value or None."""
-        options = strings.make_set_options(ex, px, nx, xx, keepttl, get, exat, pxat)
-        return self._write(strings.set_value, encode_key(name), encode_value(value), options)
-
-    def set_ex(self, name: Key, value: Value, ttl: Expiry) -> bool:
-        """True. The key expires after `ttl`, seconds or a timedelta, exact to the millisecond."""
-        ttl_ms = encode_positive_ttl(ttl, "setex")
-        return bool(self._write(strings.set_with_ttl, *value_of(name, value), ttl_ms, "setex"))
-
-    def setex(self, name: Key, time: Expiry, value: Value) -> bool:
-        """True. `set_ex` in the order of redis-py's arguments."""
-        return self.set_ex(name, value, time)
-
-    def getex(
-        self, name: Key, ex: Expiry | None = None, px: Expiry | None = None, persist: bool = False
-    ) -> bytes | None:
-        """The value or None; its TTL becomes `ex` seconds or `px` ms, or is taken away with `persist`."""
-        options = encode_getex(ex, px, persist)
-        found: bytes | None = self._write(strings.get_and_expire, encode_key(name), *options)
-        return found
-
-    def compare_and_set(
-        self, name: Key, expected: Value, value: Value, ex: Expiry | None = None, px: Expiry | None = None
-    ) -> bool:
-        """True if the key held `expected` and now holds `value`; its TTL stays, unless `ex` or `px` gives another."""
-        ttl_ms, _ = encode_getex(ex, px, False)
-        key, new = value_of(name, value)
-        return bool(self._write(strings.compare_and_set, key, encode_value(expected), new, ttl_ms))
-
-    def compare_and_delete(self, name: Key, expected: Value) -> bool:
-        """True if the key held `expected` and is now gone."""
-        return bool(self._write(strings.compare_and_delete, *value_of(name, expected)))
-
-    def mset(self, mapping: Mapping[Any, Value]) -> bool:
-        """True. All keys of the mapping at once."""
-        return bool(self._write(strings.write_many, encode_mapping(mapping)))
-
-    def delete(self, *names: Key) -> int:
-        """How many of the keys there were; they are gone."""
-        deleted: int = self._write(keys.delete, encode_names(names, ()))
-        return deleted
-
-    def rename(self, src: Key, dst: Key) -> bool:
-        """True. The value and TTL of `src` are now at `dst`; `ResponseError` if there is no `src`."""
-        return bool(self._write(keys.rename, encode_key(src), encode_key(dst)))
-
-    def incrby(self, name: Key, amount: int = 1, *, xx: bool = False) -> Any:
-        """The counter after adding; its TTL stays. A missing key counts as 0, or answers None with `xx`."""
-        return self._write(counters.increment, encode_key(name), counters.check_amount(amount), xx)
-
-    def incr(self, name: Key, amount: int = 1, *, xx: bool = False) -> Any:
-        """As `incrby`."""
-        return self.incrby(name, amount, xx=xx)
-
-    def decrby(self, name: Key, amount: int = 1, *, xx: bool = False) -> Any:
-        """The counter after subtracting; otherwise as `incrby`."""
-        return self.incrby(name, negative(amount), xx=xx)
-
-    def decr(self, name: Key, amount: int = 1, *, xx: bool = False) -> Any:
-        """As `decrby`."""
-        return self.decrby(name, amount, xx=xx)
-
-    def expire(
-        self, name: Key, time: Expiry, nx: bool = False, xx: bool = False, gt: bool = False, lt: bool = False
-    ) -> bool:
-        """True if the key is there and now lives `time` seconds; one not above 0 deletes it. Flags as in Redis 7."""
-        expiry.check_flags(nx, xx, gt, lt)
-        return bool(self._write(expiry.expire, encode_key(name), encode_ttl(time), (nx, xx, gt, lt), "expire"))
-
-    def pexpire(
-        self, name: Key, time: Expiry, nx: bool = False, xx: bool = False, gt: bool = False, lt: bool = False
-    ) -> bool:
-        """As `expire`, in milliseconds."""
-        expiry.check_flags(nx, xx, gt, lt)
-        ttl_ms = encode_ttl(time, unit_ms=1)
-        return bool(self._write(expiry.expire, encode_key(name), ttl_ms, (nx, xx, gt, lt), "pexpire"))
-
-    def persist(self, name: Key) -> bool:
-        """True if the key had a TTL; now it has none."""
-        return bool(self._write(expiry.persist, encode_key(name)))
-
-    def write(self, batch: WriteBatch) -> bool:
-        """True. Every write of the batch, or none: one frame, one sync."""
-        writes = check_batch(batch)
-        return bool(self._write(strings.write_many, writes))
-
-    def flushdb(self) -> bool:
-        """True. The keyspace is empty: one durable record, whatever its size; other keyspaces are untouched."""
-        return bool(self._write(keys.clear))
+        timeout: Expiry | None = None,
+        sleep: float = 0.1,
+        blocking: bool = True,
+        blocking_timeout: float | None = None,
+        thread_local: bool = True,
+    ) -> BlockingLock:
+        """A lock that lasts `timeout` seconds at most. Acquiring waits for `blocking_timeout` seconds, looking every `sleep`."""
+        return BlockingLock(self, self._owners, name, timeout, sleep, blocking, blocking_timeout, thread_local)
 
     def flush(self) -> bool:
         """True. What was written before is in tables, and its WALs are gone."""
@@ -252,26 +155,45 @@ class BlockingFerroKV(BlockingReads):
         """Numbers on the whole store, from memory."""
         return self._store.stats()
 
-    def _write(self, command: Command, *args: Any) -> Any:
+    def _write(self, command: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        assert not kwargs
         request = Request(command, self._keyspace, args)
         self._store.serve(request)
-        return request.outcome()
+        return request.outcome()  # type: ignore[no-any-return]
+
+    def _wait_for(
+        self,
+        timeout: float | None,
+        names: list[bytes],
+        command: Callable[Concatenate[Transaction, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        patience = Patience(timeout)
+        answer = self._write(command, *args, **kwargs)
+        while answer is None:
+            patience.look(self._store.engine)
+            if self._query(keys.exists, names):
+                answer = self._write(command, *args, **kwargs)
+                continue
+            while True:
+                if patience.is_over:
+                    return answer
+                time.sleep(patience.nap)
+                if patience.has_news(self._store.engine):
+                    break
+        return answer
 
     def _background(self, job: str) -> Any:
-        self._write_seal()
-        request = Request(None, self._keyspace, (job,))
+        seal = Request(None, self._keyspace, ())  # have the writer seal the active memtable
+        self._submit(seal, self._store.submit)
+        return self._submit(Request(None, self._keyspace, (job,)), self._store.submit_background)
+
+    def _submit(self, request: Request, submit: Callable[[Request], None]) -> Any:
         lock = request.for_thread()
-        self._store.submit_background(request)
+        submit(request)
         lock.acquire()
         return request.outcome()
-
-    def _write_seal(self) -> None:
-        """Have the writer seal the active memtable."""
-        request = Request(None, self._keyspace, ())
-        lock = request.for_thread()
-        self._store.submit(request)
-        lock.acquire()
-        request.outcome()
 
 
 class BlockingSnapshot(BlockingReads):

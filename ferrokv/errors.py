@@ -5,7 +5,10 @@
     FerroKVError
     ├── DataError            a key, value or argument of a wrong type or size: mend the call
     ├── ResponseError        Redis's own refusals, in Redis's own words: mend the call
-    │   └── StoreReadOnly    a write through a handle that was opened to read only
+    │   ├── StoreReadOnly    a write through a handle that was opened to read only
+    │   └── WatchError       a watched key changed before the pipeline ran: read again, try again
+    ├── LockError            a lock was not had, or was asked for something that needs it: see which
+    │   └── LockNotOwnedError    the lock was lost meanwhile: what it was to protect may have been touched
     ├── StorePathError       the directory can not serve as a store: choose or repair it
     ├── UnsupportedFormat    written by a newer ferrokv: upgrade this one
     ├── CorruptionError      bytes on disk are not what was written: restore from a backup
@@ -32,6 +35,18 @@ class DataError(FerroKVError, ValueError):
 
 class ResponseError(FerroKVError):
     """The command does not fit the stored value, in the words that a Redis server uses. Nothing was written."""
+
+
+class WatchError(ResponseError):
+    """A watched key changed before the pipeline was executed. Nothing was written; read again and try again."""
+
+
+class LockError(FerroKVError, ValueError):
+    """A lock could not be had in time, or is not held by who wants to release or extend it. The name is redis-py's."""
+
+
+class LockNotOwnedError(LockError):
+    """The lock ran out of time and may belong to somebody else. What it was to protect may have been touched meanwhile."""
 
 
 class StorePathError(FerroKVError, OSError):

@@ -50,3 +50,5 @@ class Stats(NamedTuple):
     compactions: int
     tables_dropped_unread: int
     records_expired: int
+    records_evicted: int
+    """Keys that this process deleted because their keyspace was over its quota."""

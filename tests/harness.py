@@ -8,8 +8,9 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from ferrokv.commands import counters, expiry, keys, strings
+from ferrokv.engine.collected import drop_expired, take_expired_roots
 from ferrokv.engine.commit import append, make_durable, rotate, rotation_due
-from ferrokv.engine.compaction import compact_once
+from ferrokv.engine.compaction import compact_once, sweep_everything
 from ferrokv.engine.engine import Engine
 from ferrokv.engine.flush import flush
 from ferrokv.engine.invariants import check_invariants
@@ -71,8 +72,8 @@ class EngineHarness:
         with self.writing():
             group = Group(engine)
             answer = group.run(command, keyspace or self.keyspace, args)
-            if group.writes:
-                append(engine, group.writes, group.catalogue)
+            if group.changes:
+                append(engine, group.changes, group.changes.catalogue)
             wal, appended = engine.wal, engine.appended
         make_durable(engine, wal, appended)
         complete(catch_up(engine), self.storage)
@@ -130,6 +131,10 @@ class EngineHarness:
         with self.compacting():
             while complete(compact_once(self.engine, everything=everything), self.storage):
                 pass
+            if everything:
+                complete(sweep_everything(self.engine), self.storage)
+        for keyspace, expired in take_expired_roots(self.engine).items():
+            self.write(drop_expired, expired, keyspace=keyspace)
 
     def refresh(self) -> None:
         """Take over what others have flushed and compacted."""

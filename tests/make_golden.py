@@ -6,7 +6,8 @@ import json
 from array import array
 from pathlib import Path
 
-from ferrokv.format import blocks, commits, control, current, edits, filters, keys, logs, tables
+from ferrokv.commands import floats
+from ferrokv.format import blocks, commits, control, current, edits, filters, keys, logs, roots, tables
 from ferrokv.format.checksums import hash_key, table_seed
 from ferrokv.format.limits import FORMAT_VERSION, NEVER
 from ferrokv.storage.simulated import SimulatedStorage
@@ -40,9 +41,33 @@ def encoders() -> dict[str, str]:
         "footer": tables.encode_footer(tables.Footer(3, 100, 200, 3), seed + 300),
         "control": control.encode_page(STORE_ID, bytes(16), 1)[:128],
         "prefix": keys.encode_prefix(258),
+        "root": roots.RootFields(roots.LIST, 5 << 20 | 3, 7, 2, roots.FIRST_INDEX - 1).encode(),
+        "element": keys.element_prefix(keys.encode_prefix(258), 5 << 20) + b"field",
+        "owner": keys.owner_key(keys.encode_prefix(258), 5 << 20),
+        "scores": b"".join(map(floats.encode_score, (float("-inf"), -1.5, -0.0, 0.0, 2.25, float("inf")))),
+        "collections": commits.encode_commit(collection_records()),
+        "collection_block": collection_block(),
         "masks": b"".join(mask.to_bytes(8, "little") for mask in filters.MASKS[:4]),
     }
     return {name: data.hex() for name, data in made.items()}
+
+
+def collection_records() -> dict[bytes, tuple[bytes | None, int]]:
+    """A list of one element with a TTL, as one commit makes it."""
+    prefix = keys.encode_prefix(1)
+    root = roots.RootFields(roots.LIST, 5 << 20, 1, 1, roots.FIRST_INDEX)
+    return {
+        keys.element_prefix(prefix, 5 << 20) + roots.FIRST_INDEX.to_bytes(8, "big"): (b"element", 0),
+        prefix + b"jobs": (root.encode(), 1_700_000_000_000),
+        keys.owner_key(prefix, 5 << 20): (b"jobs", 0),
+    }
+
+
+def collection_block() -> bytes:
+    """The same as a block."""
+    records = sorted(collection_records().items())
+    tags = bytes(hash_key(key) & 255 for key, _ in records)
+    return blocks.encode_block([key for key, _ in records], [(*entry, 0, None) for _, entry in records], tags, 99)
 
 
 def write_store(folder: Path) -> None:

@@ -292,7 +292,7 @@ MUTANTS = [
     ),
     Mutant(
         "reads do not look for news",
-        "ferrokv/surface.py",
+        "ferrokv/faces/reader.py",
         "            if engine.words[COMMIT] != engine.seen:",
         "            if False:",
         f"{PROCESSES}test_each_process_sees_the_others_writes_at_its_next_read",
@@ -362,7 +362,7 @@ MUTANTS = [
     ),
     Mutant(
         "a forked child waits for its parent's closing",
-        "ferrokv/surface.py",
+        "ferrokv/faces/reader.py",
         "    _closing = RLock()  # another",
         "    assert _closing  # another",
         f"{ATTACKS}test_a_fork_in_the_middle_of_a_closing_leaves_the_child_able_to_close",

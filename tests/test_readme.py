@@ -23,7 +23,7 @@ def test_the_examples_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.Monk
     examples = list(document.examples())
     for example in examples:
         example.evaluate()
-    assert len(examples) == 4
+    assert len(examples) == 5
     shown = capsys.readouterr().out
     assert "Visits: 1" in shown
     assert "b'colour:2' b'blue'" in shown

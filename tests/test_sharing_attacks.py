@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 
-from ferrokv import BlockingFerroKV, FerroKV, StoreBusy, StoreClosed, StorePathError, surface
+from ferrokv import BlockingFerroKV, FerroKV, StoreBusy, StoreClosed, StorePathError
 from ferrokv.commands import counters
 from ferrokv.engine.commit import append, make_durable
 from ferrokv.engine.replica import catch_up, read_appended, rebuild
 from ferrokv.engine.transaction import Group
+from ferrokv.faces import reader
 from ferrokv.format import control
 from ferrokv.runtime.store import Store
 from ferrokv.storage.drivers import complete
@@ -138,7 +139,7 @@ def append_only(store: EngineHarness, key: bytes) -> None:
     with store.writing():
         group = Group(store.engine)
         group.run(counters.increment, store.keyspace, (key, 1, False))
-        append(store.engine, group.writes, group.catalogue)
+        append(store.engine, group.changes, group.changes.catalogue)
 
 
 def sync(store: EngineHarness) -> None:
@@ -239,7 +240,7 @@ def test_a_fork_in_the_middle_of_a_closing_leaves_the_child_able_to_close(
     other = BlockingFerroKV.open(tmp_path / "other")
 
     def close_holding_everything() -> None:
-        with surface._closing:
+        with reader._closing:
             db.close()
 
     closing = threading.Thread(target=close_holding_everything)

@@ -7,6 +7,8 @@ from typing import Final
 
 from ..engine.transaction import Transaction
 from ..errors import DataError, ResponseError
+from .collections import check_string
+from .floats import add_float
 
 INT64_MIN: Final = -(1 << 63)
 INT64_MAX: Final = (1 << 63) - 1
@@ -33,7 +35,7 @@ def check_amount(amount: int) -> int:
 
 def increment(tx: Transaction, key: bytes, amount: int, only_existing: bool) -> int | None:
     """INCRBY. The new value; the TTL stays. A missing key counts as 0, or answers None with `only_existing`."""
-    found = tx.get(key)
+    found = check_string(tx.get(key))
     if found is None:
         if only_existing:
             return None
@@ -46,3 +48,11 @@ def increment(tx: Transaction, key: bytes, amount: int, only_existing: bool) -> 
         raise ResponseError("increment or decrement would overflow")
     tx.put(key, b"%d" % number, found[1])
     return number
+
+
+def increment_float(tx: Transaction, key: bytes, amount: bytes) -> float:
+    """INCRBYFLOAT. The new value; the TTL stays."""
+    found = check_string(tx.get(key)) or (b"0", 0)
+    total = add_float(found[0], amount, "value is not a valid float")
+    tx.put(key, total, found[1])
+    return float(total)

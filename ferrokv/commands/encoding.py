@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from ..errors import DataError, ResponseError
 from ..format.limits import EXPIRY_MS_MAX, KEY_BYTES_MAX, KEYSPACE_NAME_BYTES_MAX, VALUE_BYTES_MAX
@@ -73,6 +73,21 @@ def encode_ttl(ttl: Expiry, *, unit_ms: int = 1000) -> int:
         return int(ttl * unit_ms)
     except (OverflowError, ValueError) as error:
         raise DataError(f"a duration is finite: found={ttl}") from error
+
+
+def encode_moment(when: int | float | datetime, *, unit_ms: int = 1000) -> int:
+    """Milliseconds since 1970 of a moment given in units of `unit_ms`, or as a datetime (a naive one is local time)."""
+    if isinstance(when, datetime):
+        return int(when.timestamp() * 1000) // unit_ms * unit_ms
+    return encode_ttl(when, unit_ms=unit_ms)
+
+
+def encode_member(member: Value) -> bytes:
+    """The bytes of a field of a hash or a member of a set, which may be empty."""
+    encoded = encode_value(member)
+    if len(encoded) > KEY_BYTES_MAX:
+        raise DataError(f"a field or member has at most {KEY_BYTES_MAX} bytes: found={len(encoded)}")
+    return encoded
 
 
 def expiry_at(now_ms: int, ttl_ms: int, command: str) -> int:

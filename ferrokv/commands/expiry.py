@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from ..engine.clock import Clock
-from ..engine.read import live, read_entry
+from ..engine.records import Records
 from ..engine.transaction import Transaction
-from ..engine.view import View
 from ..errors import ResponseError
 from ..storage.requests import Op
 from .encoding import expiry_at
@@ -14,21 +12,26 @@ TTL_MISSING = -2
 TTL_NONE = -1
 
 
-def check_flags(nx: bool, xx: bool, gt: bool, lt: bool) -> None:
-    """`ResponseError` in Redis's words for flags that exclude each other."""
+Flags = tuple[bool, bool, bool, bool]
+"""nx, xx, gt, lt"""
+
+
+def check_flags(nx: bool, xx: bool, gt: bool, lt: bool) -> Flags:
+    """The flags. `ResponseError` in Redis's words for those that exclude each other."""
     if nx and (xx or gt or lt):
         raise ResponseError("NX and XX, GT or LT options at the same time are not compatible")
     if gt and lt:
         raise ResponseError("GT and LT options at the same time are not compatible")
+    return nx, xx, gt, lt
 
 
-def expire(tx: Transaction, key: bytes, ttl_ms: int, flags: tuple[bool, bool, bool, bool], command: str) -> bool:
+def expire(tx: Transaction, key: bytes, ttl_ms: int, flags: Flags, command: str) -> bool:
     """EXPIRE and PEXPIRE with (nx, xx, gt, lt). True if the key got the TTL; one in the past deletes the key."""
+    expires_ms = expiry_at(tx.now_ms, ttl_ms, command)
     found = tx.get(key)
     if found is None:
         return False
     value, old_ms = found
-    expires_ms = expiry_at(tx.now_ms, ttl_ms, command)
     nx, xx, gt, lt = flags
     # A key without TTL counts as one with an infinite TTL, as in Redis.
     if (
@@ -54,17 +57,34 @@ def persist(tx: Transaction, key: bytes) -> bool:
     return True
 
 
-def pttl(view: View, key: bytes | None, clock: Clock) -> Op[int]:
-    """PTTL of an internal key: ms, -1 without TTL, -2 if there is no such key."""
-    if key is None:
-        return TTL_MISSING
-    entry = yield from read_entry(view, key)
-    now_ms = clock()
-    if entry is None or not live(entry, now_ms):
-        return TTL_MISSING
-    return entry[1] - now_ms if entry[1] else TTL_NONE
+def expire_at(tx: Transaction, key: bytes, expires_ms: int, flags: Flags, command: str) -> bool:
+    """EXPIREAT and PEXPIREAT: `expire`, at a moment in ms since 1970."""
+    return expire(tx, key, expires_ms - tx.now_ms, flags, command)
 
 
-def seconds_of(pttl_ms: int) -> int:
-    """TTL from PTTL, rounded as Redis rounds it."""
-    return pttl_ms if pttl_ms < 0 else (pttl_ms + 500) // 1000
+def pttl(records: Records, key: bytes) -> Op[int]:
+    """PTTL. ms, -1 without TTL, -2 if there is no such key."""
+    found = yield from records.find(key)
+    if found is None:
+        return TTL_MISSING
+    return found[1] - records.now_ms if found[1] else TTL_NONE
+
+
+def ttl(records: Records, key: bytes) -> Op[int]:
+    """TTL. As `pttl`, in seconds, rounded as Redis rounds them."""
+    return _seconds((yield from pttl(records, key)))
+
+
+def pexpiretime(records: Records, key: bytes) -> Op[int]:
+    """PEXPIRETIME. When the key expires, in ms since 1970; -1 without TTL, -2 if there is no such key."""
+    found = yield from records.find(key)
+    return TTL_MISSING if found is None else found[1] or TTL_NONE
+
+
+def expiretime(records: Records, key: bytes) -> Op[int]:
+    """EXPIRETIME. As `pexpiretime`, in seconds."""
+    return _seconds((yield from pexpiretime(records, key)))
+
+
+def _seconds(ms: int) -> int:
+    return ms if ms < 0 else (ms + 500) // 1000

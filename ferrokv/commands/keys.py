@@ -1,23 +1,26 @@
-"""Commands on keys of any type: DEL, EXISTS, MGET, RENAME, FLUSHDB, and matching of patterns."""
+"""Commands on keys of any type: DEL, EXISTS, RENAME, COPY, FLUSHDB, KEYS, and matching of patterns."""
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Sequence
 from typing import Final
 
-from ..engine.clock import Clock
-from ..engine.read import Resume, live, probe, read_entry, search_value
+from ..engine.records import Records, read_scan
 from ..engine.transaction import Transaction
-from ..engine.view import View
 from ..errors import ResponseError
-from ..storage.requests import PAUSE, Op
+from ..format.keys import successor_of_prefix
+from ..format.roots import TYPES, Root, decode_root
+from ..storage.requests import Op
+from .collections import copy_collection, move_root
 
-SLICE_KEYS: Final = 512  # an event loop gets its turn after so many
+STRING: Final = "string"
+NO_TYPE: Final = "none"
 
 
 def delete(tx: Transaction, keys: Sequence[bytes]) -> int:
-    """DEL. How many of the keys there were."""
+    """DEL and UNLINK. How many of the keys there were. One record for each, whatever it holds."""
     deleted = 0
     for key in keys:
         if tx.get(key) is not None:
@@ -27,12 +30,35 @@ def delete(tx: Transaction, keys: Sequence[bytes]) -> int:
 
 
 def rename(tx: Transaction, source: bytes, target: bytes) -> bool:
-    """RENAME. True; the TTL goes along and `target` is replaced. `ResponseError` if there is no `source`."""
+    """RENAME. True; the TTL goes along and `target` is replaced. `ResponseError` if there is no `source`. O(1)."""
     found = tx.get(source)
     if found is None:
         raise ResponseError("no such key")
-    tx.delete(source)
-    tx.put(target, *found)
+    if source != target:
+        tx.delete(source)
+        move_root(tx, found[0], target)
+        tx.put(target, *found)
+    return True
+
+
+def rename_if_missing(tx: Transaction, source: bytes, target: bytes) -> bool:
+    """RENAMENX. True if there was no `target`."""
+    if tx.get(source) is None:
+        raise ResponseError("no such key")
+    return tx.get(target) is None and rename(tx, source, target)
+
+
+def copy(tx: Transaction, source: bytes, target: bytes, replace: bool) -> bool:
+    """COPY. True if `source` was there, and `target` not, or could be replaced. O(elements) for a collection."""
+    if source == target:
+        raise ResponseError("source and destination objects are the same")
+    found = tx.get(source)
+    if found is None or (not replace and tx.get(target) is not None):
+        return False
+    if found[0].__class__ is Root:
+        copy_collection(tx, found, target)
+    else:
+        tx.put(target, *found)
     return True
 
 
@@ -42,32 +68,49 @@ def clear(tx: Transaction) -> bool:
     return True
 
 
-def mget(view: View, prefix: bytes | None, keys: Sequence[bytes], clock: Clock) -> Op[list[bytes | None]]:
-    """MGET. Values in the order of the keys, None for missing ones, all of one moment."""
-    if prefix is None:
-        return [None] * len(keys)
-    values: list[bytes | None] = []
-    for i, key in enumerate(keys):
-        if i % SLICE_KEYS == SLICE_KEYS - 1:
-            yield PAUSE
-        found = probe(view, prefix + key, clock)
-        if isinstance(found, Resume):
-            found = yield from search_value(found, clock)
-        values.append(found)
-    return values
+def exists(records: Records, keys: Sequence[bytes]) -> Op[int]:
+    """EXISTS and TOUCH. How many of the keys there are; one named twice counts twice."""
+    found = yield from records.find_all(keys)
+    return len(found) - found.count(None)
 
 
-def exists(view: View, prefix: bytes | None, keys: Sequence[bytes], clock: Clock) -> Op[int]:
-    """EXISTS. How many of the keys there are; one named twice counts twice."""
+def type_of(records: Records, key: bytes) -> Op[bytes]:
+    """TYPE. Redis's name of the type, `none` if there is no such key."""
+    found = yield from records.find(key)
+    return (NO_TYPE if found is None else name_of_type(found[0])).encode()
+
+
+def name_of_type(value: bytes) -> str:
+    """The type of what a record holds."""
+    return TYPES[decode_root(value).type] if value.__class__ is Root else STRING
+
+
+def all_keys(records: Records, low: bytes = b"", high: bytes | None = None) -> Op[list[bytes]]:
+    """The keys of [low, high), of any type, in key order."""
+    prefix = records.prefix
     if prefix is None:
-        return 0
-    found = 0
-    for i, key in enumerate(keys):
-        if i % SLICE_KEYS == SLICE_KEYS - 1:
-            yield PAUSE
-        entry = yield from read_entry(view, prefix + key)
-        found += live(entry, clock())
-    return found
+        return []
+    scan = records.scan(prefix + low, successor_of_prefix(prefix) if high is None else prefix + high)
+    return [key for key, _ in (yield from read_scan(scan, len(prefix)))]
+
+
+def matching(records: Records, glob: bytes) -> Op[list[bytes]]:
+    """KEYS. Those that match the glob, in key order; only the range of its literal prefix is read."""
+    pattern = compile_pattern(glob)
+    literal = literal_prefix(glob)
+    found = yield from all_keys(records, literal, successor_of_prefix(literal) if literal else None)
+    return [key for key in found if pattern.fullmatch(key)]
+
+
+def count(records: Records) -> Op[int]:
+    """DBSIZE. O(n): a store that writes without reading first can not know it."""
+    return len((yield from all_keys(records)))
+
+
+def random_key(records: Records) -> Op[bytes | None]:
+    """RANDOMKEY. One of the keys, or None. O(n)."""
+    found = yield from all_keys(records)
+    return random.choice(found) if found else None
 
 
 def literal_prefix(pattern: bytes) -> bytes:

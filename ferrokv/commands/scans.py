@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ..engine.clock import Clock
+from ..engine.records import Records
 from ..engine.scan import Scan
 from ..engine.view import View
 from ..errors import DataError
 from ..format.keys import successor_of_prefix
+from ..storage.requests import Op
 from .encoding import Key, encode_bound
 
 
@@ -39,3 +41,19 @@ def open_scan(view: View, keyspace_prefix: bytes, asked: Range, clock: Clock) ->
     low = keyspace_prefix + asked.low
     high = successor_of_prefix(keyspace_prefix) if asked.high is None else keyspace_prefix + asked.high
     return Scan(view, low, max(low, high) if high is not None else None, clock, reverse=asked.reverse)
+
+
+def read_pairs(records: Records, asked: Range) -> Op[list[tuple[bytes, bytes]]]:
+    """The keys of a range that hold strings, with their values."""
+    prefix = records.prefix
+    found: list[tuple[bytes, bytes]] = []
+    if prefix is None:
+        return found
+    low = prefix + asked.low
+    high = successor_of_prefix(prefix) if asked.high is None else prefix + asked.high
+    scan = records.scan(low, max(low, high) if high is not None else None, reverse=asked.reverse)
+    while (asked.limit is None or len(found) < asked.limit) and (
+        page := (yield from scan.next_page(len(prefix)))
+    ) is not None:
+        found += [pair for pair in page if pair[1].__class__ is bytes]
+    return found if asked.limit is None else found[: asked.limit]

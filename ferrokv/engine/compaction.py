@@ -8,11 +8,13 @@ from ..errors import CorruptionError
 from ..format.edits import Edit, TableMeta
 from ..storage.requests import PAUSE, Op, SyncDirectory
 from .builder import TableBuilder
+from .collected import Generations
 from .engine import Engine
 from .install import install, remove_files
 from .merge import Merge, RunSource
 from .picker import Choice, Drop, Merging, Move, pick, pick_everything
 from .survivors import Survivors
+from .sweeping import look_for_dead, next_with_dead, rewriting, sweep_due
 from .table import Table
 
 
@@ -20,7 +22,7 @@ def compaction_due(engine: Engine) -> bool:
     """True if there is something for `compact_once`. Looks at the view only."""
     view = engine.view
     survivors = Survivors(engine.clock(), view.catalogue)
-    return pick(view.version, engine.options, survivors, engine.compaction_cursors) is not None
+    return pick(view.version, engine.options, survivors, engine.compaction_cursors) is not None or sweep_due(engine)
 
 
 def compact_once(engine: Engine, *, everything: bool = False) -> Op[bool]:
@@ -37,10 +39,20 @@ def compact_once(engine: Engine, *, everything: bool = False) -> Op[bool]:
         choice = pick_everything(view.version)
     else:
         choice = pick(view.version, engine.options, survivors, engine.compaction_cursors)
+        if choice is None:
+            choice = yield from look_for_dead(engine)
     if choice is None:
         return False
     yield from _carry_out(engine, choice, survivors)
     return True
+
+
+def sweep_everything(engine: Engine) -> Op[None]:
+    """Rewrite every table that holds anything of dead collections. Only for the holder of the compact lock."""
+    place = (b"", 0)
+    while (found := (yield from next_with_dead(engine, place))) is not None:
+        table, place = found
+        yield from _carry_out(engine, rewriting(table), Survivors(engine.clock(), engine.view.catalogue))
 
 
 def _carry_out(engine: Engine, choice: Choice, survivors: Survivors) -> Op[None]:
@@ -79,7 +91,7 @@ def _merge(engine: Engine, choice: Merging, survivors: Survivors) -> Op[None]:
         removed=tuple(table.number for table in inputs),
         next_table=engine.manifest.tables.next_table,
     )
-    if choice.level:
+    if choice.level and choice.upper:
         engine.compaction_cursors[choice.level] = choice.upper[-1].min_key
     yield from install(engine, edit, outputs.tables, obsolete=[table.file.name for table in inputs])
 
@@ -92,11 +104,13 @@ def _write_merged(engine: Engine, choice: Merging, survivors: Survivors, outputs
     else:
         runs.append(RunSource(choice.upper, use_cache=False))
     merge = Merge(runs)
+    generations = Generations(engine)
     while (page := (yield from merge.next_page())) is not None:
-        version = engine.view.version
-        bottom = not version.overlaps_below(target, page[0][0], page[0][-1])
-        keys, entries = survivors.of(page, bottom=bottom)
-        yield from outputs.add(keys, entries)
+        bottom = not engine.view.version.overlaps_below(target, page[0][0], page[0][-1])
+        page = survivors.of(page, bottom=bottom)
+        if page[0]:
+            page = yield from generations.without_dead(page)
+        yield from outputs.add(*page)
         yield PAUSE
     found = sum(run.records_read for run in runs)
     expected = sum(table.meta.records for table in (*choice.upper, *choice.lower))

@@ -11,6 +11,7 @@ from .memtable import Memtable
 from .merge import MemtableSource, Merge
 from .names import file_name
 from .survivors import Survivors
+from .sweeping import LOOKS_EACH_FLUSH
 from .table import Table
 from .view import View
 
@@ -63,6 +64,7 @@ def flush(engine: Engine) -> Op[bool]:
     obsolete = [file_name("wal", wal) for wal in range(tables.log_number, view.active.number)]
     yield from install(engine, edit, added, sealed, obsolete)
     engine.counters.flushes += 1
+    engine.looks_left = LOOKS_EACH_FLUSH
     return True
 
 

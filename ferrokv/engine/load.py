@@ -13,7 +13,14 @@ from ..errors import CorruptionError, StoreBusy
 from ..format import control
 from ..format.commits import Entry, decode_commit
 from ..format.current import Current, decode_current
-from ..format.keys import CATALOGUE_NAMES, CATALOGUE_NEXT_ID, decode_keyspace_id, successor_of_prefix
+from ..format.keys import (
+    CATALOGUE_END,
+    CATALOGUE_NAMES,
+    CATALOGUE_NEXT_ID,
+    CATALOGUE_QUOTAS,
+    decode_keyspace_id,
+    decode_quota,
+)
 from ..format.logs import (
     FRAME_MAGIC,
     HEADER_BYTES,
@@ -260,11 +267,11 @@ def open_tail(header: LogHeader, end: Position) -> Op[Wal]:
 
 def read_catalogue(version: Version, memtables: Iterable[Memtable]) -> Op[Catalogue]:
     """The keyspaces, from a merge over the catalogue's key range."""
-    low, high = CATALOGUE_NEXT_ID, successor_of_prefix(CATALOGUE_NAMES)
-    runs = [RunSource([t for t in level if t.min_key < (high or b"")], low, high) for level in version.levels[:0:-1]]
-    runs += [RunSource([t], low, high) for t in reversed(version.levels[0]) if t.min_key < (high or b"")]
+    low, high = CATALOGUE_NEXT_ID, CATALOGUE_END
+    runs = [RunSource([t for t in level if t.min_key < high], low, high) for level in version.levels[:0:-1]]
+    runs += [RunSource([t], low, high) for t in reversed(version.levels[0]) if t.min_key < high]
     merge = Merge([*runs, *(MemtableSource(memtable, low, high) for memtable in memtables)])
-    catalogue = Catalogue({}, 1)
+    catalogue = Catalogue({}, 1, {})
     while (page := (yield from merge.next_page())) is not None:
         catalogue = catalogue_after(catalogue, dict(zip(*page, strict=True)))
     return catalogue
@@ -280,4 +287,6 @@ def catalogue_after(catalogue: Catalogue, entries: Mapping[bytes, Entry]) -> Cat
             catalogue = catalogue._replace(next_id=max(catalogue.next_id, decode_keyspace_id(value)))
         elif key.startswith(CATALOGUE_NAMES):
             catalogue = catalogue.with_keyspace(key[len(CATALOGUE_NAMES) :].decode(), decode_keyspace_id(value))
+        elif key.startswith(CATALOGUE_QUOTAS):
+            catalogue = catalogue.with_quota(key[len(CATALOGUE_QUOTAS) :].decode(), decode_quota(value))
     return catalogue

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..storage.requests import Op
 from .clock import Clock
 from .merge import MemtableSource, Merge, RunSource, Source
+from .overlay import Changes, ChangesSource
 from .view import View
 
 Pairs = list[tuple[bytes, bytes]]
 
 
 class Scan:
-    """Live records of [low, high) in key order, or in reverse. The view must stay pinned while it is read."""
+    """Live records of [low, high) in key order, or in reverse. The view must stay pinned while it is read.
 
-    def __init__(self, view: View, low: bytes, high: bytes | None, clock: Clock, *, reverse: bool = False) -> None:
+    `overlays` are changes that lie over the view, from old to new.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        low: bytes,
+        high: bytes | None,
+        clock: Clock,
+        *,
+        reverse: bool = False,
+        overlays: Sequence[Changes] = (),
+    ) -> None:
         self._clock = clock
         self._reverse = reverse
         sources: list[Source] = []
@@ -26,6 +41,7 @@ class Scan:
                 sources.append(RunSource([table], low, high, reverse=reverse))
         sources.extend(MemtableSource(m, low, high, reverse=reverse) for m in reversed(view.sealed))
         sources.append(MemtableSource(view.active, low, high, reverse=reverse, as_of=view.as_of))
+        sources.extend(ChangesSource(changes, low, high, reverse=reverse) for changes in overlays if changes)
         self._merge = Merge(sources, reverse=reverse)
 
     def next_page(self, prefix_bytes: int) -> Op[Pairs | None]:

@@ -6,39 +6,52 @@ that raises leaves nothing behind.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from ..errors import DataError
-from ..format.commits import Entry
-from ..format.keys import CATALOGUE_NAMES, CATALOGUE_NEXT_ID, encode_keyspace_id, encode_prefix
-from ..format.limits import EXPIRY_MS_MAX
+from ..format.keys import (
+    CATALOGUE_NAMES,
+    CATALOGUE_NEXT_ID,
+    CATALOGUE_QUOTAS,
+    encode_keyspace_id,
+    encode_prefix,
+    encode_quota,
+    successor_of_prefix,
+)
+from ..format.limits import BATCH_BYTES_MAX, BATCH_RECORDS_MAX, EXPIRY_MS_MAX
 from ..storage.drivers import complete
+from ..storage.requests import Op
 from .engine import Engine
-from .read import Resume, live, probe_entry, search
+from .overlay import Changes
+from .read import Resume, probe_entry, search
+from .records import Found, read_scan
+from .scan import Pairs, Scan
+from .view import Catalogue
 
 Command = Callable[..., Any]
 """A function of a transaction and its arguments, run on the writer's thread."""
+GENERATIONS_MAX: Final = 1 << 20  # of one frame (docs/format.md section 4)
 
 
 class Group:
-    """The writes of one frame to be. Owner: the writer."""
+    """The writes of one frame to be, and the state that they begin from. Owner: the writer."""
 
-    __slots__ = ("_now_ms", "base", "catalogue", "engine", "payload_bytes", "view", "writes")
+    __slots__ = ("_generations", "_now_ms", "base", "changes", "engine", "view")
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        # What others have appended and nobody has synced yet counts here, and nowhere else: see `engine/commit.py`.
-        self.base: dict[bytes, Entry] = {}
         with engine.lock:
             self.view = engine.view
             pending = engine.pending.copy()
-        self.catalogue = pending[-1].catalogue if pending else self.view.catalogue
+        catalogue = pending[-1].catalogue if pending else self.view.catalogue
+        # What others have appended and nobody has synced yet counts here, and nowhere else: see `engine/commit.py`.
+        self.base = Changes(catalogue)
         for commit in pending:
             self.base.update(commit.entries)
+        self.changes = Changes(catalogue)
         self._now_ms = 0
-        self.writes: dict[bytes, tuple[bytes | None, int]] = {}
-        self.payload_bytes = 0
+        self._generations = 0
 
     @property
     def now_ms(self) -> int:
@@ -49,83 +62,163 @@ class Group:
 
     def run(self, command: Command, keyspace: str, args: tuple[Any, ...]) -> Any:
         """The command's answer; its writes are part of the group unless it raises."""
-        transaction = Transaction(self, keyspace)
-        answer = command(transaction, *args)
-        if transaction.writes:
-            if self.writes:
-                self.writes.update(transaction.writes)
-            else:
-                self.writes = transaction.writes
-            self.payload_bytes += transaction.payload_bytes
-            self.catalogue = transaction.catalogue
+        changes = Changes(self.changes.catalogue)
+        answer = command(Transaction(self, keyspace, changes, (self.changes, self.base)), *args)
+        if changes.payload_bytes > BATCH_BYTES_MAX or len(changes) > BATCH_RECORDS_MAX:
+            raise DataError(
+                f"a transaction writes at most {BATCH_BYTES_MAX} bytes and {BATCH_RECORDS_MAX} records: "
+                f"bytes={changes.payload_bytes} records={len(changes)}"
+            )
+        if not self.changes:
+            self.changes = changes
+        elif changes:
+            self.changes.absorb(changes)
         return answer
+
+    def new_generation(self) -> int:
+        """A number that no other collection of the store has or had (docs/format.md section 4)."""
+        generation = (self.engine.appended.seqno + 1) * GENERATIONS_MAX + self._generations
+        self._generations += 1
+        if self._generations >= GENERATIONS_MAX:
+            raise DataError(f"a transaction makes fewer than {GENERATIONS_MAX} collections")
+        return generation
 
 
 class Transaction:
-    """One command's reads and writes in one keyspace. Keys are user keys; `now_ms` is one moment for all of it."""
+    """Reads and writes in one keyspace. Keys are user keys unless called internal; `now_ms` is one moment for all of it."""
 
-    __slots__ = ("_group", "_keyspace", "_prefix", "catalogue", "payload_bytes", "writes")
+    __slots__ = ("_below", "_group", "_keyspace", "changes")
 
-    def __init__(self, group: Group, keyspace: str) -> None:
+    def __init__(self, group: Group, keyspace: str, changes: Changes, below: tuple[Changes, ...]) -> None:
         self._group = group
         self._keyspace = keyspace
-        self.catalogue = group.catalogue
-        self._prefix = group.catalogue.prefixes.get(keyspace)
-        self.writes: dict[bytes, tuple[bytes | None, int]] = {}
-        self.payload_bytes = 0
+        self.changes = changes
+        self._below = below
 
     @property
     def now_ms(self) -> int:
         """The group's moment, in ms since 1970."""
         return self._group.now_ms
 
-    def get(self, key: bytes) -> tuple[bytes, int] | None:
+    @property
+    def prefix(self) -> bytes | None:
+        """Prefix of the keyspace's keys, None while nothing was ever written to it."""
+        return self.changes.catalogue.prefixes.get(self._keyspace)
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The keyspaces, as this transaction leaves them."""
+        return self.changes.catalogue
+
+    def inside(self, keyspace: str) -> Transaction:
+        """The same transaction in another keyspace."""
+        return Transaction(self._group, keyspace, self.changes, self._below)
+
+    def nested(self) -> Transaction:
+        """A transaction within this one, whose writes count once they are given to `absorb`."""
+        changes = Changes(self.changes.catalogue)
+        return Transaction(self._group, self._keyspace, changes, (self.changes, *self._below))
+
+    def absorb(self, nested: Transaction) -> None:
+        """Take over what a nested transaction wrote."""
+        self.changes.absorb(nested.changes)
+
+    def get(self, key: bytes) -> Found | None:
         """(value, expires_ms or 0) of a live record, else None. Reads a block from disk when it has to."""
-        prefix = self._prefix
-        if prefix is None:
-            return None
-        full = prefix + key
-        found = self.writes.get(full)
-        if found is None:
-            found = self._group.writes.get(full)
-        if found is None:
-            entry = self._group.base.get(full) or probe_entry(self._group.view, full)
-            if isinstance(entry, Resume):
-                entry = complete(search(entry), self._group.engine.storage)
-            if entry is None or not live(entry, self.now_ms):
-                return None
-            found = (entry[0], entry[1])
-        value, expires_ms = found
-        if value is None or (expires_ms and expires_ms <= self.now_ms):
-            return None
-        return value, expires_ms
+        prefix = self.changes.catalogue.prefixes.get(self._keyspace)
+        return None if prefix is None else self._newest(prefix + key)
 
     def put(self, key: bytes, value: bytes, expires_ms: int = 0) -> None:
         """Write a record; it expires at `expires_ms`, or never."""
         if not 0 <= expires_ms <= EXPIRY_MS_MAX:
             raise DataError(f"expiry out of range: expires_ms={expires_ms}")
-        if self._prefix is None:
-            self._prefix = self._new_keyspace()
-        self.writes[self._prefix + key] = (value, expires_ms)
-        self.payload_bytes += len(key) + len(value)
+        self.changes.write(self.make_prefix() + key, value, expires_ms)
 
     def delete(self, key: bytes) -> None:
         """Write a tombstone. The caller has seen that there is something to delete, or does not care."""
-        if self._prefix is not None:
-            self.writes[self._prefix + key] = (None, 0)
-            self.payload_bytes += len(key)
+        prefix = self.changes.catalogue.prefixes.get(self._keyspace)
+        if prefix is not None:
+            self.changes.write(prefix + key, None, 0)
+
+    def element(self, internal_key: bytes) -> bytes | None:
+        """The value of a part of a collection."""
+        found = self._newest(internal_key)
+        return None if found is None else found[0]
+
+    def put_element(self, internal_key: bytes, value: bytes | None) -> None:
+        """Write a part of a collection, or its tombstone. The keyspace must be there: write the root first, or have read it."""
+        self.changes.write(internal_key, value, 0)
+
+    def new_generation(self) -> int:
+        """For a new collection."""
+        return self._group.new_generation()
+
+    def make_prefix(self) -> bytes:
+        """`prefix`, of a keyspace that is made if nothing was ever written to it."""
+        return self.changes.catalogue.prefixes.get(self._keyspace) or self._new_keyspace()
 
     def clear_keyspace(self) -> None:
         """Give the keyspace's name a new id: everything under the old one is gone. O(1)."""
-        if self._prefix is not None:
-            for full in [full for full in self.writes if full.startswith(self._prefix)]:
-                del self.writes[full]
-            self._prefix = self._new_keyspace()
+        if self.prefix is not None:
+            self._new_keyspace()
+
+    def set_quota(self, max_bytes: int) -> None:
+        """Give the keyspace a quota, or none with 0."""
+        self.make_prefix()
+        changes = self.changes
+        changes.catalogue = changes.catalogue.with_quota(self._keyspace, max_bytes)
+        changes.write(CATALOGUE_QUOTAS + self._keyspace.encode(), encode_quota(max_bytes), 0)
+
+    def find(self, key: bytes) -> Op[Found | None]:
+        """`get`, as commands that only read ask for it."""
+        yield from ()
+        return self.get(key)
+
+    def find_all(self, keys: Sequence[bytes]) -> Op[list[Found | None]]:
+        """`get` of each key."""
+        yield from ()
+        return [self.get(key) for key in keys]
+
+    def read(self, internal_key: bytes) -> Op[bytes | None]:
+        """`element`, as commands that only read ask for it."""
+        yield from ()
+        return self.element(internal_key)
+
+    def scan(self, low: bytes, high: bytes | None, *, reverse: bool = False) -> Scan:
+        """Live records of internal keys [low, high), this transaction's own writes included. Write nothing while it is read."""
+        group = self._group
+        overlays = (*reversed(self._below), self.changes)
+        return Scan(group.view, low, high, lambda: self.now_ms, reverse=reverse, overlays=overlays)
+
+    def read_parts(self, prefix: bytes, count: int) -> Op[Pairs]:
+        """All live records whose internal keys begin with `prefix`, without it, in order. They should be `count`."""
+        return read_scan(self.scan(prefix, successor_of_prefix(prefix)), len(prefix))
+
+    def complete(self, op: Op[Any]) -> Any:
+        """The answer of a command that only reads, asked of this transaction."""
+        return complete(op, self._group.engine.storage)
+
+    def _newest(self, full: bytes) -> Found | None:
+        found: tuple[Any, ...] | None = self.changes.get(full)
+        if found is None:
+            for layer in self._below:
+                found = layer.get(full)
+                if found is not None:
+                    break
+            else:
+                entry = probe_entry(self._group.view, full)
+                found = complete(search(entry), self._group.engine.storage) if isinstance(entry, Resume) else entry
+                if found is None:
+                    return None
+        value, expires_ms = found[0], found[1]
+        if value is None or (expires_ms and expires_ms <= self.now_ms):
+            return None
+        return value, expires_ms
 
     def _new_keyspace(self) -> bytes:
-        keyspace_id = self.catalogue.next_id
-        self.catalogue = self.catalogue.with_keyspace(self._keyspace, keyspace_id)
-        self.writes[CATALOGUE_NAMES + self._keyspace.encode()] = (encode_keyspace_id(keyspace_id), 0)
-        self.writes[CATALOGUE_NEXT_ID] = (encode_keyspace_id(keyspace_id + 1), 0)
-        self.payload_bytes += 64
+        changes = self.changes
+        keyspace_id = changes.catalogue.next_id
+        changes.catalogue = changes.catalogue.with_keyspace(self._keyspace, keyspace_id)
+        changes.write(CATALOGUE_NAMES + self._keyspace.encode(), encode_keyspace_id(keyspace_id), 0)
+        changes.write(CATALOGUE_NEXT_ID, encode_keyspace_id(keyspace_id + 1), 0)
         return encode_prefix(keyspace_id)

@@ -21,14 +21,21 @@ def entry_bytes(entry: Entry) -> int:
 
 
 class Catalogue(NamedTuple):
-    """Names of keyspaces to the prefixes of their keys, and the next free id."""
+    """Names of keyspaces to the prefixes of their keys, the next free id, and quotas: name -> bytes."""
 
     prefixes: Mapping[str, bytes]
     next_id: int
+    quotas: Mapping[str, int]
 
     def with_keyspace(self, name: str, keyspace_id: int) -> Catalogue:
         """The catalogue after `name` was given a (new) id."""
-        return Catalogue({**self.prefixes, name: encode_prefix(keyspace_id)}, max(self.next_id, keyspace_id + 1))
+        prefixes = {**self.prefixes, name: encode_prefix(keyspace_id)}
+        return Catalogue(prefixes, max(self.next_id, keyspace_id + 1), self.quotas)
+
+    def with_quota(self, name: str, max_bytes: int) -> Catalogue:
+        """The catalogue after `name` was given a quota; 0 takes it away."""
+        quotas = {other: quota for other, quota in self.quotas.items() if other != name}
+        return self._replace(quotas={**quotas, name: max_bytes} if max_bytes else quotas)
 
     def live_ids(self) -> frozenset[int]:
         """Ids that a name points to, and the catalogue's own."""

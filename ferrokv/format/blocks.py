@@ -13,13 +13,15 @@ from typing import Final
 
 from ..errors import CorruptionError, UnsupportedFormat
 from .checksums import MASK_64, checksum
-from .commits import KIND_STRING, KIND_TOMBSTONE, Entry
+from .commits import KIND_ROOT, KIND_STRING, KIND_TOMBSTONE, Entry
+from .roots import Root
 
 HEAD: Final = struct.Struct("<QIHIBB")
 HEAD_BYTES: Final = 20
 assert HEAD.size == HEAD_BYTES
 BLOCK_RECORDS_MAX: Final = 65_535
 _FLAG_EXPIRY: Final = 1
+_KINDS: Final = {type(None): KIND_TOMBSTONE, bytes: KIND_STRING, Root: KIND_ROOT}
 _LOOKUP_HEAD: Final = struct.Struct("<HIxB").unpack_from  # the count, the prefix and the flags of HEAD
 _U32: Final = struct.Struct("<I").unpack_from
 _TWO_U32: Final = struct.Struct("<II").unpack_from
@@ -46,7 +48,7 @@ def encode_block(keys: Sequence[bytes], entries: Sequence[Entry], tags: bytes, s
     prefix_bytes = _shared_prefix_bytes(keys[0], keys[-1])
     rests = [key[prefix_bytes:] for key in keys] if prefix_bytes else keys
     values = [entry[0] or b"" for entry in entries]
-    kinds = bytes([KIND_TOMBSTONE if entry[0] is None else KIND_STRING for entry in entries])
+    kinds = bytes([_KINDS[entry[0].__class__] for entry in entries])
     expiries = [entry[1] for entry in entries]
     has_expiry = any(expiries)
     offsets = chain(accumulate(map(len, rests), initial=0), accumulate(map(len, values), initial=0))
@@ -88,7 +90,7 @@ def verify_block(data: bytes, seed: int) -> None:
         or value_offsets[0]
         or list(key_offsets) != sorted(key_offsets)
         or list(value_offsets) != sorted(value_offsets)
-        or max(data[HEAD_BYTES + count : HEAD_BYTES + 2 * count]) > KIND_STRING
+        or max(data[HEAD_BYTES + count : HEAD_BYTES + 2 * count]) > KIND_ROOT
     ):
         raise CorruptionError("block columns do not add up")
 
@@ -120,11 +122,13 @@ def find_in_block(data: bytes, key: bytes, tag: int) -> Entry | None:
 
 
 def _entry_at(data: bytes, i: int, kinds: int, value_offsets: int, expiries: int, values: int, flags: int) -> Entry:
-    if data[kinds + i] == KIND_TOMBSTONE:
+    kind = data[kinds + i]
+    if kind == KIND_TOMBSTONE:
         return (None, 0, 0, None)
     start, end = _TWO_U32(data, value_offsets + 4 * i)
     expires_ms = _U64(data, expiries + 8 * i)[0] if flags else 0
-    return (data[values + start : values + end], expires_ms, 0, None)
+    value = data[values + start : values + end]
+    return (value if kind == KIND_STRING else Root(value), expires_ms, 0, None)
 
 
 def decode_block(data: bytes) -> tuple[list[bytes], list[Entry]]:
@@ -144,6 +148,13 @@ def decode_block(data: bytes) -> tuple[list[bytes], list[Entry]]:
     values = data[position + offsets[count] :]
     keys = [prefix + rests[a:b] for a, b in pairwise(offsets[: count + 1])]
     bodies: list[bytes | None] = [values[a:b] for a, b in pairwise(offsets[count + 1 :])]
-    if KIND_TOMBSTONE in data[kinds : kinds + count]:
-        bodies = [body if kind else None for body, kind in zip(bodies, data[kinds : kinds + count], strict=True)]
+    found = data[kinds : kinds + count]
+    if KIND_TOMBSTONE in found or KIND_ROOT in found:
+        bodies = [_typed(body, kind) for body, kind in zip(bodies, found, strict=True)]
     return keys, list(zip(bodies, expiries, repeat(0), repeat(None), strict=False))
+
+
+def _typed(body: bytes | None, kind: int) -> bytes | None:
+    if kind == KIND_STRING:
+        return body
+    return None if body is None or kind == KIND_TOMBSTONE else Root(body)

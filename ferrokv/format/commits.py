@@ -1,7 +1,8 @@
 """The payload of a commit frame: record heads, then keys and values (docs/format.md section 3).
 
 In memory a record is an entry, a plain tuple `(value, expires_ms, seqno, older)`: value None is a tombstone,
-expires_ms 0 is never, and `older` is the entry that this one replaced, kept only while a snapshot can see it.
+a `Root` is that of a collection, expires_ms 0 is never, and `older` is the entry that this one replaced, kept only while a
+snapshot can see it.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ..errors import CorruptionError, UnsupportedFormat
+from .roots import Root
 
 Entry = tuple[bytes | None, int, int, Any]
 """(value or None for a tombstone, expires_ms or 0 for never, seqno, older entry or None)"""
 
 KIND_TOMBSTONE: Final = 0
 KIND_STRING: Final = 1
+KIND_ROOT: Final = 2
 
 HEAD: Final = struct.Struct("<B3xIIQ")
 assert HEAD.size == 20
@@ -32,7 +35,8 @@ def encode_commit(writes: Mapping[bytes, tuple[bytes | None, int]]) -> bytes:
             heads.append(pack(KIND_TOMBSTONE, len(key), 0, 0))
             bodies.append(key)
         else:
-            heads.append(pack(KIND_STRING, len(key), len(value), expires_ms))
+            kind = KIND_ROOT if value.__class__ is Root else KIND_STRING
+            heads.append(pack(kind, len(key), len(value), expires_ms))
             bodies.append(key)
             bodies.append(value)
     return b"".join(heads) + b"".join(bodies)
@@ -49,6 +53,8 @@ def decode_commit(payload: bytes, count: int, seqno: int) -> dict[bytes, Entry]:
         end = value_start + value_bytes
         if kind == KIND_STRING:
             entries[payload[position:value_start]] = (payload[value_start:end], expires_ms, seqno, None)
+        elif kind == KIND_ROOT:
+            entries[payload[position:value_start]] = (Root(payload[value_start:end]), expires_ms, seqno, None)
         elif kind == KIND_TOMBSTONE:
             entries[payload[position:value_start]] = (None, 0, seqno, None)
         else:

@@ -6,10 +6,15 @@ from typing import Final
 
 CATALOGUE_ID: Final = 0
 KIND_KEY: Final = b"k"
+KIND_ELEMENT: Final = b"e"
+KIND_OWNER: Final = b"o"
 PREFIX_BYTES: Final = 5  # keyspace id and kind
+GENERATION_END: Final = 13  # where the generation of an element or owner ends in its internal key
 
 CATALOGUE_NAMES: Final = b"\0\0\0\0n"
 CATALOGUE_NEXT_ID: Final = b"\0\0\0\0i"
+CATALOGUE_QUOTAS: Final = b"\0\0\0\0q"
+CATALOGUE_END: Final = b"\0\0\0\0r"
 
 
 def encode_prefix(keyspace_id: int) -> bytes:
@@ -17,9 +22,36 @@ def encode_prefix(keyspace_id: int) -> bytes:
     return keyspace_id.to_bytes(4, "big") + KIND_KEY
 
 
+def element_prefix(prefix: bytes, generation: int) -> bytes:
+    """What all elements of a collection begin with; `prefix` is that of its keyspace's user keys."""
+    return prefix[:4] + KIND_ELEMENT + generation.to_bytes(8, "big")
+
+
+def generation_of(internal_key: bytes) -> bytes | None:
+    """Keyspace id, kind and generation of an element or an owner, as one; None for a record of another kind."""
+    if internal_key[4:5] not in (KIND_ELEMENT, KIND_OWNER):
+        return None
+    return internal_key[:4] + internal_key[PREFIX_BYTES:GENERATION_END]
+
+
+def owner_key(prefix: bytes, generation: int) -> bytes:
+    """Where the user key of a collection is recorded."""
+    return prefix[:4] + KIND_OWNER + generation.to_bytes(8, "big")
+
+
 def encode_keyspace_id(keyspace_id: int) -> bytes:
     """The catalogue's value for a name."""
     return keyspace_id.to_bytes(4, "big")
+
+
+def encode_quota(max_bytes: int) -> bytes:
+    """The catalogue's value for a quota; 0 is none."""
+    return max_bytes.to_bytes(8, "big")
+
+
+def decode_quota(value: bytes) -> int:
+    """The quota that the catalogue's value says."""
+    return int.from_bytes(value, "big")
 
 
 def decode_keyspace_id(key_or_value: bytes) -> int:

@@ -15,9 +15,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from ..engine.compaction import compact_once, compaction_due
+from ..engine.collected import drop_expired, take_expired_roots
+from ..engine.compaction import compact_once, compaction_due, sweep_everything
 from ..engine.engine import Engine, logger
 from ..engine.flush import flush, flush_due
+from ..engine.quotas import evict, find_victims, quota_due
 from ..engine.replica import catch_up, refresh
 from ..engine.turns import begin_compacting, end_compacting
 from ..errors import CorruptionError, FerroKVError, StoreBusy, StoreClosed, StoreFull
@@ -29,6 +31,7 @@ RETRY_SECONDS: Final = 1.0
 ELSEWHERE_SECONDS: Final = 0.05  # how soon to look whether another process has done what is due
 TICK_SECONDS: Final = 10.0  # how soon an idle process lets go of tables that others have replaced
 JOBS_MAX: Final = 1024
+EVICTIONS_EACH: Final = 1000  # by one commit
 
 
 class _Stopping(BaseException):
@@ -46,11 +49,13 @@ class Background:
         self._damaged = False
         self._gate = threading.RLock()
         self._flushed: Callable[[], None] = lambda: None
+        self._write: Callable[[Request], None] = lambda request: None
         self._thread = threading.Thread(target=self._run, name="ferrokv-background", daemon=True)
 
-    def start(self, flushed: Callable[[], None]) -> None:
-        """Begin; `flushed` is called after each flush."""
+    def start(self, flushed: Callable[[], None], write: Callable[[Request], None]) -> None:
+        """Begin; `flushed` is called after each flush, `write` queues a request for the writer."""
         self._flushed = flushed
+        self._write = write
         self._engine.rotated = self._wake.set
         self._wake.set()
         self._thread.start()
@@ -87,12 +92,12 @@ class Background:
     def _run(self) -> None:
         wait = TICK_SECONDS
         while True:
-            self._wake.wait(wait)
+            idle = not self._wake.wait(wait)
             self._wake.clear()
             if self._stopping:
                 return
             try:
-                wait = ELSEWHERE_SECONDS if self._work() else TICK_SECONDS
+                wait = ELSEWHERE_SECONDS if self._work(idle=idle) else TICK_SECONDS
             except _Stopping:
                 return
             except (StoreFull, StoreBusy) as error:
@@ -107,13 +112,13 @@ class Background:
             finally:
                 self._flushed()
 
-    def _work(self) -> bool:
+    def _work(self, *, idle: bool) -> bool:
         """Do what there is to do. True if something is due that another process is at, so that its result is looked for soon."""
         engine = self._engine
         complete(refresh(engine), engine.storage)
         while self._jobs:
             self._do_job(self._jobs.popleft())
-        if engine.storage.read_only or not self._due():
+        if engine.storage.read_only or not self._due(idle=idle):
             return False
         try:
             if not complete(begin_compacting(engine, 0), engine.storage):
@@ -121,15 +126,36 @@ class Background:
             while not self._stopping and not self._jobs and self._step():
                 self._flushed()
             end_compacting(engine)
+            victims = {}
+            if quota_due(engine, idle=idle):
+                victims = complete(find_victims(engine), engine.storage, self._pause_compaction)
         finally:
             engine.unlock_compact()
+        self._drop_expired()
+        for keyspace, keys in victims.items():
+            for i in range(0, len(keys), EVICTIONS_EACH):
+                self._tell(Request(evict, keyspace, (keys[i : i + EVICTIONS_EACH], engine.counters)))
         if self._jobs:
             self._wake.set()
         return False
 
-    def _due(self) -> bool:
+    def _drop_expired(self) -> None:
+        """Have the writer delete long expired collections, so that their elements may go. Nobody waits for it."""
+        for keyspace, keys in take_expired_roots(self._engine).items():
+            self._tell(Request(drop_expired, keyspace, (keys,)))
+
+    def _tell(self, request: Request) -> None:
+        """Queue a write that nobody waits for, and that would be found due again."""
+        try:
+            self._write(request)
+        except FerroKVError as error:
+            logger.info("a deletion waits for the next round: %s", error)
+
+    def _due(self, *, idle: bool) -> bool:
         engine = self._engine
-        return engine.failure is None and (flush_due(engine) or (not self._damaged and compaction_due(engine)))
+        if engine.failure is not None:
+            return False
+        return flush_due(engine) or quota_due(engine, idle=idle) or (not self._damaged and compaction_due(engine))
 
     def _step(self) -> bool:
         """One flush or one compaction, if any is due."""
@@ -177,9 +203,11 @@ class Background:
             if request.args == ("compact",):
                 while self._compact(everything=True):
                     self._check_stopping()
+                complete(sweep_everything(engine), engine.storage, self._pause_compaction)
             end_compacting(engine)
         finally:
             engine.unlock_compact()
+        self._drop_expired()
         request.answer = True
 
     def _check_stopping(self) -> None:

@@ -49,7 +49,7 @@ class Store:
         """Start the threads."""
         if not self.storage.read_only:
             self._writer.start()
-        self._background.start(self._writer.memtables_flushed)
+        self._background.start(self._writer.memtables_flushed, self._writer.submit)
 
     @property
     def pool(self) -> ThreadPoolExecutor:
@@ -133,6 +133,7 @@ class Store:
             compactions=counters.compactions,
             tables_dropped_unread=counters.tables_dropped_unread,
             records_expired=counters.records_expired,
+            records_evicted=counters.evicted,
         )
 
     def _failure(self) -> str | None:

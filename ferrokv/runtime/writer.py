@@ -16,6 +16,7 @@ from typing import Final
 
 from ..engine.commit import Tail, append, make_durable, rotate, rotation_due, show_durable
 from ..engine.engine import Engine, logger
+from ..engine.quotas import quota_due
 from ..engine.transaction import Group
 from ..engine.turns import begin_writing
 from ..errors import FerroKVError, StoreBusy, StoreClosed, StoreFull
@@ -163,7 +164,8 @@ class Writer:
             fail_all(served, error)
         # Order: waking a waiter is the last thing before this thread waits itself, for it holds the interpreter until then.
         self._serving = False
-        work_left = rotation_due(self._engine) or self._engine.view.active.index_hungry
+        engine = self._engine
+        work_left = rotation_due(engine) or engine.view.active.index_hungry or quota_due(engine)
         deliver(served)
         return work_left
 
@@ -191,11 +193,11 @@ class Writer:
             except Exception as error:  # noqa: BLE001 - it belongs to the caller of this command
                 request.error = error
             request = None
-            if waiting and waiting[0].command is not None and group.payload_bytes < GROUP_BYTES_MAX:
+            if waiting and waiting[0].command is not None and group.changes.payload_bytes < GROUP_BYTES_MAX:
                 request = waiting.popleft()
                 served.append(request)
-        if group.writes:
-            return append(engine, group.writes, group.catalogue)
+        if group.changes:
+            return append(engine, group.changes, group.changes.catalogue)
         with engine.lock:
             return engine.wal, engine.appended
 
@@ -235,6 +237,8 @@ class Writer:
                 logger.error("the WAL could not be rotated: %s", error)
             finally:
                 engine.unlock_write()
+            self._wake_background()
+        elif quota_due(engine):
             self._wake_background()
         engine.view.active.feed_index()
 

@@ -131,6 +131,14 @@ class LocalStorage:
                 raise StoreClosed("the store was closed meanwhile") from error
             raise
 
+    def announced(self) -> str:
+        """The random part of the name of this process's lock file."""
+        return self._presence.announced
+
+    def is_announced(self, name: str) -> bool:
+        """True if the process's lock file is there and locked, or the name is none."""
+        return self._presence.is_alive(name)
+
     def process_id(self) -> int:
         """The pid, as this process sees it."""
         return os.getpid()

@@ -33,7 +33,7 @@ PAUSE_FIRST: Final = 0.00002
 _yield: Final = getattr(os, "sched_yield", partial(time.sleep, 0))
 PAUSE_LAST: Final = 0.002
 _EXCLUSIVE_NOW: Final = fcntl.LOCK_EX | fcntl.LOCK_NB
-PRESENCE: Final = re.compile(r"process-[0-9a-f]{16}\.lock")
+PRESENCE: Final = re.compile(r"process-([0-9a-f]{16})\.lock")
 
 
 fork_gate = RLock()
@@ -133,6 +133,29 @@ class Presence:
         finally:
             os.close(fd)
         return None
+
+    @property
+    def announced(self) -> str:
+        """The random part of the name of this process's file."""
+        match = PRESENCE.fullmatch(self._name)
+        return match[1] if match else ""
+
+    def is_alive(self, name: str) -> bool:
+        """True unless the process that was announced by `name` has ended."""
+        file_name = f"process-{name}.lock"
+        if file_name == self._name or PRESENCE.fullmatch(file_name) is None:
+            return True
+        with fork_gate:
+            try:
+                fd = self._open_fd(file_name, os.O_RDONLY)
+            except FileNotFoundError:
+                return False
+            except PermissionError:
+                return True
+            try:
+                return not _try(fd, fcntl.LOCK_SH)
+            finally:
+                os.close(fd)
 
     def withdraw(self) -> None:
         """Take the announcement back. Not for a forked child, where the file is the parent's."""

@@ -145,6 +145,12 @@ class Storage(Protocol):
     def attached(self, *, sweep: bool = False) -> list[Process]:
         """Who else has the store open. With `sweep`, which the open lock must cover, files of the dead are removed."""
 
+    def announced(self) -> str:
+        """What this process's announcement is called; empty if it made none. No other process ever has the same."""
+
+    def is_announced(self, name: str) -> bool:
+        """True if the process of an announcement has not ended, or nothing can be said about it."""
+
     def process_id(self) -> int:
         """For the words that name a holder; never 0."""
 

@@ -197,6 +197,15 @@ class SimulatedStorage:
         self.pause()
         return [Process(other.pid, 0, "simulated") for other in self.machine.announced if other is not self]
 
+    def announced(self) -> str:
+        """The small number, spelled."""
+        return f"{self.pid:016x}"
+
+    def is_announced(self, name: str) -> bool:
+        """True if the process lives."""
+        self.pause()
+        return any(other.announced() == name for other in self.machine.announced)
+
     def process_id(self) -> int:
         """A small number."""
         return self.pid

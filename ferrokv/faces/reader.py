@@ -1,31 +1,34 @@
-"""What the two faces share: checking arguments and choosing the view. Nothing here waits."""
+"""What the two faces share: choosing the view, and the pages of scans. Nothing here waits."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable
 from threading import RLock
 from types import GeneratorType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from .batch import WriteBatch
-from .commands import counters, expiry, keys, scans, strings
-from .commands.encoding import Expiry, Key, Value, encode_key, encode_ttl, encode_value
-from .commands.strings import Write
-from .engine.read import Resume, probe, search_value
-from .engine.replica import catch_up
-from .engine.scan import Scan
-from .engine.view import View
-from .errors import DataError, StoreClosed
-from .format.control import COMMIT
-from .format.limits import BATCH_BYTES_MAX, BATCH_RECORDS_MAX
-from .runtime.registry import refuse_reentry, remember_snapshot
-from .runtime.store import ClosedStore, Store
-from .storage.drivers import complete
-from .storage.requests import Op, Request
+from ..commands import scans
+from ..commands.collections import check_string
+from ..commands.encoding import Key, encode_bound, encode_key
+from ..commands.keys import compile_pattern, literal_prefix, name_of_type
+from ..commands.locks import Owners
+from ..engine.read import Resume, probe, search_value
+from ..engine.records import Records, ViewRecords
+from ..engine.replica import catch_up
+from ..engine.scan import Scan
+from ..engine.view import View
+from ..errors import StoreClosed
+from ..format.control import COMMIT
+from ..runtime.registry import refuse_reentry, remember_snapshot
+from ..runtime.store import ClosedStore, Store
+from ..storage.drivers import complete
+from ..storage.requests import PAUSE, Op, Request
+from .arguments import encode_type
 
+P = ParamSpec("P")
 T = TypeVar("T")
-Names = Key | Iterable[Key]
 if TYPE_CHECKING:
     Searching = GeneratorType[Request, Any, bytes | None]
 """An operation, by the class that is cheap to tell from bytes"""
@@ -90,37 +93,31 @@ class Reader:
         found = probe(view, prefix + key, engine.clock)
         return (yield from search_value(found, engine.clock)) if isinstance(found, Resume) else found
 
-    def _with_view(self, body: Callable[[View], Op[T]]) -> Op[T]:
-        """Run `body` over one view that no writer changes: the snapshot's, or one pinned for this call."""
-        if self._view is not None:
-            return (yield from body(self._view))
+    def _finish_get(self, found: bytes | Searching) -> Op[bytes | None]:
+        """What `get` answers when `_probe` did not give plain bytes. `ResponseError` for a collection."""
+        value = (yield from found) if isinstance(found, GeneratorType) else found
+        if value is not None:
+            check_string((value, 0))
+        return value
+
+    def _ask(self, command: Callable[Concatenate[Records, P], Op[T]], *args: P.args, **kwargs: P.kwargs) -> Op[T]:
+        """Run a reading command over one view that no writer changes: the snapshot's, or one pinned for this call."""
         engine = self._store.engine
-        yield from catch_up(engine)
+        view = self._view
+        if view is not None:
+            return (yield from command(ViewRecords(view, self._keyspace, engine.clock), *args, **kwargs))
+        if engine.words[COMMIT] != engine.seen:
+            yield from catch_up(engine)
         view = engine.view.pinned()
         try:
-            return (yield from body(view))
+            return (yield from command(ViewRecords(view, self._keyspace, engine.clock), *args, **kwargs))
         finally:
             view.unpin()
 
-    def _mget(self, names: Names, more: tuple[Key, ...]) -> Op[list[bytes | None]]:
-        wanted = encode_names(names, more)
-        clock = self._store.engine.clock
-        return self._with_view(lambda view: keys.mget(view, view.prefix(self._keyspace), wanted, clock))
-
-    def _exists(self, names: tuple[Key, ...]) -> Op[int]:
-        wanted = encode_names(names, ())
-        clock = self._store.engine.clock
-        return self._with_view(lambda view: keys.exists(view, view.prefix(self._keyspace), wanted, clock))
-
-    def _pttl(self, name: Key) -> Op[int]:
-        key = encode_key(name)
-        clock = self._store.engine.clock
-
-        def body(view: View) -> Op[int]:
-            prefix = view.prefix(self._keyspace)
-            return expiry.pttl(view, None if prefix is None else prefix + key, clock)
-
-        return self._with_view(body)
+    def _owners(self) -> Owners:
+        """Who this process is, for locks."""
+        storage = self._store.storage
+        return Owners(storage.announced(), storage.is_announced, storage.random_bytes)
 
     def _pin(self) -> View:
         """The view of a new snapshot. Blocks only for what others have just written, which the page cache has."""
@@ -162,18 +159,27 @@ class ScanPages:
             self._scan = scans.open_scan(view, prefix, self._asked, engine.clock)
 
     def next_page(self) -> Op[list[tuple[bytes, bytes]] | None]:
-        """The next pairs, perhaps none; None at the end."""
+        """The next keys with strings, perhaps none; None at the end."""
+        pairs = yield from self._next_records()
+        if pairs is None or self._remaining == 0:
+            return None
+        pairs = [pair for pair in pairs if pair[1].__class__ is bytes]
+        if self._remaining is not None:
+            pairs = pairs[: self._remaining]
+            self._remaining -= len(pairs)
+        return pairs
+
+    def _next_records(self) -> Op[list[tuple[bytes, bytes]] | None]:
+        """The next keys with what they hold, collections included."""
         if self._reader is None:
             raise StoreClosed("the scan was begun by the parent process")
         if not self._started:
             yield from self._start(self._reader)
+        else:
+            yield PAUSE
         if self._scan is None or self._remaining == 0:
             return None
-        pairs = yield from self._scan.next_page(self._prefix_bytes)
-        if pairs is not None and self._remaining is not None:
-            pairs = pairs[: self._remaining]
-            self._remaining -= len(pairs)
-        return pairs
+        return (yield from self._scan.next_page(self._prefix_bytes))
 
     def close(self) -> None:
         """Unpin the view. Idempotent."""
@@ -186,55 +192,26 @@ class ScanPages:
         self._reader = self._scan = self._unpin = None
 
 
-def encode_names(names: Names, more: tuple[Key, ...]) -> list[bytes]:
-    """Keys given as one, as several arguments, or as an iterable."""
-    given = [names] if isinstance(names, str | bytes | bytearray | memoryview) else names
-    keys = [encode_key(name) for name in (*given, *more)]
-    if len(keys) > BATCH_RECORDS_MAX or sum(map(len, keys)) > BATCH_BYTES_MAX:
-        raise DataError(
-            f"a command takes at most {BATCH_RECORDS_MAX} keys of {BATCH_BYTES_MAX} bytes: found={len(keys)}"
-        )
-    return keys
+class KeyPages(ScanPages):
+    """The pages of a scan for keys that match a glob and have a type."""
 
+    __slots__ = ("_pattern", "_type")
 
-def encode_mapping(mapping: object) -> list[Write]:
-    """The writes of MSET."""
-    if not isinstance(mapping, Mapping) or not mapping:
-        raise DataError("mset needs a mapping of at least one key")
-    batch = WriteBatch()
-    for name, value in mapping.items():
-        batch.set(name, value)
-    return batch.writes
+    def __init__(self, reader: Reader, match: Key | None, type_name: str | None) -> None:
+        glob = b"*" if match is None else encode_bound(match) or b""
+        super().__init__(reader, scans.make_range(None, None, literal_prefix(glob), False, None))
+        self._pattern: re.Pattern[bytes] | None = None if glob == b"*" else compile_pattern(glob)
+        self._type = encode_type(type_name)
 
-
-def encode_getex(ex: Expiry | None, px: Expiry | None, persist: bool) -> tuple[int | None, bool]:
-    """TTL in ms, and whether to take it away, as GETEX's options say."""
-    if (ex is not None) + (px is not None) + persist > 1:
-        raise DataError("``ex``, ``px`` and ``persist`` are mutually exclusive.")
-    ttl_ms = encode_ttl(ex) if ex is not None else encode_ttl(px, unit_ms=1) if px is not None else None
-    strings.check_positive(ttl_ms, "getex")
-    return ttl_ms, persist
-
-
-def negative(amount: int) -> int:
-    """The amount of a decrement as that of an increment."""
-    return -counters.check_amount(amount)
-
-
-def encode_positive_ttl(ttl: Expiry, command: str, *, unit_ms: int = 1000) -> int:
-    """A TTL in ms that is at least one."""
-    ttl_ms = encode_ttl(ttl, unit_ms=unit_ms)
-    strings.check_positive(ttl_ms, command)
-    return ttl_ms
-
-
-def check_batch(batch: object) -> list[Write]:
-    """The writes of a batch, copied, so that the batch can be filled again."""
-    if not isinstance(batch, WriteBatch):
-        raise DataError(f"write takes a WriteBatch, not {type(batch).__name__}")
-    return list(batch.writes)
-
-
-def value_of(name: Key, value: Value) -> tuple[bytes, bytes]:
-    """Checked key and value."""
-    return encode_key(name), encode_value(value)
+    def next_keys(self) -> Op[list[bytes] | None]:
+        """The next keys, perhaps none; None at the end."""
+        records = yield from self._next_records()
+        if records is None:
+            return None
+        wanted = self._type
+        if wanted is not None:
+            records = [record for record in records if name_of_type(record[1]) == wanted]
+        if self._pattern is None:
+            return [key for key, _ in records]
+        matches = self._pattern.fullmatch
+        return [key for key, _ in records if matches(key)]

@@ -1,0 +1,71 @@
+"""Changes that lie over a view: what a transaction, a group, or another process's unsynced commit has written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from sortedcontainers import SortedList
+
+from ..format.commits import Entry
+from ..storage.requests import Op
+from .merge import PAGE_RECORDS, Page
+from .view import Catalogue
+
+
+class Changes(dict[bytes, Any]):
+    """Internal key -> (value or None for a tombstone, expires_ms or 0, ...), and the catalogue that they lead to. One owner.
+
+    The keys are sorted only when somebody first scans.
+    """
+
+    __slots__ = ("_index", "catalogue", "payload_bytes")
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
+        self.payload_bytes = 0
+        self._index: SortedList | None = None
+
+    def write(self, internal_key: bytes, value: bytes | None, expires_ms: int) -> None:
+        """The record counts from now on."""
+        if self._index is not None and internal_key not in self:
+            self._index.add(internal_key)
+        self[internal_key] = (value, expires_ms)
+        self.payload_bytes += len(internal_key) - 5 + (len(value) if value is not None else 0)
+
+    def absorb(self, newer: Changes) -> None:
+        """Take over changes that lie over these."""
+        if self._index is not None:
+            self._index.update(key for key in newer if key not in self)
+        self.update(newer)
+        self.payload_bytes += newer.payload_bytes
+        self.catalogue = newer.catalogue
+
+    def sorted_keys(self, low: bytes, high: bytes | None, *, reverse: bool) -> Iterator[bytes]:
+        """The keys of [low, high). The first call costs O(n log n)."""
+        if self._index is None:
+            self._index = SortedList(self)
+        keys: Iterator[bytes] = self._index.irange(low, high, (True, False), reverse)
+        return keys
+
+
+class ChangesSource:
+    """The records of changes in [low, high), for a merge. Nothing may be written until it is read."""
+
+    def __init__(self, changes: Changes, low: bytes, high: bytes | None, *, reverse: bool) -> None:
+        self._changes = changes
+        self._reverse = reverse
+        self._keys = changes.sorted_keys(low, high, reverse=reverse)
+
+    def next_page(self) -> Op[Page | None]:
+        """As `merge.Source` says."""
+        yield from ()
+        keys = list(islice(self._keys, PAGE_RECORDS))
+        if not keys:
+            return None
+        if self._reverse:
+            keys.reverse()
+        found = map(self._changes.__getitem__, keys)
+        entries: list[Entry] = [(entry[0], entry[1], 0, None) for entry in found]
+        return keys, entries

@@ -1,0 +1,38 @@
+"""What the commands of a face are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar
+
+from ...engine.records import Records
+from ...engine.transaction import Transaction
+from ...storage.requests import Op
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Asking:
+    """A face says here how it has commands run."""
+
+    __slots__ = ()
+
+    async def _query(self, command: Callable[Concatenate[Records, P], Op[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The answer of a command that only reads."""
+        raise NotImplementedError
+
+    async def _write(self, command: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The answer of a command that may write."""
+        raise NotImplementedError
+
+    async def _wait_for(
+        self,
+        timeout: float | None,
+        names: list[bytes],
+        command: Callable[Concatenate[Transaction, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """The answer of a command once it is not None, or None after `timeout` seconds; 0 and None wait for ever."""
+        raise NotImplementedError

@@ -1,0 +1,126 @@
+"""Locks that processes hold by a key."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from threading import local
+from types import SimpleNamespace, TracebackType
+from typing import Any, Self
+
+from ...commands import locks
+from ...commands.encoding import Expiry, Key, encode_key, encode_value
+from ...errors import LockError, LockNotOwnedError
+from ..arguments import encode_positive_ttl
+from .asking import Asking
+
+
+class AsyncLock:
+    """A lock with the methods of redis-py's, made by `lock`. Freed by `release`, after `timeout`, or when its process ends.
+
+    The token of the holder is local to the thread unless `thread_local` is False, so another thread can not release by accident.
+    """
+
+    __slots__ = ("_asking", "_blocking", "_blocking_timeout", "_key", "_local", "_sleep", "_ttl_ms", "_whoami", "name")
+
+    def __init__(
+        self,
+        asking: Asking,
+        whoami: Callable[[], locks.Owners],
+        name: Key,
+        timeout: Expiry | None,
+        sleep: float,
+        blocking: bool,
+        blocking_timeout: float | None,
+        thread_local: bool,
+    ) -> None:
+        self._asking = asking
+        self._whoami = whoami
+        self.name = name
+        self._key = encode_key(name)
+        self._ttl_ms = None if timeout is None else encode_positive_ttl(timeout, "set")
+        self._sleep = sleep
+        self._blocking = blocking
+        self._blocking_timeout = blocking_timeout
+        self._local: Any = local() if thread_local else SimpleNamespace()
+
+    async def __aenter__(self) -> Self:
+        if await self.acquire():
+            return self
+        raise LockError("Unable to acquire lock within the time specified")
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.release()
+
+    @property
+    def token(self) -> bytes | None:
+        """What the key holds while this thread has the lock."""
+        return getattr(self._local, "token", None)
+
+    async def acquire(
+        self,
+        sleep: float | None = None,
+        blocking: bool | None = None,
+        blocking_timeout: float | None = None,
+        token: Key | None = None,
+    ) -> bool:
+        """True once this thread has the lock; False if it is held by another and `blocking` is False or its time over.
+
+        Arguments take the place of those of `lock`. It looks every `sleep` seconds.
+        """
+        owners = self._whoami()
+        own = owners.new_token(None if token is None else encode_value(token))
+        pause = self._sleep if sleep is None else sleep
+        wait = self._blocking if blocking is None else blocking
+        limit = self._blocking_timeout if blocking_timeout is None else blocking_timeout
+        deadline = None if limit is None else time.monotonic() + limit
+        while not await self._asking._write(locks.acquire, self._key, own, self._ttl_ms, owners):
+            if not wait or (deadline is not None and time.monotonic() + pause > deadline):
+                return False
+            await asyncio.sleep(pause)
+        self._local.token = own
+        return True
+
+    async def release(self) -> None:
+        """Free the lock. `LockError` if this thread does not have it, `LockNotOwnedError` if it was lost by time."""
+        own = self.token
+        if own is None:
+            raise LockError("Cannot release an unlocked lock")
+        self._local.token = None
+        if not await self._asking._write(locks.release, self._key, own):
+            raise LockNotOwnedError("Cannot release a lock that's no longer owned")
+
+    async def locked(self) -> bool:
+        """True if anybody has the lock."""
+        return await self._asking._write(locks.is_held, self._key, self._whoami())
+
+    async def owned(self) -> bool:
+        """True if this thread has the lock, still."""
+        own = self.token
+        return own is not None and await self._asking._query(locks.holds, self._key, own)
+
+    async def extend(self, additional_time: Expiry, replace_ttl: bool = False) -> bool:
+        """True. The lock lasts `additional_time` longer, or with `replace_ttl` so long from now."""
+        ttl_ms = encode_positive_ttl(additional_time, "pexpire")
+        own = self.token
+        if own is None:
+            raise LockError("Cannot extend an unlocked lock")
+        if self._ttl_ms is None:
+            raise LockError("Cannot extend a lock with no timeout")
+        if not await self._asking._write(locks.extend, self._key, own, ttl_ms, replace_ttl):
+            raise LockNotOwnedError("Cannot extend a lock that's no longer owned")
+        return True
+
+    async def reacquire(self) -> bool:
+        """True. The lock lasts its whole `timeout` from now."""
+        own = self.token
+        if own is None:
+            raise LockError("Cannot reacquire an unlocked lock")
+        if self._ttl_ms is None:
+            raise LockError("Cannot reacquire a lock with no timeout")
+        if not await self._asking._write(locks.extend, self._key, own, self._ttl_ms, True):
+            raise LockNotOwnedError("Cannot reacquire a lock that's no longer owned")
+        return True

@@ -1,0 +1,1 @@
+"""The commands for threads, and inside transactions. Made by `python -m tests.make_twins`."""
