@@ -12,7 +12,9 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+
+from .mutant import Mutant
+from .mutants_redis import REDIS_MUTANTS
 
 ROOT = Path(__file__).parent.parent
 
@@ -23,16 +25,6 @@ FAILING = "tests/test_interleavings.py::test_a_failing_disk_is_noticed_by_every_
 PROCESSES = "tests/test_processes.py::"
 ATTACKS = "tests/test_sharing_attacks.py::"
 CUTS = "tests/test_power_cuts.py::"
-
-
-class Mutant(NamedTuple):
-    """One bug: `old` stands once in `file` and becomes `new`; one of `tests` has to notice."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-    tests: str
 
 
 MUTANTS = [
@@ -430,7 +422,9 @@ def _split(tests: str) -> list[str]:
 
 def main() -> None:
     words = sys.argv[1:]
-    chosen = [mutant for mutant in MUTANTS if not words or any(word in mutant.name for word in words)]
+    chosen = [
+        mutant for mutant in (*MUTANTS, *REDIS_MUTANTS) if not words or any(word in mutant.name for word in words)
+    ]
     count = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(count) as pool:
         copies = [Path(folder) / str(i) for i in range(count)]

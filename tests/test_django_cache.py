@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +162,77 @@ def test_a_value_that_can_not_be_pickled_stops_the_whole_batch(cache: Any) -> No
     with pytest.raises((pickle.PicklingError, AttributeError, TypeError)):
         cache.set_many({"a": 1, "b": lambda: None})
     assert cache.get("a") is None
+
+
+def test_the_extras_of_django_redis(cache: Any) -> None:
+    assert cache.set("a", 1, timeout=100) is True
+    assert cache.set("a", 2, timeout=100, nx=True) is False
+    assert cache.set("b", 2, timeout=None, xx=True) is False
+    assert cache.set("b", "two", timeout=None, nx=True) is True
+    assert cache.set("none", 1, timeout=0, nx=True) is True
+    assert cache.set("a", 1, timeout=0, nx=True) is False
+    assert cache.set("none", 1, timeout=0, xx=True) is False
+    assert (cache.ttl("a"), cache.ttl("b"), cache.ttl("none")) == (100, None, 0)
+    assert 99_000 < cache.pttl("a") <= 100_000
+    assert cache.persist("a") is True
+    assert cache.persist("a") is False
+    assert cache.expire("a", 50) is True
+    assert cache.pexpire("a", 60_000) is True
+    assert cache.ttl("a") == 60
+    assert cache.expire("none", 50) is False
+    when = datetime.now(UTC) + timedelta(seconds=70)
+    assert cache.expire_at("a", when) is True
+    assert 68 <= cache.ttl("a") <= 70
+    assert cache.pexpire_at("a", int((when.timestamp() + 10) * 1000)) is True
+    assert 78 <= cache.ttl("a") <= 80
+    assert cache.expire_at("a", 1) is True
+    assert cache.get("a") is None
+    assert cache.incr("n", ignore_key_check=True) == 1
+    assert cache.incr("n", 4, ignore_key_check=True) == 5
+    with pytest.raises(ValueError, match="not found"):
+        cache.incr("missing")
+    with cache.lock("job", timeout=5) as lock:
+        assert cache.lock("job").acquire(blocking=False) is False
+        assert lock.owned()
+
+
+@pytest.mark.parametrize("prefix", ["", "site:*[x]"])
+def test_patterns_match_whole_keys_of_this_prefix_and_version(store_path: Path, prefix: str) -> None:
+    entry = {"BACKEND": "ferrokv.contrib.django.FerroKVCache", "LOCATION": store_path, "KEY_PREFIX": prefix}
+    with override_settings(CACHES={"default": entry, "twin": {**entry, "KEY_PREFIX": "site:anything"}}):
+        cache, twin = caches["default"], caches["twin"]
+        for name in ("user:1", "user:2", "users", "user:1:x", "ключ"):
+            cache.set(name, 1)
+            twin.set(name, 1)
+        cache.set("user:1", 1, version=2)
+        assert cache.keys("user:*") == ["user:1", "user:1:x", "user:2"]
+        assert list(cache.iter_keys("user:?")) == ["user:1", "user:2"]
+        assert cache.keys("к*") == ["ключ"]
+        assert cache.keys("*", version=2) == ["user:1"]
+        assert cache.delete_pattern("user:*") == 3
+        assert cache.keys("*") == ["users", "ключ"]
+        assert cache.get("user:1", version=2) == 1
+        assert len(twin.keys("*")) == 5
+        assert cache.delete_pattern("*", prefix="site:anything") == 5
+    with override_settings(CACHES={"default": {**entry, "OPTIONS": {"REVERSE_KEY_FUNCTION": "builtins.repr"}}}):
+        assert caches["default"].keys("users") == [repr(f"{prefix}:1:users")]
+
+
+async def test_the_asynchronous_extras(cache: Any) -> None:
+    assert await cache.aset("a", 1, timeout=100, nx=True) is True
+    assert await cache.aset("a", 1, timeout=100, nx=True) is False
+    assert await cache.aset("b", 1, timeout=0, xx=True) is False
+    assert (await cache.attl("a"), await cache.attl("b")) == (100, 0)
+    assert 99_000 < await cache.apttl("a") <= 100_000
+    assert await cache.apersist("a") is True
+    assert await cache.attl("a") is None
+    assert await cache.aexpire("a", 50) is True
+    assert await cache.apexpire("a", 60_000) is True
+    assert await cache.aexpire_at("a", 4_000_000_000) is True
+    assert await cache.apexpire_at("a", 4_000_000_000_000) is True
+    assert await cache.aincr("n", ignore_key_check=True) == 1
+    assert await cache.akeys("*") == ["a", "n"]
+    assert [key async for key in cache.aiter_keys("[ab]")] == ["a"]
+    assert await cache.adelete_pattern("?") == 2
+    async with await cache.alock("job", timeout=5):
+        assert await (await cache.alock("job")).acquire(blocking=False) is False

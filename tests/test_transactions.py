@@ -25,6 +25,7 @@ from ferrokv import (
     LockNotOwnedError,
     ResponseError,
     StoreBusy,
+    StoreReadOnly,
     Tx,
     WatchError,
 )
@@ -250,6 +251,59 @@ def test_a_pipeline_raises_the_first_error_when_all_have_run(db: BlockingFerroKV
         db.pipeline().set("a", 1).lpush("s", 1).set("b", 2).execute()
     assert db.mget("a", "b") == [b"1", b"2"]
     assert db.pipeline().execute() == []
+
+
+def test_a_pipeline_that_only_reads_takes_no_turn_at_writing_and_sees_one_moment(store_path: Path) -> None:
+    with BlockingFerroKV.open(store_path) as db:
+        db.rpush("l", 1, 2)
+        db.set("s", "x")
+        commits = db.stats().commits
+        with BlockingFerroKV.open(store_path, read_only=True) as reader:
+            answers = reader.pipeline().lrange("l", 0, -1).get("l").keys().strlen("s").execute(raise_on_error=False)
+            assert [answers[0], *answers[2:]] == [[b"1", b"2"], [b"l", b"s"], 1]
+            assert isinstance(answers[1], ResponseError)
+            with pytest.raises(StoreReadOnly):
+                reader.pipeline().set("a", 1).execute()
+            for call in (
+                lambda: reader.rpush("l", 3),
+                lambda: reader.lock("k").acquire(),
+                lambda: reader.transaction(Tx.keys),
+            ):
+                with pytest.raises(StoreReadOnly):
+                    call()
+        assert db.stats().commits == commits
+
+
+@pytest.mark.parametrize("moved", [False, True])
+async def test_a_snapshot_reads_every_type_in_both_directions(store_path: Path, moved: bool) -> None:
+    async with FerroKV.open(store_path) as db:
+        await db.mset({"s:1": "a", "s:2": "b"})
+        await db.rpush("l", *range(5))
+        await db.hset("h", mapping={"f": 1, "g": 2})
+        await db.sadd("set", "x", "y")
+        await db.zadd("z", {"a": 1, "b": 2, "c": 3})
+        async with db.snapshot() as snapshot:
+            await db.delete("s:1", "l", "h", "set", "z")
+            await db.rpush("l", "new")
+            await db.zadd("z", {"d": 4})
+            if moved:
+                await db.compact()
+            assert [key async for key in snapshot.scan_iter()] == [b"h", b"l", b"s:1", b"s:2", b"set", b"z"]
+            assert [pair async for pair in snapshot.scan(reverse=True)] == [(b"s:2", b"b"), (b"s:1", b"a")]
+            assert await snapshot.lrange("l", 0, -1) == [b"0", b"1", b"2", b"3", b"4"]
+            assert await snapshot.hgetall("h") == {b"f": b"1", b"g": b"2"}
+            assert [pair async for pair in snapshot.hscan_iter("h", match="g*")] == [(b"g", b"2")]
+            assert await snapshot.smembers("set") == {b"x", b"y"}
+            assert await snapshot.zrange("z", 0, -1, desc=True, withscores=True) == [
+                (b"c", 3.0),
+                (b"b", 2.0),
+                (b"a", 1.0),
+            ]
+            assert await snapshot.zrevrangebyscore("z", "+inf", "(1", 0, 1) == [b"c"]
+            assert await snapshot.dbsize() == 6
+            with pytest.raises(ResponseError, match="WRONGTYPE"):
+                await snapshot.get("l")
+        assert await db.lrange("l", 0, -1) == [b"new"]
 
 
 async def test_the_asyncio_pipeline_and_transaction(store_path: Path) -> None:

@@ -248,7 +248,9 @@ class Pipeline(Queue):
         `raise_on_error` stands in its place. `WatchError` before anything is run.
         """
         watched, queued = self._take()
-        return finish(self._handle._write(run_queued, watched, queued), raise_on_error) if queued or watched else []
+        if not watched and not any(one.is_write for one in queued):
+            return finish(self._handle._query(run_reads, queued) if queued else [], raise_on_error)
+        return finish(self._handle._write(run_queued, watched, queued), raise_on_error)
 
     def __enter__(self) -> Self:
         return self
@@ -282,8 +284,8 @@ class AsyncPipeline(Queue):
         `raise_on_error` stands in its place. `WatchError` before anything is run.
         """
         watched, queued = self._take()
-        if not queued and not watched:
-            return []
+        if not watched and not any(one.is_write for one in queued):
+            return finish(await self._handle._query(run_reads, queued) if queued else [], raise_on_error)
         return finish(await self._handle._write(run_queued, watched, queued), raise_on_error)
 
     async def __aenter__(self) -> Self:
@@ -310,6 +312,17 @@ def run_queued(tx: Transaction, watched: Watched, queued: Sequence[Queued]) -> l
                 answers.append(run_nested(tx, one.command, one.args))
             else:
                 answers.append(tx.complete(one.command(tx, *one.args)))
+        except FerroKVError as error:
+            answers.append(error)
+    return answers
+
+
+def run_reads(records: Records, queued: Sequence[Queued]) -> Op[list[Any]]:
+    """A pipeline that only reads: as of one moment, without a turn at writing."""
+    answers: list[Any] = []
+    for one in queued:
+        try:
+            answers.append((yield from one.command(records, *one.args)))
         except FerroKVError as error:
             answers.append(error)
     return answers

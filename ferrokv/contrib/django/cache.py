@@ -16,9 +16,11 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache, InvalidCacheKey
 from django.core.exceptions import SynchronousOnlyOperation
+from django.utils.module_loading import import_string
 
 from ferrokv import ResponseError, WriteBatch
 
+from .extras import Extras
 from .handles import Place
 from .values import MISSING, ValueCodec
 
@@ -26,7 +28,7 @@ DEFAULT_KEYSPACE: Final = "cache"
 KEY_BYTES_MAX: Final = 65_535
 # What Django warns of (memcached's limits), found by one search instead of a check for each character.
 _SUSPECT: Final = re.compile(r"[\x00-\x20\x7f]|.{251}", re.DOTALL)
-_IGNORED_OPTIONS: Final = frozenset({"MAX_ENTRIES", "CULL_FREQUENCY", "KEYSPACE"})
+_IGNORED_OPTIONS: Final = frozenset({"MAX_ENTRIES", "CULL_FREQUENCY", "KEYSPACE", "REVERSE_KEY_FUNCTION"})
 
 
 def place_of(location: str | os.PathLike[str], params: Mapping[str, Any]) -> Place:
@@ -42,15 +44,18 @@ def _counter_error(key: Any, error: ResponseError) -> Exception:
     return kind(f"Key '{key}': {error}")
 
 
-class FerroKVCache(BaseCache):
+class FerroKVCache(Extras, BaseCache):
     """`LOCATION` is the directory, `OPTIONS["KEYSPACE"]` the keyspace (default "cache").
 
-    Timeouts are native TTLs, exact to the millisecond. `MAX_ENTRIES` and `CULL_FREQUENCY` are ignored: nothing is culled.
+    Timeouts are native TTLs, exact to the millisecond. `MAX_ENTRIES` and `CULL_FREQUENCY` are ignored: nothing is culled. What
+    it has beyond Django's contract is in `Extras`, under django-redis's names.
     """
 
     def __init__(self, location: str | os.PathLike[str], params: dict[str, Any]) -> None:
         super().__init__(params)
         self._place = place_of(location, params)
+        reverse = params.get("OPTIONS", {}).get("REVERSE_KEY_FUNCTION")
+        self._reverse_key = import_string(reverse) if isinstance(reverse, str) else reverse
         self._codec = ValueCodec([settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS])
 
     # -- keys, timeouts, values ----------------------------------------------------------------------------------
@@ -123,13 +128,24 @@ class FerroKVCache(BaseCache):
             return default
         return value
 
-    def set(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> None:
+    def set(  # type: ignore[override]
+        self,
+        key: Any,
+        value: Any,
+        timeout: Any = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        *,
+        nx: bool = False,
+        xx: bool = False,
+    ) -> bool:
+        """True, or False when `nx` (only if missing) or `xx` (only if there) forbade it."""
         name, stored, ttl_ms = self._key(key, version), self._codec.encode(value), self._ttl_ms(timeout)
         db = self._place.blocking()
-        if ttl_ms is not None and ttl_ms <= 0:
-            db.delete(name)
-        else:
-            db.set(name, stored, px=ttl_ms)
+        if ttl_ms is None or ttl_ms > 0:
+            return db.set(name, stored, px=ttl_ms, nx=nx, xx=xx) is True
+        if nx:
+            return not db.exists(name)
+        return bool(db.delete(name)) or not xx
 
     def add(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         name, stored, ttl_ms = self._key(key, version), self._codec.encode(value), self._ttl_ms(timeout)
@@ -168,10 +184,11 @@ class FerroKVCache(BaseCache):
     def has_key(self, key: Any, version: int | None = None) -> bool:
         return bool(self._place.blocking().exists(self._key(key, version)))
 
-    def incr(self, key: Any, delta: int = 1, version: int | None = None) -> int:
+    def incr(self, key: Any, delta: int = 1, version: int | None = None, *, ignore_key_check: bool = False) -> int:
+        """The new value; ValueError for a missing key, which with `ignore_key_check` counts as 0 and is made without timeout."""
         name = self._key(key, version)
         try:
-            return self._counted(key, self._place.blocking().incr(name, delta, xx=True))
+            return self._counted(key, self._place.blocking().incr(name, delta, xx=not ignore_key_check))
         except ResponseError as error:
             raise _counter_error(key, error) from error
 
@@ -219,13 +236,24 @@ class FerroKVCache(BaseCache):
             return default
         return value
 
-    async def aset(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> None:
+    async def aset(  # type: ignore[override]
+        self,
+        key: Any,
+        value: Any,
+        timeout: Any = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        *,
+        nx: bool = False,
+        xx: bool = False,
+    ) -> bool:
+        """As `set`."""
         name, stored, ttl_ms = self._key(key, version), await self._aencode(value), self._ttl_ms(timeout)
         db = await self._place.native()
-        if ttl_ms is not None and ttl_ms <= 0:
-            await db.delete(name)
-        else:
-            await db.set(name, stored, px=ttl_ms)
+        if ttl_ms is None or ttl_ms > 0:
+            return await db.set(name, stored, px=ttl_ms, nx=nx, xx=xx) is True
+        if nx:
+            return not await db.exists(name)
+        return bool(await db.delete(name)) or not xx
 
     async def aadd(self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         name, stored, ttl_ms = self._key(key, version), await self._aencode(value), self._ttl_ms(timeout)
@@ -283,11 +311,14 @@ class FerroKVCache(BaseCache):
             return await self.aget(key, default, version=version)
         return value
 
-    async def aincr(self, key: Any, delta: int = 1, version: int | None = None) -> int:
+    async def aincr(
+        self, key: Any, delta: int = 1, version: int | None = None, *, ignore_key_check: bool = False
+    ) -> int:
+        """As `incr`."""
         name = self._key(key, version)
         db = await self._place.native()
         try:
-            return self._counted(key, await db.incr(name, delta, xx=True))
+            return self._counted(key, await db.incr(name, delta, xx=not ignore_key_check))
         except ResponseError as error:
             raise _counter_error(key, error) from error
 

@@ -1,0 +1,146 @@
+"""Seeded bugs in collections, transactions, locks and quotas."""
+
+from __future__ import annotations
+
+from .mutant import Mutant
+
+COLLECTIONS = "tests/test_collections.py"
+TRANSACTIONS = "tests/test_transactions.py::"
+REDIS = "tests/test_redis.py::"
+QUOTAS = "tests/test_quotas.py"
+
+REDIS_MUTANTS = [
+    Mutant(
+        "elements of an overwritten collection count as alive",
+        "ferrokv/engine/collected.py",
+        '        if decode_root(found[0]).generation != int.from_bytes(number, "big"):\n            return True',
+        '        if decode_root(found[0]).generation != int.from_bytes(number, "big"):\n            return False',
+        COLLECTIONS,
+    ),
+    Mutant(
+        "elements of an expired collection are dropped at once",
+        "ferrokv/engine/collected.py",
+        "        if 0 < found[1] < self._limit_ms and",
+        "        if 0 < found[1] < self._engine.clock():\n            return True\n        if 0 < found[1] < self._limit_ms and",
+        COLLECTIONS,
+    ),
+    Mutant(
+        "every generation counts as dead",
+        "ferrokv/engine/collected.py",
+        "            self._engine.expired_roots.add(root_key)\n        return False",
+        "            self._engine.expired_roots.add(root_key)\n        return True",
+        COLLECTIONS,
+    ),
+    Mutant(
+        "expired collections are not deleted",
+        "ferrokv/engine/collected.py",
+        "            self._engine.expired_roots.add(root_key)",
+        "            pass",
+        COLLECTIONS,
+    ),
+    Mutant(
+        "renaming leaves the owner behind",
+        "ferrokv/commands/keys.py",
+        "        move_root(tx, found[0], target)\n",
+        "",
+        COLLECTIONS,
+    ),
+    Mutant(
+        "a copy shares the elements",
+        "ferrokv/commands/keys.py",
+        "        copy_collection(tx, found, target)",
+        "        tx.put(target, *found)",
+        COLLECTIONS,
+    ),
+    Mutant(
+        "tables of dead elements are never looked at",
+        "ferrokv/engine/flush.py",
+        "    engine.looks_left = LOOKS_EACH_FLUSH",
+        "    engine.looks_left = 0",
+        COLLECTIONS,
+    ),
+    Mutant(
+        "an older memtable wins",
+        "ferrokv/engine/records.py",
+        "{**dict(zip(keys, entries, strict=True)), **newest}",
+        "{**newest, **dict(zip(keys, entries, strict=True))}",
+        COLLECTIONS,
+    ),
+    Mutant(
+        "a transaction scans without its own writes",
+        "ferrokv/engine/transaction.py",
+        "        overlays = (*reversed(self._below), self.changes)",
+        "        overlays = (*reversed(self._below),)",
+        f"{REDIS}test_a_transaction_answers_as_redis_does",
+    ),
+    Mutant(
+        "an older layer of changes wins in a scan",
+        "ferrokv/engine/transaction.py",
+        "        overlays = (*reversed(self._below), self.changes)",
+        "        overlays = (self.changes, *reversed(self._below))",
+        f"{REDIS}test_a_transaction_answers_as_redis_does",
+    ),
+    Mutant(
+        "a key that is written twice is scanned twice",
+        "ferrokv/engine/overlay.py",
+        "        if self._index is not None and internal_key not in self:",
+        "        if self._index is not None:",
+        f"{REDIS}test_a_transaction_answers_as_redis_does",
+    ),
+    Mutant(
+        "a watch does not see a new TTL",
+        "ferrokv/faces/pipelines.py",
+        "        if tx.get(key) != seen:",
+        "        if (tx.get(key) or (None,))[0] != (seen or (None,))[0]:",
+        f"{TRANSACTIONS}test_a_pipeline_watches_strings_and_collections",
+    ),
+    Mutant(
+        "a watch does not see a changed element",
+        "ferrokv/commands/collections.py",
+        "self._version + 1, self.size",
+        "self._version, self.size",
+        f"{TRANSACTIONS}test_a_pipeline_watches_strings_and_collections",
+    ),
+    Mutant(
+        "a transaction that raises is written",
+        "ferrokv/engine/transaction.py",
+        "        answer = command(Transaction(self, keyspace, changes, (self.changes, self.base)), *args)",
+        "        answer = command(Transaction(self, keyspace, self.changes, (self.base,)), *args)",
+        f"{TRANSACTIONS}test_a_transaction_that_raises_leaves_nothing",
+    ),
+    Mutant(
+        "death does not free a lock",
+        "ferrokv/commands/locks.py",
+        '        return name != self.announced.encode() and not self.is_alive(name.decode("ascii", "replace"))',
+        "        return name == b'nobody'",
+        f"{TRANSACTIONS}test_a_lock_is_freed_by_the_death_of_its_process_and_by_nothing_less",
+    ),
+    Mutant(
+        "a lock is free for everybody",
+        "ferrokv/commands/locks.py",
+        "    if found is not None and not owners.is_free(found[0]):",
+        "    if found is None and not owners.is_free(token):",
+        f"{TRANSACTIONS}test_a_lock_is_exclusive_and_knows_its_owner",
+    ),
+    Mutant(
+        "records without a TTL go first",
+        "ferrokv/engine/quotas.py",
+        "order = (0, -expires_ms) if expires_ms else (-1, -rank)",
+        "order = (-1, -expires_ms) if expires_ms else (0, -rank)",
+        QUOTAS,
+    ),
+    Mutant(
+        "the newest written go first",
+        "ferrokv/engine/quotas.py",
+        "else (-1, -rank)",
+        "else (-1, rank)",
+        QUOTAS,
+    ),
+    Mutant(
+        "a quota is lost at reopening",
+        "ferrokv/format/keys.py",
+        'CATALOGUE_END: Final = b"\\0\\0\\0\\0r"',
+        'CATALOGUE_END: Final = b"\\0\\0\\0\\0o"',
+        QUOTAS,
+    ),
+]
