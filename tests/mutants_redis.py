@@ -78,14 +78,14 @@ REDIS_MUTANTS = [
         "ferrokv/engine/transaction.py",
         "        overlays = (*reversed(self._below), self.changes)",
         "        overlays = (self.changes, *reversed(self._below))",
-        f"{REDIS}test_a_transaction_answers_as_redis_does",
+        COLLECTIONS,
     ),
     Mutant(
         "a key that is written twice is scanned twice",
         "ferrokv/engine/overlay.py",
         "        if self._index is not None and internal_key not in self:",
         "        if self._index is not None:",
-        f"{REDIS}test_a_transaction_answers_as_redis_does",
+        COLLECTIONS,
     ),
     Mutant(
         "a watch does not see a new TTL",

@@ -10,11 +10,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ferrokv import BlockingFerroKV, DataError
+from ferrokv import BlockingFerroKV, DataError, Tx
 from ferrokv.commands import expiry, hashes, keys, lists, sets, sorted_sets, strings
 from ferrokv.engine.records import ViewRecords
+from ferrokv.engine.transaction import Group, Transaction
 from ferrokv.engine.view import View
 from ferrokv.errors import ResponseError
+from ferrokv.faces.pipelines import run_function
 from ferrokv.format.keys import KIND_ELEMENT, KIND_OWNER
 from ferrokv.storage.drivers import complete
 from ferrokv.storage.simulated import SimulatedStorage
@@ -226,6 +228,36 @@ def test_the_longest_field_and_member_are_kept_and_a_longer_one_refused(db: Bloc
     db.compact()
     assert db.hgetall("h") == {name: b"1"}
     assert db.zrange("z", 0, -1, withscores=True) == [(name, 1.5), (b"", 2.0)]
+
+
+def test_a_transaction_reads_the_newest_of_all_layers(store: EngineHarness) -> None:
+    """Its own changes over those of the group over what others have appended over the view; forwards and backwards."""
+    store.write(sorted_sets.add, b"z", [(b"view", 1.0), (b"twice", 1.0), (b"gone", 1.0)], sorted_sets.AddOptions())
+    with store.writing():
+        group = Group(store.engine)
+        group.run(run_function, "default", (lambda tx: (tx.zadd("z", {"group": 2, "twice": 2}), tx.zrem("z", "gone")),))
+
+        def read(tx: Tx) -> Any:
+            tx.zadd("z", {"own": 3, "twice": 3})
+            return tx.zrange("z", 0, -1, withscores=True), tx.zrange("z", 0, -1, desc=True), tx.zscore("z", "twice")
+
+        ordered, backwards, score = group.run(run_function, "default", (read,))
+    assert ordered == [(b"view", 1.0), (b"group", 2.0), (b"own", 3.0), (b"twice", 3.0)]
+    assert backwards == [b"twice", b"own", b"group", b"view"]
+    assert score == 3.0
+
+
+def test_a_record_that_is_written_again_is_scanned_once(store: EngineHarness) -> None:
+    def command(tx: Transaction) -> list[list[bytes]]:
+        seen = []
+        for value in (b"1", b"2"):
+            tx.put(b"a", value)
+            tx.put(b"b" + value, value)
+            seen.append(tx.complete(keys.all_keys(tx)))
+        tx.delete(b"a")
+        return [*seen, tx.complete(keys.all_keys(tx))]
+
+    assert store.write(command) == [[b"a", b"b1"], [b"a", b"b1", b"b2"], [b"b1", b"b2"]]
 
 
 KEYS = st.sampled_from([b"a", b"b", b"c"])
