@@ -5,6 +5,7 @@ The layout of roots and elements is in docs/format.md section 4.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from ..engine.records import Found, Records, read_scan
@@ -117,6 +118,16 @@ class Collection:
     def drop(self, element: bytes) -> None:
         """Write the tombstone of an element that is there."""
         self._tx.put_element(self.prefix + element, None)
+
+    def remove(self, elements: Iterable[bytes]) -> int:
+        """How many of the elements there were; they are gone, and the root is written."""
+        there = [element for element in dict.fromkeys(elements) if self.get(element) is not None]
+        if there:
+            self.size -= len(there)
+            for element in there:
+                self.drop(element)
+            self.save()
+        return len(there)
 
     def range(
         self, low: bytes = b"", high: bytes | None = None, *, reverse: bool = False, limit: int | None = None

@@ -45,15 +45,7 @@ def set_mapping(tx: Transaction, key: bytes, pairs: Iterable[tuple[bytes, bytes]
 def delete_fields(tx: Transaction, key: bytes, fields: Sequence[bytes]) -> int:
     """HDEL. How many fields there were."""
     found = find_collection(tx, key, HASH)
-    if found is None:
-        return 0
-    there = [field for field in dict.fromkeys(fields) if found.get(field) is not None]
-    if there:
-        found.size -= len(there)
-        for field in there:
-            found.drop(field)
-        found.save()
-    return len(there)
+    return 0 if found is None else found.remove(fields)
 
 
 def increment(tx: Transaction, key: bytes, field: bytes, amount: int) -> int:

@@ -33,15 +33,7 @@ def add(tx: Transaction, key: bytes, members: Iterable[bytes]) -> int:
 def remove(tx: Transaction, key: bytes, members: Iterable[bytes]) -> int:
     """SREM. How many members there were."""
     found = find_collection(tx, key, SET)
-    if found is None:
-        return 0
-    there = [member for member in dict.fromkeys(members) if found.get(member) is not None]
-    if there:
-        found.size -= len(there)
-        for member in there:
-            found.drop(member)
-        found.save()
-    return len(there)
+    return 0 if found is None else found.remove(members)
 
 
 def move(tx: Transaction, source: bytes, target: bytes, member: bytes) -> bool:
