@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pickle
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +20,7 @@ from django.conf import settings
 from django.core.cache import caches
 from django.test import override_settings
 
+from ferrokv import ResponseError
 from ferrokv.contrib.django import handles
 from ferrokv.contrib.django.values import MISSING, SEALED_PICKLE, ValueCodec
 
@@ -236,3 +242,108 @@ async def test_the_asynchronous_extras(cache: Any) -> None:
     assert await cache.adelete_pattern("?") == 2
     async with await cache.alock("job", timeout=5):
         assert await (await cache.alock("job")).acquire(blocking=False) is False
+
+
+def test_one_thread_computes_while_the_others_wait(cache: Any) -> None:
+    computed: list[int] = []
+
+    def compute() -> str:
+        computed.append(threading.get_ident())
+        time.sleep(0.05)
+        return "value"
+
+    found: list[Any] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(caches["default"].get_or_set("k", compute, 100))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == ["value"] * 8
+    assert len(computed) == 1
+    assert cache.keys("*") == ["k"]
+    assert cache.get_or_set("plain", 5) == 5
+    assert cache.get_or_set("none", lambda: None) is None
+    assert cache.has_key("none")
+    assert cache.get_or_set("gone", lambda: 7, timeout=0) == 7
+
+
+def test_a_computation_that_fails_or_asks_for_itself_holds_nobody_up(cache: Any) -> None:
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            cache.get_or_set("k", lambda: 1 // 0)
+    assert cache.get_or_set("k", lambda: cache.get_or_set("k", lambda: "inner")) == "inner"
+    caches["default"]._locks().blocking().rpush("odd", 1)
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        caches["default"]._locks().blocking().lock("odd").acquire(blocking=False)
+
+
+async def test_one_task_computes_while_the_others_wait(cache: Any) -> None:
+    computed = 0
+
+    async def compute() -> str:
+        nonlocal computed
+        computed += 1
+        await asyncio.sleep(0.05)
+        return "value"
+
+    assert await asyncio.gather(*(cache.aget_or_set("k", compute) for _ in range(8))) == ["value"] * 8
+    assert computed == 1
+
+    async def fails() -> None:
+        raise KeyError("mine")
+
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            await cache.aget_or_set("other", fails)
+    waiting = asyncio.create_task(cache.aget_or_set("slow", asyncio.Event().wait))
+    await asyncio.sleep(0.02)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert await cache.aget_or_set("slow", lambda: 3) == 3
+
+
+HERD = """
+import sys, time, django
+from django.conf import settings
+entry = {"BACKEND": "ferrokv.contrib.django.FerroKVCache", "LOCATION": sys.argv[1]}
+settings.configure(SECRET_KEY="tests", CACHES={"default": entry})
+django.setup()
+from django.core.cache import cache
+cache.get("warm")
+print("ready", flush=True)
+sys.stdin.readline()
+
+def compute():
+    with open(sys.argv[2], "a") as log:
+        log.write("x")
+    time.sleep(0.2)
+    return 42
+
+print(cache.get_or_set("k", compute), flush=True)
+"""
+
+
+def test_one_process_computes_while_the_others_wait(store_path: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    programs = [
+        subprocess.Popen(
+            [sys.executable, "-c", HERD, str(store_path), str(log)],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    for program in programs:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "ready\n"
+    for program in programs:
+        assert program.stdin is not None
+        program.stdin.write("\n")
+        program.stdin.flush()
+    assert [program.communicate(timeout=60)[0] for program in programs] == ["42\n"] * 3
+    assert log.read_text() == "x"

@@ -5,7 +5,6 @@ Every `a*` method runs on the event loop itself; a hit in memory takes no thread
 
 from __future__ import annotations
 
-import inspect
 import math
 import os
 import re
@@ -22,6 +21,7 @@ from ferrokv import ResponseError, WriteBatch
 
 from .extras import Extras
 from .handles import Place
+from .herd import Herd
 from .values import MISSING, ValueCodec
 
 DEFAULT_KEYSPACE: Final = "cache"
@@ -44,7 +44,7 @@ def _counter_error(key: Any, error: ResponseError) -> Exception:
     return kind(f"Key '{key}': {error}")
 
 
-class FerroKVCache(Extras, BaseCache):
+class FerroKVCache(Herd, Extras, BaseCache):
     """`LOCATION` is the directory, `OPTIONS["KEYSPACE"]` the keyspace (default "cache").
 
     Timeouts are native TTLs, exact to the millisecond. `MAX_ENTRIES` and `CULL_FREQUENCY` are ignored: nothing is culled. What
@@ -296,20 +296,6 @@ class FerroKVCache(Extras, BaseCache):
     async def ahas_key(self, key: Any, version: int | None = None) -> bool:
         db = await self._place.native()
         return bool(await db.exists(self._key(key, version)))
-
-    async def aget_or_set(
-        self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None
-    ) -> Any:
-        """The cached value, or `default`, which may be a value, a callable, or a coroutine function."""
-        value = await self.aget(key, self._missing_key, version=version)
-        if value is self._missing_key:
-            if callable(default):
-                default = default()
-            if inspect.isawaitable(default):
-                default = await default
-            await self.aadd(key, default, timeout=timeout, version=version)
-            return await self.aget(key, default, version=version)
-        return value
 
     async def aincr(
         self, key: Any, delta: int = 1, version: int | None = None, *, ignore_key_check: bool = False
