@@ -222,7 +222,6 @@ SORTED_SETS = [
     call("zrank", key, member),
     call("zrevrank", key, member),
     call("zcount", key, score_bound, score_bound),
-    call("zlexcount", key, lex_bound, lex_bound),
     call("zrange", key, small, small, desc=flag, withscores=flag),
     call("zrange", key, score_bound, score_bound, desc=flag, withscores=flag, byscore=st.just(True)),
     call("zrevrange", key, small, small, withscores=flag),

@@ -69,10 +69,10 @@ def count(records: Records, key: bytes, start: int | None, end: int | None, mode
     data = found[0]
     if start is None or end is None:
         return int.from_bytes(data, "big").bit_count()
-    by_bit = _is_by_bit(mode)
-    size = len(data) * 8 if by_bit else len(data)
     if start < 0 and end < 0 and start > end:
         return 0
+    by_bit = _is_by_bit(mode)
+    size = len(data) * 8 if by_bit else len(data)
     return _bits(data, *span(start, end, size), by_bit)[0].bit_count()
 
 
