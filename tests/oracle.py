@@ -188,7 +188,7 @@ SETS = [
     call("sismember", key, member),
     call("smismember", key, st.lists(member, min_size=1, max_size=3)),
     call("smove", key, key, member),
-    call("spop", key, count=st.sampled_from([-1, 0, 99])),
+    call("spop", key, st.sampled_from([-1, 0, 99])),
     call("srandmember", key, st.sampled_from([0, 99])),
     call("sinter", keys_of),
     call("sunion", keys_of),
