@@ -12,13 +12,16 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from .commands import keys
+from .commands.collections import WRONG_TYPE
 from .commands.encoding import Expiry, Key, encode_keyspace
 from .engine.records import Records
 from .engine.transaction import Transaction
+from .errors import FerroKVError, ResponseError
 from .faces.aio.hashes import AsyncHashReads, AsyncHashWrites
 from .faces.aio.keys import AsyncKeyReads, AsyncKeyWrites
 from .faces.aio.lists import AsyncListReads, AsyncListWrites
@@ -173,6 +176,12 @@ class FerroKV(
         assert not kwargs
         return await self._submit(Request(command, self._keyspace, args))  # type: ignore[no-any-return]
 
+    def _write_unawaited(
+        self, command: Callable[Concatenate[Transaction, P], object], *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        with suppress(FerroKVError):
+            self._store.submit(Request(command, self._keyspace, args))
+
     async def _wait_for(
         self,
         timeout: float | None,
@@ -186,9 +195,12 @@ class FerroKV(
         while answer is None:
             patience.look(self._store.engine)
             if await self._query(keys.exists, names):
-                answer = await self._write(command, *args, **kwargs)
-                continue
-            while True:
+                try:
+                    answer = await self._write(command, *args, **kwargs)
+                except ResponseError as error:
+                    if str(error) != WRONG_TYPE:  # Redis, too, goes on waiting when something else comes to stand there
+                        raise
+            while answer is None:
                 if patience.is_over:
                     return answer
                 await asyncio.sleep(patience.nap)

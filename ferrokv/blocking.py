@@ -9,13 +9,16 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from .commands import keys
+from .commands.collections import WRONG_TYPE
 from .commands.encoding import Expiry, Key, encode_keyspace
 from .engine.records import Records
 from .engine.transaction import Transaction
+from .errors import FerroKVError, ResponseError
 from .faces.blocking.hashes import BlockingHashReads, BlockingHashWrites
 from .faces.blocking.keys import BlockingKeyReads, BlockingKeyWrites
 from .faces.blocking.lists import BlockingListReads, BlockingListWrites
@@ -161,6 +164,12 @@ class BlockingFerroKV(
         self._store.serve(request)
         return request.outcome()  # type: ignore[no-any-return]
 
+    def _write_unawaited(
+        self, command: Callable[Concatenate[Transaction, P], object], *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        with suppress(FerroKVError):
+            self._store.submit(Request(command, self._keyspace, args))
+
     def _wait_for(
         self,
         timeout: float | None,
@@ -174,9 +183,12 @@ class BlockingFerroKV(
         while answer is None:
             patience.look(self._store.engine)
             if self._query(keys.exists, names):
-                answer = self._write(command, *args, **kwargs)
-                continue
-            while True:
+                try:
+                    answer = self._write(command, *args, **kwargs)
+                except ResponseError as error:
+                    if str(error) != WRONG_TYPE:  # Redis, too, goes on waiting when something else comes to stand there
+                        raise
+            while answer is None:
                 if patience.is_over:
                     return answer
                 time.sleep(patience.nap)

@@ -8,6 +8,7 @@ COLLECTIONS = "tests/test_collections.py"
 TRANSACTIONS = "tests/test_transactions.py::"
 REDIS = "tests/test_redis.py::"
 QUOTAS = "tests/test_quotas.py"
+ATTACKS = "tests/test_redis_attacks.py"
 
 REDIS_MUTANTS = [
     Mutant(
@@ -142,5 +143,40 @@ REDIS_MUTANTS = [
         'CATALOGUE_END: Final = b"\\0\\0\\0\\0r"',
         'CATALOGUE_END: Final = b"\\0\\0\\0\\0o"',
         QUOTAS,
+    ),
+    Mutant(
+        "a table from elements to owners is dropped for one of them",
+        "ferrokv/engine/sweeping.py",
+        "    if table.min_key[:GENERATION_END] == table.max_key[:GENERATION_END] and",
+        "    if generation_of(table.min_key) == generation_of(table.max_key) and",
+        ATTACKS,
+    ),
+    Mutant(
+        "who was chosen for eviction goes whatever has happened since",
+        "ferrokv/engine/quotas.py",
+        "        if found is not None and found[1] == expires_ms and hash(found[0]) == value_hash:",
+        "        if found is not None and found[1] == expires_ms:",
+        QUOTAS,
+    ),
+    Mutant(
+        "evictions go on without a quota",
+        "ferrokv/engine/quotas.py",
+        "    if tx.prefix != prefix or not tx.quota:",
+        "    if tx.prefix != prefix:",
+        QUOTAS,
+    ),
+    Mutant(
+        "what a transaction raises ends the writer",
+        "ferrokv/runtime/writer.py",
+        "threading.current_thread() is not self._thread:",
+        "self._thread:",
+        f"{ATTACKS}::test_a_transaction_that_raises_among_other_writers_stops_nobody",
+    ),
+    Mutant(
+        "a cancelled acquiring is not taken back",
+        "ferrokv/faces/aio/locks.py",
+        "            self._asking._write_unawaited(locks.release, self._key, own)\n",
+        "",
+        f"{ATTACKS}::test_a_cancelled_acquiring_leaves_no_lock_behind",
     ),
 ]

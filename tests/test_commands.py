@@ -110,7 +110,7 @@ def test_set_options(kv: Any) -> None:
         ({"ex": 1, "keepttl": True}, DataError),
         ({"ex": 0}, ResponseError),
         ({"px": -1}, ResponseError),
-        ({"ex": "5"}, DataError),
+        ({"ex": "five"}, DataError),
         ({"ex": float("inf")}, DataError),
         ({"ex": 1 << 62}, ResponseError),
     ],

@@ -26,7 +26,7 @@ def victims_of(store: EngineHarness, max_bytes: int) -> list[bytes]:
     """Who would go, sorted."""
     store.write(keyspaces.set_quota, max_bytes)
     found = complete(find_victims(store.engine), store.storage)
-    return sorted(key for key, _ in found.get("default", []))
+    return sorted(key for key, _, _ in found["default"].records) if found else []
 
 
 def test_records_with_a_ttl_go_first_and_the_nearest_expiry_before_others(store: EngineHarness) -> None:
@@ -63,9 +63,31 @@ def test_a_collection_goes_as_a_whole_and_counts_with_its_elements(store: Engine
         assert victims_of(store, 2000) == [b"list", b"timed"]
         store.rotate()
         store.flush()
-    store.write(evict, [(b"list", 0), (b"timed", 1)], store.engine.counters)
-    assert store.engine.counters.evicted == 1, "the other has another expiry than it was chosen with"
+    prefix, records = complete(find_victims(store.engine), store.storage)["default"]
+    assert sorted(key for key, _, _ in records) == [b"list", b"timed"]
+    store.set(b"timed", b"other", 1000)
+    store.write(evict, prefix, records, store.engine.counters)
+    assert store.engine.counters.evicted == 1, "the other is not what it was when it was chosen"
     assert store.get(b"list") is None
+    assert store.get(b"timed") == b"other"
+
+
+@pytest.mark.parametrize("change", ["quota taken away", "cleared", "written again"])
+def test_who_was_chosen_stays_if_the_keyspace_has_changed(store: EngineHarness, change: str) -> None:
+    store.set(b"k", b"v" * 3000)
+    store.write(keyspaces.set_quota, 1000)
+    prefix, records = complete(find_victims(store.engine), store.storage)["default"]
+    assert [key for key, _, _ in records] == [b"k"]
+    if change == "quota taken away":
+        store.write(keyspaces.set_quota, None)
+    elif change == "cleared":
+        store.write(lambda tx: tx.clear_keyspace())
+        store.set(b"k", b"v" * 3000)
+    else:
+        store.set(b"k", b"w" * 3000)
+    store.write(evict, prefix, records, store.engine.counters)
+    assert store.get(b"k") is not None
+    assert store.engine.counters.evicted == 0
 
 
 def test_a_quota_is_kept_by_name_and_survives_clearing_and_reopening(store: EngineHarness) -> None:

@@ -55,7 +55,7 @@ def _bits(data: bytes, first: int, last: int, by_bit: bool) -> tuple[int, int]:
 
 def _is_by_bit(mode: str | None) -> bool:
     """True for BIT, False for BYTE and None. Asked only when there is a string, as Redis does."""
-    name = "BYTE" if mode is None else mode.upper()
+    name = "BYTE" if mode is None else str(mode).upper()
     if name not in ("BYTE", "BIT"):
         raise ResponseError("syntax error")
     return name == "BIT"
@@ -97,7 +97,7 @@ def position(records: Records, key: bytes, bit: int, start: int | None, end: int
 
 def combine(tx: Transaction, operation: str, target: bytes, keys: Sequence[bytes]) -> int:
     """BITOP. The length of the result, which `target` now holds; with length 0 it is gone."""
-    name = operation.upper()
+    name = str(operation).upper()
     if name not in ("AND", "OR", "XOR", "NOT"):
         raise ResponseError("syntax error")
     if name == "NOT" and len(keys) != 1:

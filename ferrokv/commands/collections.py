@@ -5,7 +5,7 @@ The layout of roots and elements is in docs/format.md section 4.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from ..engine.records import Found, Records, read_scan
@@ -140,8 +140,18 @@ class Collection:
         )
         return pairs
 
+    def renew(self, values: Sequence[bytes]) -> None:
+        """Make the list one of these elements, under a new generation; the old one is dead."""
+        new = make_collection(self._tx, self._key, self._type, self.expires_ms)
+        for i, value in enumerate(values):
+            new.put((new.head + i).to_bytes(8, "big"), value)
+        new.size = len(values)
+        new.save()
+
     def save(self) -> None:
         """Write the root, or its tombstone if nothing is left. The elements that are left then are dead."""
+        if self.size < 0:
+            raise CorruptionError("a collection has more elements than its root counts")
         if self.size:
             root = RootFields(self._type, self._generation, self._version + 1, self.size, self.head)
             self._tx.put(self._key, root.encode(), self.expires_ms)
@@ -166,6 +176,14 @@ def make_collection(tx: Transaction, key: bytes, collection_type: bytes, expires
 def find_or_make(tx: Transaction, key: bytes, collection_type: bytes) -> Collection:
     """The collection of a key, new if there is none."""
     return find_collection(tx, key, collection_type) or make_collection(tx, key, collection_type)
+
+
+def touched(value: bytes) -> bytes:
+    """What to write when a key changes but not what it holds: for a root its next version, so that who watches it learns of it."""
+    if value.__class__ is not Root:
+        return value
+    root = decode_root(value)
+    return root._replace(version=root.version + 1).encode()
 
 
 def move_root(tx: Transaction, value: bytes, target: bytes) -> None:

@@ -6,12 +6,11 @@ import re
 from typing import Final
 
 from ..engine.transaction import Transaction
-from ..errors import DataError, ResponseError
+from ..errors import ResponseError
 from .collections import check_string
+from .encoding import INT64_MAX, INT64_MIN, Value, encode_value
 from .floats import add_float
 
-INT64_MIN: Final = -(1 << 63)
-INT64_MAX: Final = (1 << 63) - 1
 # As Redis's string2ll: no sign before zero, no leading zero, no space, no plus.
 _INTEGER: Final = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 
@@ -24,13 +23,14 @@ def decode_integer(value: bytes) -> int | None:
     return number if INT64_MIN <= number <= INT64_MAX else None
 
 
-def check_amount(amount: int) -> int:
-    """The amount, if it is an int of 64 bits."""
-    if isinstance(amount, bool) or not isinstance(amount, int):
-        raise DataError(f"an amount is an int, not {type(amount).__name__}")
-    if not INT64_MIN <= amount <= INT64_MAX:
+def check_amount(amount: Value) -> int:
+    """An int of 64 bits, also one that is spelled. `ResponseError` in Redis's words for anything else."""
+    if amount.__class__ is int and INT64_MIN <= amount <= INT64_MAX:
+        return amount
+    number = decode_integer(encode_value(amount))
+    if number is None:
         raise ResponseError("value is not an integer or out of range")
-    return amount
+    return number
 
 
 def increment(tx: Transaction, key: bytes, amount: int, only_existing: bool) -> int | None:

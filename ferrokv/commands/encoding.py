@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
+from typing import Final
 
 from ..errors import DataError, ResponseError
 from ..format.limits import EXPIRY_MS_MAX, KEY_BYTES_MAX, KEYSPACE_NAME_BYTES_MAX, VALUE_BYTES_MAX
 
+INT64_MIN: Final = -(1 << 63)
+INT64_MAX: Final = (1 << 63) - 1
 Key = bytes | bytearray | memoryview | str
 Value = bytes | bytearray | memoryview | str | int | float
 Expiry = int | float | timedelta
@@ -63,12 +67,16 @@ def encode_value(value: Value) -> bytes:
     return encoded
 
 
-def encode_ttl(ttl: Expiry, *, unit_ms: int = 1000) -> int:
-    """Milliseconds of a duration given in units of `unit_ms` or as a timedelta; may be zero or negative."""
+def encode_ttl(ttl: Expiry | str, *, unit_ms: int = 1000) -> int:
+    """Milliseconds of a duration given in units of `unit_ms`, also as digits, or as a timedelta; may be zero or negative."""
     if isinstance(ttl, timedelta):
         return ttl // timedelta(milliseconds=1)
+    if isinstance(ttl, str) and re.fullmatch(r"-?[0-9]{1,20}", ttl):
+        ttl = int(ttl)
     if isinstance(ttl, bool) or not isinstance(ttl, int | float):
         raise DataError(f"a duration is a number or a timedelta, not {type(ttl).__name__}")
+    if isinstance(ttl, int) and not INT64_MIN <= ttl <= INT64_MAX:
+        raise ResponseError("value is not an integer or out of range")
     try:
         return int(ttl * unit_ms)
     except (OverflowError, ValueError) as error:
@@ -93,13 +101,13 @@ def encode_member(member: Value) -> bytes:
 def expiry_at(now_ms: int, ttl_ms: int, command: str) -> int:
     """The moment `ttl_ms` from now. `ResponseError` in Redis's words when it can not be stored."""
     expires_ms = now_ms + ttl_ms
-    if expires_ms > EXPIRY_MS_MAX:
+    if expires_ms > EXPIRY_MS_MAX or not INT64_MIN <= ttl_ms <= INT64_MAX:
         raise ResponseError(f"invalid expire time in '{command}' command")
     return expires_ms
 
 
 def encode_keyspace(name: str) -> str:
     """The checked name of a keyspace."""
-    if not isinstance(name, str) or not 0 < len(name.encode()) <= KEYSPACE_NAME_BYTES_MAX:
+    if not isinstance(name, str) or not 0 < len(_utf8(name)) <= KEYSPACE_NAME_BYTES_MAX:
         raise DataError(f"a keyspace has a name of 1 to {KEYSPACE_NAME_BYTES_MAX} bytes: found={name!r}")
     return name

@@ -6,7 +6,8 @@ from ..engine.records import Records
 from ..engine.transaction import Transaction
 from ..errors import ResponseError
 from ..storage.requests import Op
-from .encoding import expiry_at
+from .collections import touched
+from .encoding import INT64_MIN, expiry_at
 
 TTL_MISSING = -2
 TTL_NONE = -1
@@ -44,7 +45,7 @@ def expire(tx: Transaction, key: bytes, ttl_ms: int, flags: Flags, command: str)
     if expires_ms <= tx.now_ms:
         tx.delete(key)
     else:
-        tx.put(key, value, expires_ms)
+        tx.put(key, touched(value), expires_ms)
     return True
 
 
@@ -53,13 +54,14 @@ def persist(tx: Transaction, key: bytes) -> bool:
     found = tx.get(key)
     if found is None or not found[1]:
         return False
-    tx.put(key, found[0])
+    tx.put(key, touched(found[0]))
     return True
 
 
 def expire_at(tx: Transaction, key: bytes, expires_ms: int, flags: Flags, command: str) -> bool:
     """EXPIREAT and PEXPIREAT: `expire`, at a moment in ms since 1970."""
-    return expire(tx, key, expires_ms - tx.now_ms, flags, command)
+    expiry_at(0, expires_ms, command)
+    return expire(tx, key, max(expires_ms - tx.now_ms, INT64_MIN), flags, command)
 
 
 def pttl(records: Records, key: bytes) -> Op[int]:

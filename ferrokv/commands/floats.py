@@ -5,6 +5,7 @@ A value that INCRBYFLOAT writes is what `printf("%.17Lf")` makes of the sum, wit
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from fractions import Fraction
@@ -17,6 +18,7 @@ EXPONENT_MAX: Final = 5_000  # beyond what an 80-bit number holds
 DECIMALS: Final = 17
 _NUMBER: Final = re.compile(rb"([+-]?)(\d*)\.?(\d*)(?:[eE]([+-]?\d{1,9}))?")
 _LARGEST: Final = Fraction((1 << MANTISSA_BITS) - 1) * (1 << (16_384 - MANTISSA_BITS))
+_SMALLEST: Final = Fraction(1, 1 << 16_445)
 _DOUBLE: Final = struct.Struct(">d")
 _SIGN: Final = 1 << 63
 _ALL: Final = (1 << 64) - 1
@@ -42,7 +44,7 @@ def decode_extended(text: bytes) -> Fraction | None:
         return None
     number *= Fraction(10) ** ((power if number else 0) - len(part))
     number = round_extended(-number if sign == b"-" else number)
-    return number if abs(number) <= _LARGEST else None
+    return number if not number or _SMALLEST <= abs(number) <= _LARGEST else None
 
 
 def round_extended(number: Fraction) -> Fraction:
@@ -90,7 +92,10 @@ def decode_score(text: bytes, why: str = "value is not a valid float") -> float:
         return infinite
     if _NUMBER.fullmatch(text) is None or text.strip(b"+-.") == b"":
         raise ResponseError(why)
-    return float(text)
+    score = float(text)
+    if math.isinf(score) or (not score and re.search(rb"[1-9]", text.lower().partition(b"e")[0])):
+        raise ResponseError(why)  # too large or too small for a double
+    return score
 
 
 def encode_score(score: float) -> bytes:

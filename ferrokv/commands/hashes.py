@@ -12,7 +12,8 @@ from ..errors import ResponseError
 from ..format.roots import HASH
 from ..storage.requests import Op
 from .collections import find_collection, find_or_make, open_collection, read_whole
-from .counters import INT64_MAX, INT64_MIN, decode_integer
+from .counters import decode_integer
+from .encoding import INT64_MAX, INT64_MIN
 from .floats import add_float, check_amount
 
 

@@ -13,7 +13,7 @@ from ..errors import ResponseError
 from ..format.keys import successor_of_prefix
 from ..format.roots import TYPES, Root, decode_root
 from ..storage.requests import Op
-from .collections import copy_collection, move_root
+from .collections import copy_collection, move_root, touched
 
 STRING: Final = "string"
 NO_TYPE: Final = "none"
@@ -37,7 +37,7 @@ def rename(tx: Transaction, source: bytes, target: bytes) -> bool:
     if source != target:
         tx.delete(source)
         move_root(tx, found[0], target)
-        tx.put(target, *found)
+        tx.put(target, touched(found[0]), found[1])
     return True
 
 

@@ -89,13 +89,7 @@ def pop_many(tx: Transaction, key: bytes, count: int, left: bool) -> list[bytes]
 def _take(found: Collection, count: int, left: bool) -> list[bytes]:
     first = 0 if left else found.size - count
     values = _values(found, first, first + count)
-    if count < found.size:  # else the root's tombstone is enough
-        for i in range(first, first + count):
-            found.drop(_index(found.head + i))
-    found.size -= count
-    if left:
-        found.head += count
-    found.save()
+    _resize(found, count if left else 0, found.size if left else found.size - count)
     return values if left else values[::-1]
 
 
@@ -181,7 +175,10 @@ def trim(tx: Transaction, key: bytes, start: int, end: int) -> bool:
 
 
 def _resize(found: Collection, first: int, last: int) -> None:
-    """Keep the positions [first, last)."""
+    """Keep the positions [first, last). O(elements that go), or O(those that stay) if these are fewer."""
+    if 0 < last - first < (found.size - (last - first)) // 2:
+        found.renew(_values(found, first, last))
+        return
     if last > first:
         for i in (*range(first), *range(last, found.size)):
             found.drop(_index(found.head + i))

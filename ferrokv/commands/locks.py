@@ -60,9 +60,9 @@ def extend(tx: Transaction, key: bytes, token: bytes, ttl_ms: int, replace: bool
     return True
 
 
-def is_held(tx: Transaction, key: bytes, owners: Owners) -> bool:
+def is_held(records: Records, key: bytes, owners: Owners) -> Op[bool]:
     """True if somebody whose process lives has the lock."""
-    found = check_string(tx.get(key))
+    found = check_string((yield from records.find(key)))
     return found is not None and not owners.is_free(found[0])
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from sortedcontainers import SortedList
 
 from ..format.commits import Entry
+from ..format.keys import PREFIX_BYTES
 from ..storage.requests import Op
 from .merge import PAGE_RECORDS, Page
 from .view import Catalogue
@@ -31,15 +32,19 @@ class Changes(dict[bytes, Any]):
         """The record counts from now on."""
         if self._index is not None and internal_key not in self:
             self._index.add(internal_key)
+        old = self.get(internal_key)
+        if old is not None:
+            self.payload_bytes -= _payload_bytes(internal_key, old[0])
         self[internal_key] = (value, expires_ms)
-        self.payload_bytes += len(internal_key) - 5 + (len(value) if value is not None else 0)
+        self.payload_bytes += _payload_bytes(internal_key, value)
 
     def absorb(self, newer: Changes) -> None:
         """Take over changes that lie over these."""
         if self._index is not None:
             self._index.update(key for key in newer if key not in self)
+        replaced = [key for key in newer if key in self] if self else ()
+        self.payload_bytes += newer.payload_bytes - sum(_payload_bytes(key, self[key][0]) for key in replaced)
         self.update(newer)
-        self.payload_bytes += newer.payload_bytes
         self.catalogue = newer.catalogue
 
     def sorted_keys(self, low: bytes, high: bytes | None, *, reverse: bool) -> Iterator[bytes]:
@@ -48,6 +53,10 @@ class Changes(dict[bytes, Any]):
             self._index = SortedList(self)
         keys: Iterator[bytes] = self._index.irange(low, high, (True, False), reverse)
         return keys
+
+
+def _payload_bytes(internal_key: bytes, value: bytes | None) -> int:
+    return len(internal_key) - PREFIX_BYTES + (0 if value is None else len(value))
 
 
 class ChangesSource:

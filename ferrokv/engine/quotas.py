@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..format.commits import Entry
 from ..format.keys import GENERATION_END, KIND_ELEMENT, PREFIX_BYTES, successor_of_prefix
@@ -27,8 +27,15 @@ from .view import View
 VICTIMS_MAX: Final = 50_000
 TARGET: Final = 0.9  # of the quota: so that the next eviction is some time away
 STEP_BYTES_MIN: Final = 4096
-Victim = tuple[bytes, int]
-"""(user key, expires_ms that it was chosen with)"""
+Victim = tuple[bytes, int, int]
+"""(user key, expires_ms and hash of the value that it was chosen with)"""
+
+
+class Victims(NamedTuple):
+    """What has to go of one keyspace, whose user keys had this prefix when it was chosen."""
+
+    prefix: bytes
+    records: list[Victim]
 
 
 def quota_due(engine: Engine, *, idle: bool = False) -> bool:
@@ -45,10 +52,10 @@ def _written(engine: Engine) -> int:
     return position.number * engine.options.memtable_bytes + position.end
 
 
-def find_victims(engine: Engine) -> Op[dict[str, list[Victim]]]:
+def find_victims(engine: Engine) -> Op[dict[str, Victims]]:
     """Keyspace -> what has to go, for those over their quota. Two passes over such a keyspace."""
     engine.quotas_checked = _written(engine)
-    found: dict[str, list[Victim]] = {}
+    found: dict[str, Victims] = {}
     view = engine.view.pinned()
     try:
         for name, max_bytes in view.catalogue.quotas.items():
@@ -59,7 +66,7 @@ def find_victims(engine: Engine) -> Op[dict[str, list[Victim]]]:
             usage = yield from measure(partial(_scan, view, now_ms), prefix)
             if usage.bytes > max_bytes:
                 needed = usage.bytes - int(max_bytes * TARGET)
-                found[name] = yield from _choose(view, prefix, now_ms, needed)
+                found[name] = Victims(prefix, (yield from _choose(view, prefix, now_ms, needed)))
     finally:
         view.unpin()
     return found
@@ -84,7 +91,7 @@ def _choose(view: View, prefix: bytes, now_ms: int, needed: int) -> Op[list[Vict
     sizes = yield from _collection_sizes(view, prefix)
     merge = Merge(_ranked_sources(view, prefix, successor_of_prefix(prefix)))
     # The heap's top is the last to go of those chosen so far.
-    chosen: list[tuple[int, int, bytes, int, int]] = []
+    chosen: list[tuple[int, int, bytes, int, int, int]] = []
     total = 0
     while (page := (yield from merge.next_page())) is not None:
         for key, entry in zip(*page, strict=True):
@@ -95,12 +102,12 @@ def _choose(view: View, prefix: bytes, now_ms: int, needed: int) -> Op[list[Vict
             if value.__class__ is Root:
                 size += sizes.get(decode_root(value or b"").generation, 0)
             order = (0, -expires_ms) if expires_ms else (-1, -rank)
-            heapq.heappush(chosen, (*order, key[PREFIX_BYTES:], size, expires_ms))
+            heapq.heappush(chosen, (*order, key[PREFIX_BYTES:], size, expires_ms, hash(value)))
             total += size
             while chosen and (total - chosen[0][3] >= needed or len(chosen) > VICTIMS_MAX):
                 total -= heapq.heappop(chosen)[3]
         yield PAUSE
-    return [(key, expires_ms) for _, _, key, _, expires_ms in chosen]
+    return [(key, expires_ms, value_hash) for _, _, key, _, expires_ms, value_hash in chosen]
 
 
 def _collection_sizes(view: View, prefix: bytes) -> Op[dict[int, int]]:
@@ -143,10 +150,12 @@ class _RankedSource:
         return keys, ranked
 
 
-def evict(tx: Transaction, victims: Sequence[Victim], counters: Counters) -> None:
-    """Delete victims that still have the expiry that they were chosen with."""
-    for key, expires_ms in victims:
+def evict(tx: Transaction, prefix: bytes, victims: Sequence[Victim], counters: Counters) -> None:
+    """Delete victims that are as they were when they were chosen, unless the keyspace was cleared or has no quota any more."""
+    if tx.prefix != prefix or not tx.quota:
+        return
+    for key, expires_ms, value_hash in victims:
         found = tx.get(key)
-        if found is not None and found[1] == expires_ms:
+        if found is not None and found[1] == expires_ms and hash(found[0]) == value_hash:
             tx.delete(key)
             counters.evicted += 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from typing import Final
 
-from ..format.keys import KIND_ELEMENT, KIND_OWNER, generation_of
+from ..format.keys import GENERATION_END, KIND_ELEMENT, KIND_OWNER, generation_of
 from ..storage.requests import PAUSE, Op
 from .collected import Generations
 from .engine import Engine
@@ -69,7 +69,8 @@ def _judge(engine: Engine, table: Table) -> Op[Choice | None]:
         keys = [keys[0], *random.sample(keys[1:-1], SAMPLES_MAX - 2), keys[-1]]
     generations = [generation_of(key) for key in keys]
     dead = yield from Generations(engine).dead_of(generations)
-    if len(dead) == 1 and generation_of(table.min_key) == generation_of(table.max_key) in dead:
+    # Elements come before all user keys and owners behind them, so only a table of elements alone holds nothing else in between.
+    if table.min_key[:GENERATION_END] == table.max_key[:GENERATION_END] and generation_of(table.min_key) in dead:
         return Drop((table,))
     if sum(generation in dead for generation in generations) >= DEAD_ENOUGH * len(generations):
         return rewriting(table)

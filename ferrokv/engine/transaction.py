@@ -31,6 +31,7 @@ from .view import Catalogue
 
 Command = Callable[..., Any]
 """A function of a transaction and its arguments, run on the writer's thread."""
+BYTES_MAX: Final = BATCH_BYTES_MAX + (1 << 20)  # the largest value, and a key and more beside it
 GENERATIONS_MAX: Final = 1 << 20  # of one frame (docs/format.md section 4)
 
 
@@ -64,9 +65,9 @@ class Group:
         """The command's answer; its writes are part of the group unless it raises."""
         changes = Changes(self.changes.catalogue)
         answer = command(Transaction(self, keyspace, changes, (self.changes, self.base)), *args)
-        if changes.payload_bytes > BATCH_BYTES_MAX or len(changes) > BATCH_RECORDS_MAX:
+        if changes.payload_bytes > BYTES_MAX or len(changes) > BATCH_RECORDS_MAX:
             raise DataError(
-                f"a transaction writes at most {BATCH_BYTES_MAX} bytes and {BATCH_RECORDS_MAX} records: "
+                f"a transaction writes at most {BYTES_MAX} bytes and {BATCH_RECORDS_MAX} records: "
                 f"bytes={changes.payload_bytes} records={len(changes)}"
             )
         if not self.changes:
@@ -109,6 +110,11 @@ class Transaction:
     def catalogue(self) -> Catalogue:
         """The keyspaces, as this transaction leaves them."""
         return self.changes.catalogue
+
+    @property
+    def quota(self) -> int | None:
+        """The bytes that the keyspace may hold, or None."""
+        return self.changes.catalogue.quotas.get(self._keyspace)
 
     def inside(self, keyspace: str) -> Transaction:
         """The same transaction in another keyspace."""

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from ..batch import WriteBatch
 from ..commands import counters, strings
-from ..commands.encoding import Expiry, Key, Value, encode_key, encode_member, encode_moment, encode_ttl, encode_value
+from ..commands.bits import BAD_OFFSET
+from ..commands.encoding import (
+    INT64_MIN,
+    Expiry,
+    Key,
+    Value,
+    encode_key,
+    encode_member,
+    encode_moment,
+    encode_ttl,
+    encode_value,
+)
 from ..commands.floats import decode_score
 from ..commands.keys import STRING
 from ..commands.sorted_sets import AddOptions, Aggregate
@@ -18,13 +29,13 @@ from ..errors import DataError, ResponseError
 from ..format.limits import BATCH_BYTES_MAX, BATCH_RECORDS_MAX
 from ..format.roots import TYPES
 
+CHOICE_MAX: Final = 1 << 20  # members drawn by one command
 Names = Key | Iterable[Key]
 
 
 def encode_names(names: Names, more: tuple[Key, ...] = ()) -> list[bytes]:
     """Keys given as one, as several arguments, or as an iterable."""
-    given = [names] if isinstance(names, str | bytes | bytearray | memoryview) else names
-    keys = [encode_key(name) for name in (*given, *more)]
+    keys = [encode_key(name) for name in (*_listed(names), *more)]
     _check_size(keys)
     return keys
 
@@ -50,8 +61,17 @@ def encode_members(values: Iterable[Value], command: str) -> list[bytes]:
 
 def encode_fields(keys: Value | Iterable[Value], more: tuple[Value, ...], command: str) -> list[bytes]:
     """Fields given as one, as several arguments, or as an iterable."""
-    given = [keys] if isinstance(keys, str | bytes | bytearray | memoryview | int | float) else keys
+    given = [keys] if isinstance(keys, int | float) else _listed(keys)
     return encode_members((*given, *more), command)
+
+
+def _listed(given: Any) -> Iterable[Any]:
+    """One name, or several."""
+    if isinstance(given, str | bytes | bytearray | memoryview):
+        return (given,)
+    if not isinstance(given, Iterable):
+        raise DataError(f"a name, or an iterable of names, not {type(given).__name__}")
+    return given
 
 
 def _some(encoded: list[bytes], command: str) -> list[bytes]:
@@ -125,9 +145,10 @@ def encode_new_ttl(ex: Expiry | None, px: Expiry | None) -> int | None:
 
 def negative(amount: int) -> int:
     """The amount of a decrement as that of an increment."""
-    if counters.check_amount(amount) == counters.INT64_MIN:
+    number = counters.check_amount(amount)
+    if number == INT64_MIN:
         raise ResponseError("decrement would overflow")
-    return -amount
+    return -number
 
 
 def encode_positive_ttl(ttl: Expiry, command: str, *, unit_ms: int = 1000) -> int:
@@ -146,16 +167,23 @@ def check_batch(batch: object) -> list[Write]:
 
 def check_int(value: Any) -> int:
     """An int of 64 bits. `ResponseError` in Redis's words for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise ResponseError("value is not an integer or out of range")
     return counters.check_amount(value)
+
+
+def check_choice(count: Any) -> int:
+    """How many to draw, with repetition if negative."""
+    number = check_int(count)
+    if abs(number) > CHOICE_MAX:
+        raise ResponseError("value is out of range")
+    return number
 
 
 def check_count(value: Any) -> int:
     """A count that may not be negative."""
-    if check_int(value) < 0:
+    number = check_int(value)
+    if number < 0:
         raise ResponseError("value is out of range, must be positive")
-    return int(value)
+    return number
 
 
 def encode_amount(amount: Value) -> bytes:
@@ -179,11 +207,31 @@ def is_before(where: str) -> bool:
     return name == "BEFORE"
 
 
-def check_bit_range(start: int | None, end: int | None) -> tuple[int | None, int | None]:
+def check_bit_range(start: int | None, end: int | None, mode: str | None) -> tuple[int | None, int | None]:
     """The range of BITCOUNT, of which both ends or none are given."""
+    if mode is not None and start is None:
+        raise ResponseError("syntax error")
     if (start is None) != (end is None):
         raise DataError("Both start and end must be specified")
     return (None, None) if start is None or end is None else (check_int(start), check_int(end))
+
+
+def check_position_range(
+    start: int | None, end: int | None, mode: str | None
+) -> tuple[int | None, int | None, str | None]:
+    """The range of BITPOS."""
+    if start is None and end is not None:
+        raise DataError("start argument is not set, when end is specified")
+    if mode is not None and end is None:
+        raise ResponseError("syntax error")
+    return None if start is None else check_int(start), None if end is None else check_int(end), mode
+
+
+def check_seconds(seconds: float) -> float:
+    """A time to wait."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < float("inf"):
+        raise DataError(f"a time to wait is a finite number of seconds, not below zero: found={seconds!r}")
+    return seconds
 
 
 def check_bit(bit: Any) -> int:
@@ -297,3 +345,11 @@ def check_quota(max_bytes: object) -> int | None:
     ):
         raise DataError(f"a quota is a positive number of bytes, or None: found={max_bytes!r}")
     return max_bytes
+
+
+def check_offset(offset: Any) -> int:
+    """The place of a bit. `ResponseError` in Redis's words for what is none."""
+    try:
+        return check_int(offset)
+    except ResponseError:
+        raise ResponseError(BAD_OFFSET) from None

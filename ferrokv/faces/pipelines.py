@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, Concatenate, NamedTuple, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, Self, TypeVar
 
 from ..commands.encoding import Key, encode_keyspace
 from ..commands.scans import make_range, read_pairs
@@ -31,6 +31,7 @@ from .queued.strings import QueuedStringReads, QueuedStringWrites
 
 P = ParamSpec("P")
 T = TypeVar("T")
+NOT_PLAIN: Final = "a transaction is a plain function of one argument, which neither awaits nor yields nor blocks"
 Watched = dict[bytes, Found | None]
 """Key -> what it held when it was watched. The root of a collection counts its changes."""
 
@@ -54,14 +55,15 @@ class Tx(
     Usable until `fn` returns, by its thread. A command that raises has changed nothing; `fn` may go on. Blocking pops do not wait.
     """
 
-    __slots__ = ("_transaction",)
+    __slots__ = ("_open_transactions", "_transaction")
 
-    def __init__(self, transaction: Transaction) -> None:
-        self._transaction: Transaction | None = transaction
+    def __init__(self, transaction: Transaction, open_transactions: list[Transaction]) -> None:
+        self._transaction = transaction
+        self._open_transactions = open_transactions  # shared with those of other keyspaces; empty when it is over
 
     def keyspace(self, name: str) -> Tx:
         """Another keyspace in the same transaction."""
-        return Tx(self._open().inside(encode_keyspace(name)))
+        return Tx(self._open().inside(encode_keyspace(name)), self._open_transactions)
 
     def scan(
         self,
@@ -76,12 +78,9 @@ class Tx(
         return self._query(read_pairs, make_range(start, end, prefix, reverse, limit))
 
     def _open(self) -> Transaction:
-        if self._transaction is None:
+        if not self._open_transactions:
             raise FerroKVError("the transaction is over")
         return self._transaction
-
-    def _end(self) -> None:
-        self._transaction = None
 
     def _query(self, command: Callable[Concatenate[Records, P], Op[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         transaction = self._open()
@@ -112,17 +111,21 @@ def run_nested(transaction: Transaction, command: Callable[..., T], args: tuple[
 
 def run_function(transaction: Transaction, function: Callable[[Tx], T]) -> T:
     """A user's transaction, as a command."""
-    tx = Tx(transaction)
+    open_transactions = [transaction]
     try:
-        return function(tx)
+        answer = function(Tx(transaction, open_transactions))
     finally:
-        tx._end()
+        open_transactions.clear()
+    if inspect.iscoroutine(answer) or inspect.isgenerator(answer):
+        answer.close()
+        raise DataError(NOT_PLAIN)
+    return answer
 
 
 def check_function(function: Callable[[Tx], T]) -> Callable[[Tx], T]:
     """The function of a transaction. `DataError` for one that would have to be awaited: it runs on the writer's thread."""
     if not callable(function) or inspect.iscoroutinefunction(function):
-        raise DataError("a transaction is a plain function of one argument, which neither awaits nor blocks")
+        raise DataError(NOT_PLAIN)
     return function
 
 
@@ -312,7 +315,7 @@ def run_queued(tx: Transaction, watched: Watched, queued: Sequence[Queued]) -> l
                 answers.append(run_nested(tx, one.command, one.args))
             else:
                 answers.append(tx.complete(one.command(tx, *one.args)))
-        except FerroKVError as error:
+        except Exception as error:  # noqa: BLE001 - also what a function of the caller's raises, such as score_cast_func
             answers.append(error)
     return answers
 
@@ -323,7 +326,7 @@ def run_reads(records: Records, queued: Sequence[Queued]) -> Op[list[Any]]:
     for one in queued:
         try:
             answers.append((yield from one.command(records, *one.args)))
-        except FerroKVError as error:
+        except Exception as error:  # noqa: BLE001 - also what a function of the caller's raises, such as score_cast_func
             answers.append(error)
     return answers
 
@@ -334,5 +337,6 @@ def finish(answers: list[Any], raise_on_error: bool) -> list[Any]:
         for i, answer in enumerate(answers):
             if isinstance(answer, FerroKVError):
                 answer.args = (f"Command # {i + 1} of pipeline caused error: {answer}",)
+            if isinstance(answer, Exception):
                 raise answer
     return answers

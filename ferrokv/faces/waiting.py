@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from ..commands.encoding import encode_value
+from ..commands.floats import decode_score
 from ..engine.engine import Engine
 from ..errors import ResponseError
 from ..format.control import COMMIT
@@ -17,10 +19,12 @@ class Patience:
 
     __slots__ = ("_deadline", "_seen")
 
-    def __init__(self, timeout: float | None) -> None:
+    def __init__(self, timeout: float | str | bytes | None) -> None:
         if timeout is None:
             timeout = 0
-        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout != timeout:
+        if isinstance(timeout, str | bytes):
+            timeout = decode_score(encode_value(timeout), "timeout is not a float or out of range")
+        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not abs(timeout) < float("inf"):
             raise ResponseError("timeout is not a float or out of range")
         if timeout < 0:
             raise ResponseError("timeout is negative")

@@ -12,6 +12,7 @@ from ..errors import CorruptionError, UnsupportedFormat
 
 ROOT: Final = struct.Struct("<c7xQQQQ")
 ROOT_BYTES: Final = 40
+U64_MAX: Final = (1 << 64) - 1
 assert ROOT.size == ROOT_BYTES
 
 LIST: Final = b"l"
@@ -49,4 +50,12 @@ def decode_root(data: bytes) -> RootFields:
     fields = RootFields(*ROOT.unpack(data))
     if fields.type not in TYPES:
         raise UnsupportedFormat(f"collection of an unknown type: type={fields.type!r}")
+    is_list = fields.type == LIST
+    if (
+        not 0 < fields.size < U64_MAX
+        or fields.version >= U64_MAX
+        or (is_list and not 0 < fields.head < U64_MAX - fields.size)
+        or (fields.head and not is_list)
+    ):
+        raise CorruptionError(f"root of a collection does not add up: {fields}")
     return fields

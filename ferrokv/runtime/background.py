@@ -19,7 +19,7 @@ from ..engine.collected import drop_expired, take_expired_roots
 from ..engine.compaction import compact_once, compaction_due, sweep_everything
 from ..engine.engine import Engine, logger
 from ..engine.flush import flush, flush_due
-from ..engine.quotas import evict, find_victims, quota_due
+from ..engine.quotas import Victims, evict, find_victims, quota_due
 from ..engine.replica import catch_up, refresh
 from ..engine.turns import begin_compacting, end_compacting
 from ..errors import CorruptionError, FerroKVError, StoreBusy, StoreClosed, StoreFull
@@ -126,15 +126,15 @@ class Background:
             while not self._stopping and not self._jobs and self._step():
                 self._flushed()
             end_compacting(engine)
-            victims = {}
+            victims: dict[str, Victims] = {}
             if quota_due(engine, idle=idle):
                 victims = complete(find_victims(engine), engine.storage, self._pause_compaction)
         finally:
             engine.unlock_compact()
         self._drop_expired()
-        for keyspace, keys in victims.items():
-            for i in range(0, len(keys), EVICTIONS_EACH):
-                self._tell(Request(evict, keyspace, (keys[i : i + EVICTIONS_EACH], engine.counters)))
+        for keyspace, (prefix, records) in victims.items():
+            for i in range(0, len(records), EVICTIONS_EACH):
+                self._tell(Request(evict, keyspace, (prefix, records[i : i + EVICTIONS_EACH], engine.counters)))
         if self._jobs:
             self._wake.set()
         return False

@@ -86,7 +86,9 @@ def _resolve(requests: list[Request]) -> None:
         future = request.future
         if future is None or future.done():
             continue
-        if request.error is not None:
-            future.set_exception(request.error)
-        else:
+        if request.error is None:
             future.set_result(request.answer)
+        elif isinstance(request.error, StopIteration):  # which no future takes
+            future.set_exception(RuntimeError(f"a command raised {request.error!r}"))
+        else:
+            future.set_exception(request.error)

@@ -190,7 +190,10 @@ class Writer:
             try:
                 assert request.command is not None
                 request.answer = group.run(request.command, request.keyspace, request.args)
-            except Exception as error:  # noqa: BLE001 - it belongs to the caller of this command
+            except BaseException as error:
+                # It belongs to the caller of this command. In a caller who leads it may be a signal handler's, and goes its way.
+                if not isinstance(error, Exception) and threading.current_thread() is not self._thread:
+                    raise
                 request.error = error
             request = None
             if waiting and waiting[0].command is not None and group.changes.payload_bytes < GROUP_BYTES_MAX:

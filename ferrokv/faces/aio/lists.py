@@ -31,7 +31,8 @@ class AsyncListReads(Asking):
         self, name: Key, value: Value, rank: int | None = None, count: int | None = None, maxlen: int | None = None
     ) -> Any:
         """The position of the element, or None; with `count`, a list of up to so many (0: all). O(n)."""
-        limits = (check_int(1 if rank is None else rank), count, check_int(maxlen or 0))
+        number = None if count is None else check_int(count)
+        limits = (check_int(1 if rank is None else rank), number, check_int(0 if maxlen is None else maxlen))
         return await self._query(lists.positions, encode_key(name), encode_value(value), *limits)
 
 

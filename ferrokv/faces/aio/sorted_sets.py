@@ -11,6 +11,7 @@ from ...commands.zranges import Span
 from ..arguments import (
     Names,
     check_aggregate,
+    check_choice,
     check_count,
     check_int,
     check_numkeys,
@@ -128,7 +129,7 @@ class AsyncSortedSetReads(Asking):
 
     async def zrandmember(self, key: Key, count: int | None = None, withscores: bool = False) -> Any:
         """A random member or None; with `count` a list: different ones, or with repetition if negative. O(n)."""
-        number = None if count is None else check_int(count)
+        number = None if count is None else check_choice(count)
         return await self._query(sorted_sets.random_members, encode_key(key), number, withscores)
 
     async def zunion(

@@ -15,6 +15,8 @@ from ..arguments import (
     check_bit,
     check_bit_range,
     check_int,
+    check_offset,
+    check_position_range,
     encode_getex,
     encode_mapping,
     encode_names,
@@ -53,20 +55,21 @@ class AsyncStringReads(Asking):
 
     async def getbit(self, name: Key, offset: int) -> int:
         """The bit at `offset`; bit 0 is the highest of the first byte."""
-        return await self._query(bits.get_bit, encode_key(name), offset)
+        return await self._query(bits.get_bit, encode_key(name), check_offset(offset))
 
     async def bitcount(
         self, key: Key, start: int | None = None, end: int | None = None, mode: str | None = None
     ) -> int:
         """How many bits are set, in all or from byte `start` to `end`; with mode "BIT", from bit to bit."""
-        bounds = check_bit_range(start, end)
+        bounds = check_bit_range(start, end, mode)
         return await self._query(bits.count, encode_key(key), *bounds, mode)
 
     async def bitpos(
         self, key: Key, bit: int, start: int | None = None, end: int | None = None, mode: str | None = None
     ) -> int:
         """Where the first bit that is `bit` stands, from `start` on and up to `end`; -1 if there is none."""
-        return await self._query(bits.position, encode_key(key), check_bit(bit), start, end, mode)
+        bounds = check_position_range(start, end, mode)
+        return await self._query(bits.position, encode_key(key), check_bit(bit), *bounds)
 
 
 class AsyncStringWrites(Asking):
@@ -140,7 +143,7 @@ class AsyncStringWrites(Asking):
 
     async def setbit(self, name: Key, offset: int, value: int) -> int:
         """The bit that was at `offset`, which is now `value`."""
-        return await self._write(bits.set_bit, encode_key(name), offset, value)
+        return await self._write(bits.set_bit, encode_key(name), check_offset(offset), value)
 
     async def bitop(self, operation: str, dest: Key, *keys: Key) -> int:
         """The length of what "AND", "OR", "XOR" or "NOT" make of the values, which is now at `dest`."""

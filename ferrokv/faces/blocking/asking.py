@@ -27,6 +27,12 @@ class Asking:
         """The answer of a command that may write."""
         raise NotImplementedError
 
+    def _write_unawaited(
+        self, command: Callable[Concatenate[Transaction, P], object], *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        """Have a command run that nobody waits for. Never raises."""
+        raise NotImplementedError
+
     def _wait_for(
         self,
         timeout: float | None,

@@ -12,7 +12,7 @@ from typing import Any, Self
 from ...commands import locks
 from ...commands.encoding import Expiry, Key, encode_key, encode_value
 from ...errors import LockError, LockNotOwnedError
-from ..arguments import encode_positive_ttl
+from ..arguments import check_seconds, encode_positive_ttl
 from .asking import Asking
 
 
@@ -40,9 +40,9 @@ class BlockingLock:
         self.name = name
         self._key = encode_key(name)
         self._ttl_ms = None if timeout is None else encode_positive_ttl(timeout, "set")
-        self._sleep = sleep
+        self._sleep = check_seconds(sleep)
         self._blocking = blocking
-        self._blocking_timeout = blocking_timeout
+        self._blocking_timeout = None if blocking_timeout is None else check_seconds(blocking_timeout)
         self._local: Any = local() if thread_local else SimpleNamespace()
 
     def __enter__(self) -> Self:
@@ -73,16 +73,24 @@ class BlockingLock:
         """
         owners = self._whoami()
         own = owners.new_token(None if token is None else encode_value(token))
-        pause = self._sleep if sleep is None else sleep
+        pause = self._sleep if sleep is None else check_seconds(sleep)
         wait = self._blocking if blocking is None else blocking
-        limit = self._blocking_timeout if blocking_timeout is None else blocking_timeout
+        limit = self._blocking_timeout if blocking_timeout is None else check_seconds(blocking_timeout)
         deadline = None if limit is None else time.monotonic() + limit
-        while not self._asking._write(locks.acquire, self._key, own, self._ttl_ms, owners):
+        while not self._try(own, owners):
             if not wait or (deadline is not None and time.monotonic() + pause > deadline):
                 return False
             time.sleep(pause)
         self._local.token = own
         return True
+
+    def _try(self, own: bytes, owners: locks.Owners) -> bool:
+        try:
+            return self._asking._write(locks.acquire, self._key, own, self._ttl_ms, owners)
+        except BaseException:
+            # The caller was interrupted or cancelled, but the request may be on its way: it is taken back behind it.
+            self._asking._write_unawaited(locks.release, self._key, own)
+            raise
 
     def release(self) -> None:
         """Free the lock. `LockError` if this thread does not have it, `LockNotOwnedError` if it was lost by time."""
@@ -95,7 +103,7 @@ class BlockingLock:
 
     def locked(self) -> bool:
         """True if anybody has the lock."""
-        return self._asking._write(locks.is_held, self._key, self._whoami())
+        return self._asking._query(locks.is_held, self._key, self._whoami())
 
     def owned(self) -> bool:
         """True if this thread has the lock, still."""

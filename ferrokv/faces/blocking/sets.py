@@ -10,6 +10,7 @@ from ...commands import sets
 from ...commands.encoding import Key, Value, encode_key, encode_member
 from ..arguments import (
     Names,
+    check_choice,
     check_count,
     check_int,
     check_numkeys,
@@ -46,7 +47,7 @@ class BlockingSetReads(Asking):
         """A random member or None; with `number` a list: different ones, or with repetition if negative. O(n)."""
         if number is None:
             return self._query(sets.random_member, encode_key(name))
-        return self._query(sets.random_members, encode_key(name), check_int(number))
+        return self._query(sets.random_members, encode_key(name), check_choice(number))
 
     def sinter(self, keys: Names, *args: Key) -> set[bytes]:
         """The members that all the sets have."""

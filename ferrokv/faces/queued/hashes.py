@@ -8,7 +8,7 @@ from typing import Any
 
 from ...commands import hashes
 from ...commands.encoding import Key, Value, encode_key, encode_member, encode_value
-from ..arguments import check_int, encode_fields, encode_members, encode_pairs
+from ..arguments import check_choice, check_int, encode_fields, encode_members, encode_pairs
 from .asking import Asking
 
 
@@ -51,7 +51,7 @@ class QueuedHashReads(Asking):
 
     def hrandfield(self, key: Key, count: int | None = None, withvalues: bool = False) -> Any:
         """A random field or None; with `count` a list: different ones, or with repetition if negative. O(n)."""
-        number = None if count is None else check_int(count)
+        number = None if count is None else check_choice(count)
         return self._query(hashes.random_fields, encode_key(key), number, withvalues)
 
 

@@ -16,6 +16,8 @@ from ..arguments import (
     check_bit,
     check_bit_range,
     check_int,
+    check_offset,
+    check_position_range,
     encode_getex,
     encode_mapping,
     encode_names,
@@ -54,20 +56,21 @@ class QueuedStringReads(Asking):
 
     def getbit(self, name: Key, offset: int) -> Any:
         """The bit at `offset`; bit 0 is the highest of the first byte."""
-        return self._query(bits.get_bit, encode_key(name), offset)
+        return self._query(bits.get_bit, encode_key(name), check_offset(offset))
 
     def bitcount(
         self, key: Key, start: int | None = None, end: int | None = None, mode: str | None = None
     ) -> Any:
         """How many bits are set, in all or from byte `start` to `end`; with mode "BIT", from bit to bit."""
-        bounds = check_bit_range(start, end)
+        bounds = check_bit_range(start, end, mode)
         return self._query(bits.count, encode_key(key), *bounds, mode)
 
     def bitpos(
         self, key: Key, bit: int, start: int | None = None, end: int | None = None, mode: str | None = None
     ) -> Any:
         """Where the first bit that is `bit` stands, from `start` on and up to `end`; -1 if there is none."""
-        return self._query(bits.position, encode_key(key), check_bit(bit), start, end, mode)
+        bounds = check_position_range(start, end, mode)
+        return self._query(bits.position, encode_key(key), check_bit(bit), *bounds)
 
 
 class QueuedStringWrites(Asking):
@@ -141,7 +144,7 @@ class QueuedStringWrites(Asking):
 
     def setbit(self, name: Key, offset: int, value: int) -> Any:
         """The bit that was at `offset`, which is now `value`."""
-        return self._write(bits.set_bit, encode_key(name), offset, value)
+        return self._write(bits.set_bit, encode_key(name), check_offset(offset), value)
 
     def bitop(self, operation: str, dest: Key, *keys: Key) -> Any:
         """The length of what "AND", "OR", "XOR" or "NOT" make of the values, which is now at `dest`."""
