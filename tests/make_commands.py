@@ -121,11 +121,15 @@ INTRODUCTION: Final = """# Commands
 Made from the code by `python -m tests.make_commands`; a test compares. Each method of redis-py {version} on keys and data types is
 listed. *works*: the same arguments, answers, errors and words as redis-py has against a real server, with `protocol=2` and
 bytes; random sequences of these methods are run against both and compared (`tests/test_redis.py`). Both faces, pipelines and
-`transaction` have all of them; asyncio's are awaited.
+`transaction` have all of them but the iterators; asyncio's are awaited.
 
 Everywhere: a key has 1 to 65,535 bytes (Redis allows an empty one), a field or member up to 65,535, a value up to 64 MiB. WATCH
 compares what a key holds and its TTL: a string that was changed and changed back does not count as changed, a collection does.
 What is wrong with an argument may be reported before what is wrong with the key.
+Keys are bytes or str: numbers are refused as keys. One command or transaction writes at most 1,048,576 records: a longer list is
+popped by parts, and cleared in one. Here and there more is accepted than by redis-py: TTLs may be floats or have milliseconds,
+keyword arguments of newer servers work, and `score_cast_func` gets a float. Hexadecimal numbers are not taken as scores. A
+pipeline's error says which command failed by its place alone.
 """
 
 

@@ -18,6 +18,7 @@ from .asking import Asking
 
 class AsyncLock:
     """A lock with the methods of redis-py's, made by `lock`. Freed by `release`, after `timeout`, or when its process ends.
+    Closing the last handle of a process on the store counts as its end.
 
     The token of the holder is local to the thread unless `thread_local` is False, so another thread can not release by accident.
     """
