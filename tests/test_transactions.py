@@ -139,6 +139,52 @@ def test_write_skew_does_not_happen(store_path: Path) -> None:
             assert db.mget("alice", "bob").count(b"on") == 1, round_
 
 
+ON_CALL = """
+import asyncio, sys
+from ferrokv import BlockingFerroKV, FerroKV
+from tests.test_transactions import leave
+
+async def in_a_loop(path, name):
+    async with FerroKV.open(path) as db:
+        while (await db.blpop("go:" + name))[1] == b"on":
+            await db.transaction(lambda tx: leave(tx, name))
+            await db.rpush("done", name)
+
+def in_a_thread(path, name):
+    with BlockingFerroKV.open(path) as db:
+        while db.blpop("go:" + name)[1] == b"on":
+            db.transaction(lambda tx: leave(tx, name))
+            db.rpush("done", name)
+
+if sys.argv[2] == "alice":
+    asyncio.run(in_a_loop(sys.argv[1], "alice"))
+else:
+    in_a_thread(sys.argv[1], "bob")
+"""
+
+
+def leave(tx: Tx, name: str) -> None:
+    """Go off call, if the other stays."""
+    if tx.mget("alice", "bob").count(b"on") == 2:
+        tx.set(name, "off")
+
+
+def test_write_skew_does_not_happen_between_processes_either(store_path: Path) -> None:
+    with BlockingFerroKV.open(store_path) as db:
+        programs = [
+            subprocess.Popen([sys.executable, "-c", ON_CALL, str(store_path), name], cwd=ROOT, env=ENVIRONMENT)
+            for name in ("alice", "bob")
+        ]
+        for round_ in range(40):
+            db.mset({"alice": "on", "bob": "on"})
+            db.pipeline().rpush("go:alice", "on").rpush("go:bob", "on").execute()
+            for _ in programs:
+                assert db.blpop("done", timeout=60) is not None
+            assert db.mget("alice", "bob").count(b"on") == 1, round_
+        db.pipeline().rpush("go:alice", "end").rpush("go:bob", "end").execute()
+        assert [program.wait(60) for program in programs] == [0, 0]
+
+
 def test_a_transaction_that_raises_leaves_nothing(db: BlockingFerroKV) -> None:
     db.rpush("list", 1)
 
