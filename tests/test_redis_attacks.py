@@ -75,6 +75,7 @@ async def test_whatever_a_transaction_raises_the_writer_lives_on(store_path: Pat
         assert await db.exists("n0", "n1", "n2", "n3", "n4") == 5
 
 
+@pytest.mark.timeout(60)
 def test_a_transaction_that_raises_among_other_writers_stops_nobody(db: BlockingFerroKV) -> None:
     go_on = True
 
@@ -82,7 +83,7 @@ def test_a_transaction_that_raises_among_other_writers_stops_nobody(db: Blocking
         while go_on:
             db.incr("n")
 
-    threads = [threading.Thread(target=count) for _ in range(3)]
+    threads = [threading.Thread(target=count, daemon=True) for _ in range(3)]
     for thread in threads:
         thread.start()
     for _ in range(20):
