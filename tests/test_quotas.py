@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ferrokv import BlockingFerroKV, DataError
 from ferrokv.commands import keyspaces, lists, strings
+from ferrokv.engine.engine import Engine
 from ferrokv.engine.quotas import evict, find_victims, quota_due
+from ferrokv.format.control import COMPACTOR
+from ferrokv.runtime import background
 from ferrokv.storage.drivers import complete
 from ferrokv.storage.simulated import SimulatedStorage
 
@@ -159,3 +163,25 @@ def test_deleting_a_range_takes_every_type_and_nothing_outside(db: BlockingFerro
     assert db.delete_range(prefix="nothing") == 0
     assert db.delete_range() == 2
     assert db.dbsize() == 0
+
+
+def test_the_search_for_victims_counts_as_compacting_since_it_may_flush(
+    store_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that dies in a flush with the COMPACTOR word at zero would leave a manifest in doubt that nobody cleans up."""
+    seen: list[int] = []
+
+    def watched(engine: Engine) -> Any:
+        seen.append(engine.words[COMPACTOR])
+        return find_victims(engine)
+
+    monkeypatch.setattr(background, "find_victims", watched)
+    with BlockingFerroKV.open(store_path) as db:
+        db.set_quota(10_000)
+        db.mset({f"k{i}": "v" * 500 for i in range(40)})
+        deadline = time.monotonic() + 30
+        while db.dbsize() > 18:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    assert seen
+    assert 0 not in seen

@@ -26,29 +26,27 @@ def _bounds(start: int, end: int, size: int) -> tuple[int, int]:
 def _read_values(records: Records, opened: Opened, first: int, last: int) -> Op[list[bytes]]:
     """The elements at positions [first, last)."""
     prefix, head = opened.prefix, opened.root.head
+    if last == first:
+        return []
     if last - first == 1:
         value = yield from records.read(prefix + _index(head + first))
-        values = [] if value is None else [value]
-    elif last > first:
-        pairs = yield from read_range(records, prefix + _index(head + first), prefix + _index(head + last), len(prefix))
-        values = [value for _, value in pairs]
-    else:
-        values = []
-    if len(values) != last - first:
-        raise CorruptionError(f"a list lacks elements: expected={last - first} found={len(values)}")
-    return values
+        return _checked([] if value is None else [value], 1)
+    pairs = yield from read_range(records, prefix + _index(head + first), prefix + _index(head + last), len(prefix))
+    return _checked([value for _, value in pairs], last - first)
 
 
 def _values(found: Collection, first: int, last: int) -> list[bytes]:
     """The elements at positions [first, last) of a list under change."""
     if last - first == 1:
         value = found.get(_index(found.head + first))
-        values = [] if value is None else [value]
-    else:
-        pairs = found.range(_index(found.head + first), _index(found.head + last))
-        values = [value for _, value in pairs]
-    if len(values) != last - first:
-        raise CorruptionError(f"a list lacks elements: expected={last - first} found={len(values)}")
+        return _checked([] if value is None else [value], 1)
+    pairs = found.range(_index(found.head + first), _index(found.head + last))
+    return _checked([value for _, value in pairs], last - first)
+
+
+def _checked(values: list[bytes], expected: int) -> list[bytes]:
+    if len(values) != expected:
+        raise CorruptionError(f"a list lacks elements: expected={expected} found={len(values)}")
     return values
 
 

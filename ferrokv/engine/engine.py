@@ -31,7 +31,7 @@ NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
 NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # After compaction may drop what expired this long ago: clocks of two boots may disagree by minutes.
 EXPIRY_GRACE_MS: Final = 600_000
-LOOKS_AT_OPENING: Final = 8
+LOOKS_EACH_FLUSH: Final = 8  # at tables that may be full of dead elements (sweeping.py), and as many after opening
 
 
 class Wal:
@@ -102,11 +102,10 @@ class Engine:
         self.orphans: list[str] = []  # files to remove after the next manifest roll; owner: the same
         self.compaction_cursors: dict[int, bytes] = {}  # level -> where to go on; owner: the same
         self.sweep_cursor = (b"", 0)  # the place of the table that was last looked at (sweeping.py); owner: the same
-        self.looks_left = LOOKS_AT_OPENING  # at tables, before the next flush; owner: the same
+        self.looks_left = LOOKS_EACH_FLUSH  # at tables, before the next flush; owner: the same
         self.quotas_checked = -1  # how much had been written when quotas were last looked at; owner: the same
-        self.expired_roots: set[bytes] = (
-            set()
-        )  # internal keys that compaction wants gone (collected.py); owner: the same
+        # Internal keys of long expired roots that compaction came across (collected.py); owner: the same.
+        self.expired_roots: set[bytes] = set()
         self.rotated: Callable[[], None] = lambda: None  # called after a memtable was sealed, here or elsewhere
         self.led = True  # False: read only, and no living process is known that keeps the control page
         # Held for moments, never across I/O. Re-entrant so that a signal handler's re-entry can be told.

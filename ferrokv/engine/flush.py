@@ -5,13 +5,12 @@ from __future__ import annotations
 from ..format.edits import Edit
 from ..storage.requests import PAUSE, Op, SyncDirectory
 from .builder import TableBuilder
-from .engine import Engine
+from .engine import LOOKS_EACH_FLUSH, Engine
 from .install import install, remove_files
 from .memtable import Memtable
 from .merge import MemtableSource, Merge
 from .names import file_name
 from .survivors import Survivors
-from .sweeping import LOOKS_EACH_FLUSH
 from .table import Table
 from .view import View
 

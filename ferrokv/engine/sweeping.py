@@ -18,7 +18,6 @@ from .merge import RunSource
 from .picker import Choice, Drop, Merging
 from .table import Table
 
-LOOKS_EACH_FLUSH: Final = 8
 SAMPLES_MAX: Final = 64
 DEAD_ENOUGH: Final = 0.3
 

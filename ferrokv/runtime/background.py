@@ -125,10 +125,11 @@ class Background:
                 return True
             while not self._stopping and not self._jobs and self._step():
                 self._flushed()
-            end_compacting(engine)
             victims: dict[str, Victims] = {}
             if quota_due(engine, idle=idle):
                 victims = complete(find_victims(engine), engine.storage, self._pause_compaction)
+            # Order: behind everything that may flush, as the search for victims does between its pages.
+            end_compacting(engine)
         finally:
             engine.unlock_compact()
         self._drop_expired()
