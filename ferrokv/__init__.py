@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .batch import WriteBatch
@@ -34,19 +35,25 @@ from .stats import LevelStats, ProcessStats, Stats
 
 if TYPE_CHECKING:
     from .api import FerroKV, Snapshot
+    from .faces.aio.deferred import AsyncDeferredCommands
     from .faces.aio.locks import AsyncLock
+    from .faces.blocking.deferred import BlockingDeferredCommands
+    from .faces.deferral import Deferral
     from .faces.pipelines import AsyncPipeline, Pipeline, Tx
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AsyncDeferredCommands",
     "AsyncLock",
     "AsyncPipeline",
+    "BlockingDeferredCommands",
     "BlockingFerroKV",
     "BlockingLock",
     "BlockingSnapshot",
     "CorruptionError",
     "DataError",
+    "Deferral",
     "FerroKV",
     "FerroKVError",
     "KeyspaceStats",
@@ -75,18 +82,21 @@ __all__ = [
 logging.getLogger("ferrokv").addHandler(logging.NullHandler())
 
 
+# What is imported when it is first asked for: asyncio takes longer to import than all of ferrokv, and few processes need pipelines.
+_LATER = {
+    "AsyncDeferredCommands": ".faces.aio.deferred",
+    "AsyncLock": ".faces.aio.locks",
+    "AsyncPipeline": ".faces.pipelines",
+    "BlockingDeferredCommands": ".faces.blocking.deferred",
+    "Deferral": ".faces.deferral",
+    "FerroKV": ".api",
+    "Pipeline": ".faces.pipelines",
+    "Snapshot": ".api",
+    "Tx": ".faces.pipelines",
+}
+
+
 def __getattr__(name: str) -> Any:
-    """Import the asyncio face when it is first asked for: asyncio takes longer to import than all of ferrokv. Pipelines, too."""
-    if name in ("FerroKV", "Snapshot"):
-        from . import api
-
-        return getattr(api, name)
-    if name == "AsyncLock":
-        from .faces.aio.locks import AsyncLock
-
-        return AsyncLock
-    if name in ("AsyncPipeline", "Pipeline", "Tx"):
-        from .faces import pipelines
-
-        return getattr(pipelines, name)
+    if name in _LATER:
+        return getattr(import_module(_LATER[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

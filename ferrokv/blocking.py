@@ -36,6 +36,8 @@ from .storage.drivers import complete
 from .storage.requests import Op
 
 if TYPE_CHECKING:
+    from .faces.blocking.deferred import BlockingDeferredCommands
+    from .faces.deferral import Deferral
     from .faces.pipelines import Pipeline, Tx  # 13 ms to import, and few processes need them
 
 P = ParamSpec("P")
@@ -133,6 +135,21 @@ class BlockingFerroKV(
         from .faces.pipelines import check_function, run_function
 
         return self._write(run_function, check_function(function))
+
+    def deferral(self) -> Deferral:
+        """A deferral for writes that need to be durable together, at the price of one sync: `with` or `async with` it.
+
+        Its writes are seen through `within`, by nobody else before they are durable, and are lost if the process ends before.
+        """
+        from .faces.deferral import Deferral
+
+        return Deferral(self._store, self._keyspace)
+
+    def within(self, deferral: Deferral) -> BlockingDeferredCommands:
+        """The commands of this handle, which answer before what they write is durable; it is once the deferral is settled."""
+        from .faces.blocking.deferred import BlockingDeferredCommands
+
+        return BlockingDeferredCommands(deferral.unsettled(self._store), self, self._keyspace)
 
     def lock(
         self,

@@ -12,11 +12,17 @@ from pathlib import Path
 from typing import Final
 
 MODULES: Final = ("asking", "keys", "strings", "lists", "hashes", "sets", "sorted_sets")
-FOR_THREADS: Final = ("scans", "locks")  # a pipeline does not iterate, nor hold locks
+FOR_THREADS: Final = ("scans", "locks", "deferred")  # a pipeline does not iterate, hold locks, or wait
 HOME: Final = Path(__file__).parent.parent / "ferrokv" / "faces"
 _MADE: Final = "# Made by `python -m tests.make_twins` from faces/aio/{module}.py; edit that.\n"
 _SIGNATURE: Final = re.compile(r"(    def (?!_)\w+\((?:[^()]|\([^()]*\))*?\)) -> [^\n]+:\n")
 _ANSWER_TYPES: Final = re.compile(r"^from \S+ import KeyspaceStats\n", re.MULTILINE)
+_NAMES: Final = (
+    ("__aenter__", "__enter__"),
+    ("__aexit__", "__exit__"),
+    ("import asyncio\n", ""),
+    (".aperform(", ".perform("),
+)
 _ITERATOR: Final = re.compile(r"AsyncGenerator\[(.+), None\]")
 
 
@@ -28,7 +34,7 @@ def without_waiting(source: str) -> str:
 def blocking(source: str) -> str:
     """The twin for threads."""
     source = _ITERATOR.sub(r"Iterator[\1]", source).replace("import AsyncGenerator", "import Iterator")
-    for old, new in (("__aenter__", "__enter__"), ("__aexit__", "__exit__"), ("import asyncio\n", "")):
+    for old, new in _NAMES:
         source = source.replace(old, new)
     source = source.replace("asyncio.sleep", "time.sleep")
     source = re.sub(r"\bAsync([A-Z]\w*)", r"Blocking\1", without_waiting(source))

@@ -19,13 +19,15 @@ class Request:
     A waiter that stops waiting (a cancelled task, an interrupted thread) does not stop the command.
     """
 
-    __slots__ = ("answer", "args", "command", "error", "future", "keyspace", "lock", "loop", "since")
+    __slots__ = ("answer", "args", "command", "error", "future", "keyspace", "lock", "loop", "since", "wants_sync")
 
     def __init__(self, command: Command | None, keyspace: str, args: tuple[Any, ...]) -> None:
         self.command = command
         self.keyspace = keyspace
         self.args = args
         self.since = 0.0  # when it was queued, by the steady clock; 0 if it never was
+        # False: the answer may come once the write is appended, because the waiter will ask for a sync later (faces/deferral.py).
+        self.wants_sync = True
         self.answer: Any = None
         self.error: BaseException | None = None
         self.lock: LockType | None = None

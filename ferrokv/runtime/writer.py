@@ -25,7 +25,8 @@ from .waiters import Request, deliver, fail_all
 GROUP_REQUESTS_MAX: Final = 1024
 QUEUE_REQUESTS_MAX: Final = 1 << 17
 GROUP_BYTES_MAX: Final = 1 << 20
-
+UNSYNCED_COMMITS_MAX: Final = 64  # of all processes, since each transaction looks through them
+UNSYNCED_BYTES_MAX: Final = 1 << 20
 
 _TIDY: Final = Request(None, "", ())  # a caller who led leaves the work behind the commit to the thread
 _NOBODY: Final[deque[Request]] = deque()
@@ -178,9 +179,19 @@ class Writer:
             wal, appended = self._append(served, waiting)
         finally:
             engine.unlock_write()
+        if not any(request.wants_sync for request in served) and self._may_stay_unsynced():
+            return
         # Also for commands that wrote nothing: what they saw may not be durable yet, and their answers tell of it.
         make_durable(engine, wal, appended)
         show_durable(engine)
+
+    def _may_stay_unsynced(self) -> bool:
+        """True while little is appended that no sync has covered, by whichever process."""
+        engine = self._engine
+        with engine.lock:
+            durable, appended, commits = engine.wal.position, engine.appended, len(engine.pending)
+        near = durable.number == appended.number and appended.end - durable.end < UNSYNCED_BYTES_MAX
+        return near and commits < UNSYNCED_COMMITS_MAX
 
     def _append(self, served: list[Request], waiting: deque[Request]) -> Tail:
         engine = self._engine

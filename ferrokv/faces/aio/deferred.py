@@ -1,0 +1,90 @@
+"""The commands within a deferral: each answered before it is durable (faces/deferral.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from ...batch import WriteBatch
+from ...commands import strings
+from ...commands.encoding import Key, encode_key
+from ...engine.records import Records
+from ...engine.transaction import Transaction
+from ...storage.requests import Op
+from ..arguments import check_batch
+from ..pipelines import Tx, check_function, run_function
+from ..unsettled import UNKNOWN, Unsettled, run_read
+from .hashes import AsyncHashReads, AsyncHashWrites
+from .keys import AsyncKeyReads, AsyncKeyWrites
+from .lists import AsyncListReads, AsyncListWrites
+from .sets import AsyncSetReads, AsyncSetWrites
+from .sorted_sets import AsyncSortedSetReads, AsyncSortedSetWrites
+from .strings import AsyncStringReads, AsyncStringWrites
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class AsyncDeferredCommands(
+    AsyncKeyReads,
+    AsyncKeyWrites,
+    AsyncStringReads,
+    AsyncStringWrites,
+    AsyncListReads,
+    AsyncListWrites,
+    AsyncHashReads,
+    AsyncHashWrites,
+    AsyncSetReads,
+    AsyncSetWrites,
+    AsyncSortedSetReads,
+    AsyncSortedSetWrites,
+):
+    """The commands in one keyspace of a deferral. Answers are true once the deferral is settled.
+
+    `write` costs no I/O, what has to answer one append to the WAL. Blocking pops do not wait.
+    """
+
+    __slots__ = ("_handle", "_keyspace", "_unsettled")
+
+    def __init__(self, unsettled: Unsettled, handle: Any, keyspace: str) -> None:
+        self._unsettled = unsettled
+        self._handle = handle
+        self._keyspace = keyspace
+
+    async def get(self, name: Key) -> bytes | None:
+        """The value, or None. As fast as elsewhere for keys that the deferral did not write."""
+        found = self._unsettled.find(self._keyspace, encode_key(name))
+        if found is False:
+            return await self._handle.get(name)  # type: ignore[no-any-return]
+        if found is UNKNOWN:
+            return await self._query(strings.get, encode_key(name))
+        return found  # type: ignore[return-value]
+
+    async def write(self, batch: WriteBatch) -> bool:
+        """True. The writes are gathered; they will be appended before whatever is written next."""
+        if self._unsettled.gather(self._keyspace, check_batch(batch)):
+            await self._unsettled.aperform(self._keyspace, None, ())
+        return True
+
+    async def transaction(self, function: Callable[[Tx], T]) -> T:
+        """What `function(tx)` returns, as of `FerroKV.transaction`."""
+        checked = check_function(function)
+        return await self._unsettled.aperform(self._keyspace, run_function, (checked,))  # type: ignore[no-any-return]
+
+    async def _query(self, command: Callable[Concatenate[Records, P], Op[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._unsettled.is_apart(self._keyspace, command, args):
+            return await self._handle._query(command, *args)  # type: ignore[no-any-return]
+        return await self._unsettled.aperform(self._keyspace, run_read, (command, args))  # type: ignore[no-any-return]
+
+    async def _write(self, command: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._unsettled.aperform(self._keyspace, command, args)  # type: ignore[no-any-return]
+
+    async def _wait_for(
+        self,
+        timeout: float | None,
+        names: list[bytes],
+        command: Callable[Concatenate[Transaction, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        return await self._unsettled.aperform(self._keyspace, command, args)  # type: ignore[no-any-return]

@@ -1,0 +1,291 @@
+"""Deferrals: answers at once, one sync at the end, and nobody else sees anything before."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ferrokv import BlockingFerroKV, DataError, FerroKV, ResponseError, StoreClosed, StoreFailed, Tx, WriteBatch
+from ferrokv.storage.local import LocalStorage
+from ferrokv.storage.requests import Sync
+
+
+@pytest.fixture
+def syncs(monkeypatch: pytest.MonkeyPatch) -> list[Sync]:
+    """Every sync that is performed."""
+    seen: list[Sync] = []
+    perform = LocalStorage.perform
+
+    def noting(self: LocalStorage, request: Any) -> Any:
+        if isinstance(request, Sync):
+            seen.append(request)
+        return perform(self, request)
+
+    monkeypatch.setattr(LocalStorage, "perform", noting)
+    return seen
+
+
+def test_ten_writes_and_their_answers_cost_one_sync(db: BlockingFerroKV, syncs: list[Sync]) -> None:
+    db.set("n", 5)
+    syncs.clear()
+    with db.deferral() as deferral:
+        mine = db.within(deferral)
+        for i in range(5):
+            mine.write(WriteBatch().set(f"k{i}", i))
+        assert mine.incr("n") == 6
+        assert mine.set("k0", "other", nx=True) is None
+        assert mine.rpush("list", "a", "b") == 2
+        assert mine.transaction(lambda tx: tx.incr("n")) == 7
+        assert syncs == []
+        assert db.get("k1") is None, "others see what is durable only"
+        assert db.get("n") == b"5"
+    assert len(syncs) == 1
+    assert db.mget("k0", "k1", "k4", "n") == [b"0", b"1", b"4", b"7"]
+    assert db.lrange("list", 0, -1) == [b"a", b"b"]
+
+
+def test_a_deferral_reads_its_own_writes(db: BlockingFerroKV) -> None:
+    db.mset({"a": "old", "b": "old", "c": "old"})
+    with db.deferral() as deferral:
+        mine = db.within(deferral)
+        mine.write(WriteBatch().set("a", "new").delete("b").set("t", 1, px=100_000))
+        assert (mine.get("a"), mine.get("b"), mine.get("c")) == (b"new", None, b"old")
+        assert mine.mget("a", "b", "c") == [b"new", None, b"old"]
+        assert mine.exists("a", "b", "c") == 2
+        assert 99_000 < mine.pttl("t") <= 100_000
+        assert sorted(mine.keys("*")) == [b"a", b"c", b"t"]
+        assert mine.append("a", "er") == 5
+        assert mine.get("a") == b"newer"
+        db.set("a", "theirs")
+        assert mine.get("a") == b"theirs", "what somebody else wrote later counts"
+        mine.hset("h", "f", 1)
+        with pytest.raises(ResponseError, match="WRONGTYPE"):
+            mine.get("h")
+        mine.flushdb()
+        assert mine.get("c") is None
+        assert mine.keys("*") == []
+        assert db.get("c") == b"old"
+        mine.write(WriteBatch().set("c", "again"))
+    assert db.keys("*") == [b"c"]
+
+
+def test_gathered_writes_expire_when_they_were_told_to(db: BlockingFerroKV) -> None:
+    with db.deferral() as deferral:
+        mine = db.within(deferral)
+        mine.write(WriteBatch().set("k", 1, px=1))
+        while mine.get("k") is not None:
+            pass
+        assert mine.exists("k") == 0
+    assert db.get("k") is None
+
+
+def test_keyspaces_share_a_deferral_and_other_stores_do_not(
+    db: BlockingFerroKV, syncs: list[Sync], tmp_path: Path
+) -> None:
+    with db.keyspace("other") as other, BlockingFerroKV.open(tmp_path / "second") as second:
+        syncs.clear()
+        with db.deferral() as deferral:
+            db.within(deferral).write(WriteBatch().set("k", 1))
+            other.within(deferral).write(WriteBatch().set("k", 2))
+            assert other.within(deferral).get("k") == b"2"
+            assert db.within(deferral).incr("k") == 2
+            with pytest.raises(DataError):
+                second.within(deferral)
+        assert len(syncs) == 1
+        assert (db.get("k"), other.get("k")) == (b"2", b"2")
+
+
+def test_much_is_appended_on_the_way_and_synced_now_and_then(db: BlockingFerroKV, syncs: list[Sync]) -> None:
+    with db.deferral() as deferral:
+        mine = db.within(deferral)
+        for i in range(40):
+            mine.write(WriteBatch().set(f"k{i}", bytes(100_000)))
+        assert len(deferral._unsettled._fresh) < 40
+        assert 1 <= len(syncs) <= 6
+        assert mine.get("k0") == bytes(100_000)
+    assert len(db.keys("*")) == 40
+
+
+def test_an_answer_that_raises_leaves_the_other_writes(db: BlockingFerroKV) -> None:
+    with db.deferral() as deferral:
+        mine = db.within(deferral)
+        mine.write(WriteBatch().set("word", "x"))
+        with pytest.raises(ResponseError, match="not an integer"):
+            mine.incr("word")
+
+        def fails(tx: Tx) -> None:
+            tx.set("no", 1)
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            mine.transaction(fails)
+        mine.write(WriteBatch().set("more", 1))
+    assert sorted(db.keys("*")) == [b"more", b"word"]
+
+
+def test_a_block_that_raises_is_settled_all_the_same(db: BlockingFerroKV) -> None:
+    def work() -> None:
+        with db.deferral() as deferral:
+            db.within(deferral).write(WriteBatch().set("k", 1))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        work()
+    assert db.get("k") == b"1"
+
+
+def test_a_sync_that_fails_is_told_at_the_end(db: BlockingFerroKV, monkeypatch: pytest.MonkeyPatch) -> None:
+    db.set("k", 1)
+    perform = LocalStorage.perform
+
+    def failing(self: LocalStorage, request: Any) -> Any:
+        if isinstance(request, Sync):
+            raise OSError(5, "Input/output error")
+        return perform(self, request)
+
+    deferral = db.deferral()
+    mine = db.within(deferral)
+    assert mine.incr("k") == 2
+    mine.write(WriteBatch().set("gathered", 1))
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalStorage, "perform", failing)
+        with pytest.raises(StoreFailed):
+            deferral.settle()
+    assert db.get("k") == b"1"
+    assert db.get("gathered") is None
+    with pytest.raises(StoreFailed):
+        deferral.settle()
+
+
+def test_writes_without_a_deferral_carry_unsettled_ones_along(db: BlockingFerroKV, syncs: list[Sync]) -> None:
+    deferral = db.deferral()
+    assert db.within(deferral).incr("n") == 1
+    assert db.incr("n") == 2, "a transaction sees what is appended"
+    assert db.get("n") == b"2"
+    count = len(syncs)
+    deferral.settle()
+    assert len(syncs) == count, "there was nothing left to wait for"
+
+
+async def test_the_asynchronous_face(store_path: Path, syncs: list[Sync]) -> None:
+    async with await FerroKV.open(store_path) as db:
+        await db.set("n", 5)
+        syncs.clear()
+        async with db.deferral() as deferral:
+            mine = db.within(deferral)
+            await mine.write(WriteBatch().set("a", 1))
+            assert await mine.get("a") == b"1"
+            assert await mine.incr("n") == 6
+            assert await mine.get("n") == b"6"
+            assert await mine.mget("a", "n", "none") == [b"1", b"6", None]
+            assert await mine.transaction(lambda tx: tx.incr("n")) == 7
+            assert await db.get("n") == b"5"
+            assert syncs == []
+            with pytest.raises(ResponseError):
+                await mine.lpush("n", 1)
+        assert len(syncs) == 1
+        assert await db.mget("a", "n") == [b"1", b"7"]
+
+
+async def test_tasks_and_threads_share_a_deferral(store_path: Path) -> None:
+    with BlockingFerroKV.open(store_path) as blocking:
+        async with await FerroKV.open(store_path) as db, db.deferral() as deferral:
+            native, threaded = db.within(deferral), blocking.within(deferral)
+            wrong: list[str] = []
+
+            def work(name: str) -> None:
+                chance = random.Random(name)
+                for i in range(150):
+                    threaded.write(WriteBatch().set(name, i))
+                    if threaded.get(name) != b"%d" % i:
+                        wrong.append(name)
+                    if chance.random() < 0.3:
+                        threaded.incr("n")
+
+            async def play(name: str) -> None:
+                chance = random.Random(name)
+                for i in range(150):
+                    await native.write(WriteBatch().set(name, i))
+                    if await native.get(name) != b"%d" % i:
+                        wrong.append(name)
+                    if chance.random() < 0.3:
+                        await native.incr("n")
+
+            threads = [threading.Thread(target=work, args=(f"thread{i}",)) for i in range(3)]
+            for thread in threads:
+                thread.start()
+            await asyncio.gather(*(play(f"task{i}") for i in range(3)))
+            for thread in threads:
+                await asyncio.to_thread(thread.join)
+            assert wrong == []
+        expected = sum(
+            sum(chance.random() < 0.3 for _ in range(150))
+            for chance in (random.Random(f"{kind}{i}") for kind in ("thread", "task") for i in range(3))
+        )
+        assert blocking.get("n") == b"%d" % expected
+
+
+async def test_a_cancelled_caller_leaves_its_write_to_the_settling(store_path: Path) -> None:
+    async with await FerroKV.open(store_path) as db, db.deferral() as deferral:
+        mine = db.within(deferral)
+        task = asyncio.create_task(mine.incr("n"))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await deferral.asettle()
+        assert await db.get("n") == b"1"
+        assert deferral._unsettled._asked == []
+
+
+def test_a_forked_child_has_nothing_to_settle(db: BlockingFerroKV) -> None:
+    deferral = db.deferral()
+    mine = db.within(deferral)
+    mine.write(WriteBatch().set("k", 1))
+    pid = os.fork()
+    if pid == 0:  # pragma: no cover - in the child
+        code = 1
+        try:
+            deferral.settle()
+            with pytest.raises(StoreClosed):
+                mine.incr("k")
+            code = 0 if db.get("k") is None and deferral.is_inherited else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    deferral.settle()
+    assert db.get("k") == b"1"
+
+
+KILLED = """
+import os, sys
+from ferrokv import BlockingFerroKV, WriteBatch
+db = BlockingFerroKV.open(sys.argv[1])
+deferral = db.deferral()
+mine = db.within(deferral)
+mine.write(WriteBatch().set("settled", 1))
+mine.incr("n")
+deferral.settle()
+mine.write(WriteBatch().set("gathered", 1))
+mine.incr("n")
+mine.incr("n")
+print("ready", flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_process_that_dies_before_settling_leaves_a_store_that_goes_on(
+    db: BlockingFerroKV, store_path: Path, run_python: Any
+) -> None:
+    done = run_python(KILLED, str(store_path))
+    assert done.stdout == "ready\n"
+    assert db.get("settled") == b"1"
+    assert db.get("n") == b"1", "what is appended and not synced is seen by nobody who reads"
+    assert db.incr("n") == 4, "but it stands: the next commit is chained to it"
+    assert db.get("gathered") == b"1"
