@@ -32,6 +32,7 @@ from .errors import (
 from .faces.blocking.locks import BlockingLock
 from .options import Options
 from .stats import LevelStats, ProcessStats, Stats
+from .storage.directory import DirectoryReport, inspect_directory
 
 if TYPE_CHECKING:
     from .api import FerroKV, Snapshot
@@ -54,6 +55,7 @@ __all__ = [
     "CorruptionError",
     "DataError",
     "Deferral",
+    "DirectoryReport",
     "FerroKV",
     "FerroKVError",
     "KeyspaceStats",
@@ -77,6 +79,7 @@ __all__ = [
     "UnsupportedFormat",
     "WatchError",
     "WriteBatch",
+    "inspect_directory",
 ]
 
 logging.getLogger("ferrokv").addHandler(logging.NullHandler())

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterable
 from typing import Final, Literal
 
+from ..storage.directory import CURRENT as CURRENT
+
 Kind = Literal["wal", "manifest", "table"]
 
-CURRENT: Final = "CURRENT"
-CURRENT_ASIDE: Final = "CURRENT.new"
+CURRENT_ASIDE: Final = f"{CURRENT}.new"
 
 _SUFFIX: Final[dict[Kind, str]] = {"wal": "log", "manifest": "log", "table": "sst"}
 _PATTERN: Final = re.compile(r"(wal|manifest|table)-([0-9]{8,18})\.(log|sst)")

@@ -1,12 +1,16 @@
-"""Which directories may hold a store: the checks of rules S1, H11, H14 and H15, made once at opening."""
+"""Which directories may hold a store: the checks of rules S1, H11, H14 and H15, made once at opening, or only looked at."""
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import Final, NamedTuple
 
 from ..errors import StorePathError
+
+CURRENT: Final = "CURRENT"
+"""The file whose presence makes a directory a store."""
 
 # Locks and shared mappings do not reach across hosts on these; two machines would each believe to be alone.
 NETWORK_FILE_SYSTEMS: Final = frozenset(
@@ -26,18 +30,86 @@ class Directory(NamedTuple):
     read_only: bool = False
 
 
+class DirectoryReport(NamedTuple):
+    """What `inspect_directory` found. Nothing of it is a promise for the next moment."""
+
+    path: str
+    """The real path, without symbolic links. If what was given is no path at all, its `repr`."""
+    exists: bool
+    is_store: bool
+    """True if there is a store: a directory with a file CURRENT, whatever its state."""
+    file_system: str
+    """Type of the file system, for a missing directory that of its place; "" where the system does not tell."""
+    is_network: bool
+    """True on a network file system, where no store can be."""
+    is_volatile: bool
+    """True on a file system that lives in memory, where nothing outlasts a reboot."""
+    mode: int | None
+    """Permission bits, None if the path is missing or can not be looked at."""
+    owner_uid: int | None
+    problem: str | None
+    """What the `StorePathError` would say if the store were opened to write now, or None if the directory can serve."""
+
+
 def prepare_directory(path: str | os.PathLike[str], *, read_only: bool = False) -> Directory:
     """The directory at `path`, made with mode 0700 if it is missing (its parent must exist; never made to read only).
 
     `StorePathError` when it is not a directory, is not writable (readable, to read only), is open to everybody's writes,
     belongs to another user who did not open it to this one's group, or is on a network file system.
     """
+    real = _resolve(path)
+    if not read_only:
+        _make(real)
+    return _check(real, read_only=read_only)
+
+
+def inspect_directory(path: str | os.PathLike[str]) -> DirectoryReport:
+    """What stands at a place for a store, and whether a store could be opened there. Makes, opens, locks and changes nothing.
+
+    For checks at the start of a program. `problem` is found by the checks of `FerroKV.open` itself; for a missing directory it
+    says whether it could be made: its parent must exist and be writable. Whether a store there is whole, or busy, is not looked
+    at. A few system calls, which block. Raises nothing. Any thread.
+    """
+    try:
+        real = _resolve(path)
+    except StorePathError as error:
+        return DirectoryReport(repr(path), False, False, "", False, False, None, None, str(error))
+    try:
+        facts = os.stat(real)
+    except OSError:
+        facts = None
+    problem = None
+    try:
+        if os.path.lexists(real):
+            _check(real, read_only=False)
+        else:
+            _check_makeable(real)
+    except StorePathError as error:
+        problem = str(error)
+    file_system = _file_system(real)
+    return DirectoryReport(
+        path=real,
+        exists=facts is not None,
+        is_store=os.path.isfile(os.path.join(real, CURRENT)),
+        file_system=file_system,
+        is_network=file_system in NETWORK_FILE_SYSTEMS,
+        is_volatile=file_system in VOLATILE_FILE_SYSTEMS,
+        mode=None if facts is None else stat.S_IMODE(facts.st_mode),
+        owner_uid=None if facts is None else facts.st_uid,
+        problem=problem,
+    )
+
+
+def _resolve(path: object) -> str:
+    """The real path of what a caller gave."""
     given = os.fspath(path) if isinstance(path, str | os.PathLike) else None
     if not isinstance(given, str) or not given or "\0" in given:
         raise StorePathError(f"the path of a store is a non-empty str or path without NUL: path={path!r}")
-    real = os.path.realpath(given)
-    if not read_only:
-        _make(real)
+    return os.path.realpath(given)
+
+
+def _check(real: str, *, read_only: bool) -> Directory:
+    """The directory, which is there, if it can serve."""
     try:
         facts = os.stat(real)
     except OSError as error:
@@ -45,18 +117,30 @@ def prepare_directory(path: str | os.PathLike[str], *, read_only: bool = False) 
     if not stat.S_ISDIR(facts.st_mode):
         raise StorePathError(f"the path of a store is a directory: path={real}")
     _refuse_insecure(real, facts, read_only=read_only)
-    needed = os.R_OK | os.X_OK | (0 if read_only else os.W_OK)
-    if not os.access(real, needed, effective_ids=os.access in os.supports_effective_ids):
+    if not _may(real, os.R_OK | os.X_OK | (0 if read_only else os.W_OK)):
         lacking = "readable" if read_only else "writable"
         raise StorePathError(f"the store directory is not {lacking}: path={real} uid={os.geteuid()}")
-    file_system = _file_system(real)
-    if file_system in NETWORK_FILE_SYSTEMS:
-        raise StorePathError(f"a store needs a local file system: path={real} file_system={file_system}")
+    file_system = _local_file_system(real)
     euid = os.geteuid()
     owner = (facts.st_uid, facts.st_gid) if euid == 0 and facts.st_uid != 0 else None
     # A directory that everybody may read is more often an accident of the umask than a wish: its files stay private.
     file_mode = 0o600 if facts.st_mode & stat.S_IRWXO else 0o600 | facts.st_mode & 0o060
     return Directory(real, file_system, file_system not in VOLATILE_FILE_SYSTEMS, owner, file_mode, read_only)
+
+
+def _check_makeable(real: str) -> None:
+    """Return if `_make` would make the missing directory, as far as looking can tell."""
+    parent = os.path.dirname(real)
+    try:
+        if not stat.S_ISDIR(os.stat(parent).st_mode):
+            raise _unmakeable(real, os.strerror(errno.ENOTDIR))
+    except StorePathError:
+        raise
+    except OSError as error:
+        raise _unmakeable(real, error.strerror) from error
+    if not _may(parent, os.W_OK | os.X_OK):
+        raise _unmakeable(real, os.strerror(errno.EACCES))
+    _local_file_system(real)
 
 
 def _make(path: str) -> None:
@@ -65,15 +149,25 @@ def _make(path: str) -> None:
     except FileExistsError:
         return
     except OSError as error:
-        raise StorePathError(
-            f"the store directory can not be made: path={path} reason={error.strerror}; its parent must exist"
-        ) from error
-    # Durability: the new name must not vanish with a power cut after the store's own files were synced.
+        raise _unmakeable(path, error.strerror) from error
+    _sync_parent(path)
+
+
+def _unmakeable(path: str, reason: str | None) -> StorePathError:
+    return StorePathError(f"the store directory can not be made: path={path} reason={reason}; its parent must exist")
+
+
+def _sync_parent(path: str) -> None:
+    """Durability: a new name must not vanish with a power cut after the store's own files were synced."""
     parent = os.open(os.path.dirname(path), os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(parent)
     finally:
         os.close(parent)
+
+
+def _may(path: str, needed: int) -> bool:
+    return os.access(path, needed, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _refuse_insecure(path: str, facts: os.stat_result, *, read_only: bool) -> None:
@@ -87,6 +181,14 @@ def _refuse_insecure(path: str, facts: os.stat_result, *, read_only: bool) -> No
         raise StorePathError(
             f"the store directory is writable by everybody: path={path} mode={facts.st_mode & 0o777:o}"
         )
+
+
+def _local_file_system(path: str) -> str:
+    """Type of the file system, which is none of the network's."""
+    file_system = _file_system(path)
+    if file_system in NETWORK_FILE_SYSTEMS:
+        raise StorePathError(f"a store needs a local file system: path={path} file_system={file_system}")
+    return file_system
 
 
 def _file_system(path: str) -> str:
