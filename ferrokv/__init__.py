@@ -31,7 +31,7 @@ from .errors import (
 )
 from .faces.blocking.locks import BlockingLock
 from .options import Options
-from .stats import LevelStats, ProcessStats, Stats
+from .stats import BackupReport, LevelStats, ProcessStats, Stats, VerifyReport
 from .storage.directory import DirectoryReport, inspect_directory
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ __all__ = [
     "AsyncDeferredCommands",
     "AsyncLock",
     "AsyncPipeline",
+    "BackupReport",
     "BlockingDeferredCommands",
     "BlockingFerroKV",
     "BlockingLock",
@@ -77,6 +78,7 @@ __all__ = [
     "StoreUncertain",
     "Tx",
     "UnsupportedFormat",
+    "VerifyReport",
     "WatchError",
     "WriteBatch",
     "inspect_directory",

@@ -13,6 +13,7 @@ import os
 import threading
 from collections.abc import Callable, Generator
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -31,14 +32,17 @@ from .faces.aio.sets import AsyncSetReads, AsyncSetWrites
 from .faces.aio.sorted_sets import AsyncSortedSetReads, AsyncSortedSetWrites
 from .faces.aio.strings import AsyncStringReads, AsyncStringWrites
 from .faces.waiting import Patience
+from .runtime.aerrands import run_errand
+from .runtime.errands import Errand
 from .runtime.registry import open_store, release_store, remember_snapshot, share_store
 from .runtime.store import ClosedStore, Store
 from .runtime.waiters import Request
-from .stats import Stats
+from .stats import BackupReport, Stats, VerifyReport
 from .storage.adrivers import acomplete
 from .storage.requests import Op
 
 if TYPE_CHECKING:
+    from .engine.meter import Progress
     from .faces.aio.deferred import AsyncDeferredCommands
     from .faces.deferral import Deferral
     from .faces.pipelines import AsyncPipeline, Tx  # 13 ms to import, and few processes need them
@@ -188,6 +192,29 @@ class FerroKV(
     def stats(self) -> Stats:
         """Numbers on the whole store, from memory."""
         return self._store.stats()
+
+    async def verify(self, progress: Progress | None = None) -> VerifyReport:
+        """What a check of the whole store, all keyspaces, found: each byte of it is read from the disk, at a background pace.
+
+        CURRENT, the manifest, every table against itself and the manifest, and the WALs up to where they are durable. Damage does
+        not end it: `problems` has it all. Others go on reading, writing and compacting; a table that they replace is kept until it
+        is checked. About 10 µs a record. `progress(done_bytes, total_bytes)` is called about each MiB, in the calling thread or
+        event loop; what it raises ends the work. `StoreClosed` when the store is closed meanwhile, `StoreBusy` when two such
+        works are under way, `UnsupportedFormat` when a newer version wrote a part.
+        """
+        return await run_errand(self._store, progress, Errand.verify)
+
+    async def backup(self, target: str | os.PathLike[str], progress: Progress | None = None) -> BackupReport:
+        """A copy of the whole store, all keyspaces, as it is at one moment: a store of its own in the directory `target`.
+
+        The directory is made, or empty, and outside of the store's own; it is checked as one to be opened is. Others go on reading
+        and writing meanwhile. The copy is durable when this returns; if anything ends it early, what was written is removed, and
+        what a killed process leaves is no store. What is deleted or expired for long is left out. About 10 µs a record, at a
+        background pace; the disk space of tables that are replaced meanwhile is free only at the end. `progress` is as in
+        `verify`. `StorePathError` for the target, `StoreFull` when it has no room, `StoreBusy` when somebody is at it or two such
+        works are under way, `CorruptionError` for damage that was met, `StoreClosed` when the store is closed meanwhile.
+        """
+        return await run_errand(self._store, progress, partial(Errand.back_up, path=target))
 
     async def _write(self, command: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         assert not kwargs

@@ -28,14 +28,16 @@ from .faces.blocking.sets import BlockingSetReads, BlockingSetWrites
 from .faces.blocking.sorted_sets import BlockingSortedSetReads, BlockingSortedSetWrites
 from .faces.blocking.strings import BlockingStringReads, BlockingStringWrites
 from .faces.waiting import Patience
+from .runtime.errands import Errand
 from .runtime.registry import open_store, release_store, remember_snapshot, share_store
 from .runtime.store import ClosedStore
 from .runtime.waiters import Request
-from .stats import Stats
+from .stats import BackupReport, Stats, VerifyReport
 from .storage.drivers import complete
 from .storage.requests import Op
 
 if TYPE_CHECKING:
+    from .engine.meter import Progress
     from .faces.blocking.deferred import BlockingDeferredCommands
     from .faces.deferral import Deferral
     from .faces.pipelines import Pipeline, Tx  # 13 ms to import, and few processes need them
@@ -174,6 +176,29 @@ class BlockingFerroKV(
     def stats(self) -> Stats:
         """Numbers on the whole store, from memory."""
         return self._store.stats()
+
+    def verify(self, progress: Progress | None = None) -> VerifyReport:
+        """What a check of the whole store, all keyspaces, found: each byte of it is read from the disk, at a background pace.
+
+        CURRENT, the manifest, every table against itself and the manifest, and the WALs up to where they are durable. Damage does
+        not end it: `problems` has it all. Others go on reading, writing and compacting; a table that they replace is kept until it
+        is checked. About 10 µs a record. `progress(done_bytes, total_bytes)` is called about each MiB, in the calling thread or
+        event loop; what it raises ends the work. `StoreClosed` when the store is closed meanwhile, `StoreBusy` when two such
+        works are under way, `UnsupportedFormat` when a newer version wrote a part.
+        """
+        return Errand(self._store, progress).verify()
+
+    def backup(self, target: str | os.PathLike[str], progress: Progress | None = None) -> BackupReport:
+        """A copy of the whole store, all keyspaces, as it is at one moment: a store of its own in the directory `target`.
+
+        The directory is made, or empty, and outside of the store's own; it is checked as one to be opened is. Others go on reading
+        and writing meanwhile. The copy is durable when this returns; if anything ends it early, what was written is removed, and
+        what a killed process leaves is no store. What is deleted or expired for long is left out. About 10 µs a record, at a
+        background pace; the disk space of tables that are replaced meanwhile is free only at the end. `progress` is as in
+        `verify`. `StorePathError` for the target, `StoreFull` when it has no room, `StoreBusy` when somebody is at it or two such
+        works are under way, `CorruptionError` for damage that was met, `StoreClosed` when the store is closed meanwhile.
+        """
+        return Errand(self._store, progress).back_up(target)
 
     def _write(self, command: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         assert not kwargs

@@ -1,8 +1,10 @@
-"""What `stats()` answers."""
+"""What `stats()`, `verify()` and `backup()` answer."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+from .errors import CorruptionError
 
 
 class LevelStats(NamedTuple):
@@ -52,3 +54,33 @@ class Stats(NamedTuple):
     records_expired: int
     records_evicted: int
     """Keys that this process deleted because their keyspace was over its quota."""
+
+
+class VerifyReport(NamedTuple):
+    """What `verify()` read, and what of it is not as it was written."""
+
+    files: int
+    """CURRENT, the manifest, the WALs that are needed, and the tables."""
+    bytes: int
+    """File bytes that were to be checked: of a WAL those before its durable end."""
+    records: int
+    """Records that were read in tables and WALs, replaced and deleted ones among them."""
+    problems: tuple[CorruptionError, ...]
+    """Each with the file's name inside the store as `path`, and where the damage was seen as `offset`, None for a whole file."""
+
+    @property
+    def ok(self) -> bool:
+        """True if there is no problem."""
+        return not self.problems
+
+
+class BackupReport(NamedTuple):
+    """The copy that `backup()` made."""
+
+    path: str
+    """The real path of its directory."""
+    tables: int
+    records: int
+    """Records in its tables: keys, elements and owners of collections, and the names of keyspaces."""
+    bytes: int
+    """File bytes of the whole copy."""

@@ -1,4 +1,4 @@
-"""What a seeded bug is; the lists are in `mutants.py` and `mutants_redis.py`."""
+"""What a seeded bug is; the lists are in `mutants.py`, `mutants_redis.py` and `mutants_copies.py`."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .mutant import Mutant
+from .mutants_copies import COPY_MUTANTS
 from .mutants_redis import REDIS_MUTANTS
 
 ROOT = Path(__file__).parent.parent
@@ -423,7 +424,9 @@ def _split(tests: str) -> list[str]:
 def main() -> None:
     words = sys.argv[1:]
     chosen = [
-        mutant for mutant in (*MUTANTS, *REDIS_MUTANTS) if not words or any(word in mutant.name for word in words)
+        mutant
+        for mutant in (*MUTANTS, *REDIS_MUTANTS, *COPY_MUTANTS)
+        if not words or any(word in mutant.name for word in words)
     ]
     count = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(count) as pool:

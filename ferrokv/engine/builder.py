@@ -1,9 +1,9 @@
-"""Writing a table: pages of sorted records in, one durable file and its manifest facts out."""
+"""Writing tables: pages of sorted records in, durable files and their manifest facts out."""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from xxhash import xxh3_64
@@ -15,7 +15,8 @@ from ..format.edits import TableMeta
 from ..format.filters import add_hashes, encode_filter, word_count
 from ..format.limits import NEVER
 from ..format.tables import Footer, Index, encode_footer, encode_index
-from ..storage.requests import PAUSE, File, Op, Open, Sync, WriteAt
+from ..options import Options
+from ..storage.requests import PAUSE, File, Op, Open, Sync, SyncDirectory, WriteAt
 from .names import file_name
 
 WRITE_BYTES: Final = 256 << 10
@@ -128,12 +129,9 @@ class TableBuilder:
         self._note_expiries(entries)
 
     def _note_expiries(self, entries: Sequence[Entry]) -> None:
-        """Keep the range of expiries. A tombstone never expires: it has to hide what is below."""
-        expiries = [entry[1] for entry in entries]
-        highest = NEVER if 0 in expiries else max(expiries)
+        lowest, highest = expiry_range(entries)
         self._max_expiries.append(highest)
         self._max_expiry = max(self._max_expiry, highest)
-        lowest = min(expiries)
         self._min_expiry = lowest if self._min_expiry is None else min(self._min_expiry, lowest)
         self._tombstones += sum(1 for entry in entries if entry[0] is None)
 
@@ -151,3 +149,59 @@ class TableBuilder:
         self._digest.update(data)
         yield WriteAt(self._file, self._written, data)
         self._written += len(data)
+
+
+def expiry_range(entries: Sequence[Entry]) -> tuple[int, int]:
+    """Lowest and highest expiry as tables keep them: 0 and NEVER if a record never expires, as tombstones, which have to hide."""
+    expiries = [entry[1] for entry in entries]
+    return min(expiries), NEVER if 0 in expiries else max(expiries)
+
+
+class Outputs:
+    """Tables of one level, written one after the other, each closed at about `table_bytes`. Keys must come ascending.
+
+    `next_number` gives each table its number, `finished` takes it with its synced file. What is in `names` may have been made
+    and is removed by the caller when it gives up.
+    """
+
+    def __init__(
+        self,
+        level: int,
+        store_id: bytes,
+        options: Options,
+        seqnos: tuple[int, int],
+        next_number: Callable[[], int],
+        finished: Callable[[TableMeta, File], None],
+    ) -> None:
+        self.names: list[str] = []
+        self._level = level
+        self._store_id = store_id
+        self._options = options
+        self._seqnos = seqnos
+        self._next_number = next_number
+        self._finished = finished
+        self._builder: TableBuilder | None = None
+
+    def add(self, keys: Sequence[bytes], entries: Sequence[Entry]) -> Op[None]:
+        """Take one page, perhaps an empty one."""
+        if not keys:
+            return
+        if self._builder is None:
+            number = self._next_number()
+            self._builder = TableBuilder(number, self._level, self._store_id, self._options.block_bytes, self._seqnos)
+            self.names.append(self._builder.name)
+        yield from self._builder.add(keys, entries)
+        if self._builder.file_bytes >= self._options.table_bytes:
+            yield from self._close()
+
+    def finish(self) -> Op[None]:
+        """Close the last table, and make the names of all durable."""
+        if self._builder is not None:
+            yield from self._close()
+        if self.names:
+            yield SyncDirectory()
+
+    def _close(self) -> Op[None]:
+        assert self._builder is not None
+        builder, self._builder = self._builder, None
+        self._finished(*(yield from builder.finish()))

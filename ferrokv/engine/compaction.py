@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import assert_never
 
-from ..errors import CorruptionError
 from ..format.edits import Edit, TableMeta
-from ..storage.requests import PAUSE, Op, SyncDirectory
-from .builder import TableBuilder
+from ..storage.requests import PAUSE, File, Op
+from .builder import Outputs
 from .collected import Generations
 from .engine import Engine
 from .install import install, remove_files
-from .merge import Merge, RunSource
+from .merge import Merge, RunSource, check_all_read
 from .picker import Choice, Drop, Merging, Move, pick, pick_everything
 from .survivors import Survivors
 from .sweeping import look_for_dead, next_with_dead, rewriting, sweep_due
@@ -73,8 +73,16 @@ def _carry_out(engine: Engine, choice: Choice, survivors: Survivors) -> Op[None]
 
 
 def _merge(engine: Engine, choice: Merging, survivors: Survivors) -> Op[None]:
-    outputs = _Outputs(engine, choice)
     inputs = (*choice.upper, *choice.lower)
+    tables: list[Table] = []
+
+    def finished(meta: TableMeta, file: File) -> None:
+        tables.append(Table(meta, file, engine.store_id, engine.block_cache))
+
+    metas = [table.meta for table in inputs]
+    seqnos = (min(meta.first_seqno for meta in metas), max(meta.last_seqno for meta in metas))
+    next_number = partial(_take_number, engine)
+    outputs = Outputs(choice.level + 1, engine.store_id, engine.options, seqnos, next_number, finished)
     try:
         yield from _write_merged(engine, choice, survivors, outputs)
         yield from outputs.finish()
@@ -87,16 +95,16 @@ def _merge(engine: Engine, choice: Merging, survivors: Survivors) -> Op[None]:
         yield from remove_files(outputs.names)
         raise
     edit = Edit(
-        added=tuple(table.meta for table in outputs.tables),
+        added=tuple(table.meta for table in tables),
         removed=tuple(table.number for table in inputs),
         next_table=engine.manifest.tables.next_table,
     )
     if choice.level and choice.upper:
         engine.compaction_cursors[choice.level] = choice.upper[-1].min_key
-    yield from install(engine, edit, outputs.tables, obsolete=[table.file.name for table in inputs])
+    yield from install(engine, edit, tables, obsolete=[table.file.name for table in inputs])
 
 
-def _write_merged(engine: Engine, choice: Merging, survivors: Survivors, outputs: _Outputs) -> Op[None]:
+def _write_merged(engine: Engine, choice: Merging, survivors: Survivors, outputs: Outputs) -> Op[None]:
     target = choice.level + 1
     runs = [RunSource(choice.lower, use_cache=False)]
     if choice.level == 0:
@@ -112,50 +120,11 @@ def _write_merged(engine: Engine, choice: Merging, survivors: Survivors, outputs
             page = yield from generations.without_dead(page)
         yield from outputs.add(*page)
         yield PAUSE
-    found = sum(run.records_read for run in runs)
-    expected = sum(table.meta.records for table in (*choice.upper, *choice.lower))
-    if found != expected:
-        names = ",".join(table.file.name for table in (*choice.upper, *choice.lower))
-        raise CorruptionError(f"compaction did not find every record: expected={expected} found={found}", path=names)
+    check_all_read(runs, (*choice.upper, *choice.lower))
 
 
-class _Outputs:
-    """The tables that a merge writes, each closed at about `table_bytes`."""
-
-    def __init__(self, engine: Engine, choice: Merging) -> None:
-        inputs: list[TableMeta] = [table.meta for table in (*choice.upper, *choice.lower)]
-        self._engine = engine
-        self._level = choice.level + 1
-        self._seqnos = (min(m.first_seqno for m in inputs), max(m.last_seqno for m in inputs))
-        self._builder: TableBuilder | None = None
-        self.names: list[str] = []
-        self.tables: list[Table] = []
-
-    def add(self, keys: list[bytes], entries: list[tuple[bytes | None, int, int, object]]) -> Op[None]:
-        if not keys:
-            return
-        if self._builder is None:
-            self._builder = self._new_builder()
-        yield from self._builder.add(keys, entries)
-        if self._builder.file_bytes >= self._engine.options.table_bytes:
-            yield from self._close()
-
-    def finish(self) -> Op[None]:
-        if self._builder is not None:
-            yield from self._close()
-        if self.tables:
-            yield SyncDirectory()
-
-    def _new_builder(self) -> TableBuilder:
-        engine = self._engine
-        number = engine.manifest.tables.next_table
-        engine.manifest.tables = engine.manifest.tables.with_next_table(number + 1)
-        builder = TableBuilder(number, self._level, engine.store_id, engine.options.block_bytes, self._seqnos)
-        self.names.append(builder.name)
-        return builder
-
-    def _close(self) -> Op[None]:
-        assert self._builder is not None
-        builder, self._builder = self._builder, None
-        meta, file = yield from builder.finish()
-        self.tables.append(Table(meta, file, self._engine.store_id, self._engine.block_cache))
+def _take_number(engine: Engine) -> int:
+    """A number for a table. It is used once, even if nothing comes of the table."""
+    number = engine.manifest.tables.next_table
+    engine.manifest.tables = engine.manifest.tables.with_next_table(number + 1)
+    return number

@@ -10,6 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Final, Protocol
 
+from ..errors import CorruptionError
 from ..format.commits import Entry
 from ..storage.requests import Op
 from .memtable import Memtable
@@ -86,6 +87,7 @@ class RunSource:
         self._reverse = reverse
         self._use_cache = use_cache
         self.records_read = 0
+        self.bytes_read = 0
         self._table: Table | None = None
         self._block = 0
         self._last_block = 0
@@ -127,6 +129,7 @@ class RunSource:
             else:
                 keys += block_keys
                 entries += block_entries
+        self.bytes_read += read_bytes
         if not keys:
             return None
         start = bisect_left(keys, self._low) if keys[0] < self._low else 0
@@ -136,6 +139,15 @@ class RunSource:
         if not keys:
             return (yield from self._read_blocks(table))
         return keys, entries
+
+
+def check_all_read(runs: Sequence[RunSource], tables: Sequence[Table]) -> None:
+    """Return if runs that were read to the end found what the manifest says of their tables; else `CorruptionError`."""
+    found = sum(run.records_read for run in runs)
+    expected = sum(table.meta.records for table in tables)
+    if found != expected:
+        names = ",".join(table.file.name for table in tables)
+        raise CorruptionError(f"a merge did not find every record: expected={expected} found={found}", path=names)
 
 
 class Merge:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from ..errors import CorruptionError
 from ..format import control
 from ..format.current import Current
-from ..format.logs import HEADER_BYTES, START
+from ..format.logs import HEADER_BYTES, START, Position
 from ..options import Options
 from ..storage.requests import ListDirectory, Op, Open, Remove, Storage, Sync, WriteAt
 from .clock import Clock
@@ -71,7 +71,7 @@ def recover(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
 
 
 def _initialise(storage: Storage, names: Mapping[str, int], clock: Clock) -> Op[None]:
-    """Make an empty store. CURRENT comes last, so that an interrupted creation is no store."""
+    """Make an empty store."""
     if numbers_of("table", names) or any(number > 1 for number in numbers_of("wal", names)):
         raise CorruptionError("the directory holds data of a store, but its identity is missing", path=CURRENT)
     leftovers = [file_name("wal", 1), CURRENT_ASIDE]
@@ -80,8 +80,14 @@ def _initialise(storage: Storage, names: Mapping[str, int], clock: Clock) -> Op[
         if name in names:
             yield Remove(name)
     current = Current(storage.random_bytes(16), 1, clock())
-    wal = yield from create_wal(storage, current.store_id, 1, START, 0)
-    manifest = yield from create_manifest(storage, current, NO_TABLES)
+    yield from create_store(storage, current, NO_TABLES, START)
+
+
+def create_store(storage: Storage, current: Current, tables: Tables, before: Position) -> Op[None]:
+    """A store of `tables`, whose files and names are durable, and of an empty WAL that goes on from `before`."""
+    wal = yield from create_wal(storage, current.store_id, tables.log_number, before, 0)
+    manifest = yield from create_manifest(storage, current, tables)
+    # Order: CURRENT comes last, so that an interrupted creation is no store.
     yield from write_current_aside(current)
     yield from rename_current()
     wal.file.close()

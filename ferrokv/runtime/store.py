@@ -20,6 +20,7 @@ from ..storage.directory import Directory
 from ..storage.drivers import complete
 from ..storage.local import LocalStorage
 from .background import Background
+from .errands import Errands
 from .waiters import Request
 from .writer import Writer
 
@@ -39,6 +40,7 @@ class Store:
         self.options = engine.options
         self.engine = engine
         self.handles = 0  # owner: the registry's lock
+        self.errands = Errands()
         self._pid = os.getpid()
         self._background = Background(engine)
         self._writer = Writer(engine, self._background.wake)
@@ -144,10 +146,13 @@ class Store:
         return None
 
     def shut_down(self) -> None:
-        """Finish queued writes, flush what would take long to replay, stop the threads, release the directory. Blocks."""
+        """Finish queued writes, flush what would take long to replay, stop the threads, release the directory. Blocks.
+
+        Verifications and backups end with `StoreClosed`; those in the pool are waited for.
+        """
         interrupted = None
         writing = () if self.storage.read_only else (self._writer.stop,)
-        for step in (*writing, self._background.stop, self._flush_for_next_opening, self._stop_pool):
+        for step in (self.errands.stop, *writing, self._background.stop, self._flush_for_next_opening, self._stop_pool):
             interrupted = _insist(step) or interrupted
         interrupted = _insist(self.storage.close) or interrupted
         self._turn_into(ClosedStore("the store is closed"))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from ..errors import StorePathError
+from .locks import lock_name
 
 CURRENT: Final = "CURRENT"
 """The file whose presence makes a directory a store."""
@@ -51,6 +53,13 @@ class DirectoryReport(NamedTuple):
     """What the `StorePathError` would say if the store were opened to write now, or None if the directory can serve."""
 
 
+class Target(NamedTuple):
+    """A directory that is to become a copy of a store, and whether it was made for that."""
+
+    directory: Directory
+    made: bool
+
+
 def prepare_directory(path: str | os.PathLike[str], *, read_only: bool = False) -> Directory:
     """The directory at `path`, made with mode 0700 if it is missing (its parent must exist; never made to read only).
 
@@ -61,6 +70,35 @@ def prepare_directory(path: str | os.PathLike[str], *, read_only: bool = False) 
     if not read_only:
         _make(real)
     return _check(real, read_only=read_only)
+
+
+def prepare_target(path: str | os.PathLike[str], source: str) -> Target:
+    """The directory at `path`, as `prepare_directory` makes and checks it, for a copy of the store at the real path `source`.
+
+    `StorePathError` also when it is that store's directory, or inside it. Whether it is empty is left to the caller, who can
+    keep others out. Its name is durable, also that of a directory which was there already.
+    """
+    real = _resolve(path)
+    if os.path.commonpath((real, source)) == source:
+        raise StorePathError(f"a copy of a store stands outside of its directory: path={real} store={source}")
+    made = _make(real)
+    directory = _check(real, read_only=False)
+    if not made:
+        with suppress(PermissionError):  # its parent may be closed to this process, and is then somebody else's affair
+            _sync_parent(real)
+    return Target(directory, made)
+
+
+def remove_target(target: Target) -> None:
+    """Remove the directory if it was made for a copy and nothing but a lock file is left in it.
+
+    The caller still holds the open lock, so that nobody else begins a store in it meanwhile.
+    """
+    if target.made:
+        with suppress(OSError):
+            os.unlink(os.path.join(target.directory.path, lock_name("open")))
+        with suppress(OSError):
+            os.rmdir(target.directory.path)
 
 
 def inspect_directory(path: str | os.PathLike[str]) -> DirectoryReport:
@@ -143,14 +181,16 @@ def _check_makeable(real: str) -> None:
     _local_file_system(real)
 
 
-def _make(path: str) -> None:
+def _make(path: str) -> bool:
+    """True if the directory was made, False if the path was there."""
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
-        return
+        return False
     except OSError as error:
         raise _unmakeable(path, error.strerror) from error
     _sync_parent(path)
+    return True
 
 
 def _unmakeable(path: str, reason: str | None) -> StorePathError:

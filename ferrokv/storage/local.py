@@ -272,6 +272,8 @@ class LocalStorage:
             raise OSError(errno.ESTALE, f"{request.file.name} was removed while the store was open")
 
     def _list(self, _: ListDirectory) -> dict[str, int]:
+        if self._fd < 0:  # for which scandir() would list the working directory
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         with os.scandir(self._fd) as found:
             return {entry.name: entry.stat(follow_symlinks=False).st_size for entry in found}
 

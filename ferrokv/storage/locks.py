@@ -47,6 +47,11 @@ def renew_fork_gate() -> None:
     fork_gate = RLock()
 
 
+def lock_name(role: Role) -> str:
+    """The file that the holders of a role lock."""
+    return f"{role}.lock"
+
+
 class LockFiles:
     """The lock files of the roles. Threads of one process must keep each other out by other means."""
 
@@ -81,7 +86,7 @@ class LockFiles:
         fd = self._fds.get(role)
         if fd is None:
             with fork_gate:
-                fd = self._fds[role] = self._open_fd(f"{role}.lock", self.flags)
+                fd = self._fds[role] = self._open_fd(lock_name(role), self.flags)
         return fd
 
 
