@@ -176,10 +176,12 @@ class FerroKV(
         sleep: float = 0.1,
         blocking: bool = True,
         blocking_timeout: float | None = None,
+        lock_class: type[AsyncLock] | None = None,
         thread_local: bool = True,
     ) -> AsyncLock:
         """A lock that lasts `timeout` seconds at most. Acquiring waits for `blocking_timeout` seconds, looking every `sleep`."""
-        return AsyncLock(self, self._owners, name, timeout, sleep, blocking, blocking_timeout, thread_local)
+        kind = lock_class or AsyncLock
+        return kind(self, self._owners, name, timeout, sleep, blocking, blocking_timeout, thread_local)
 
     async def flush(self) -> bool:
         """True. What was written before is in tables, and its WALs are gone."""

@@ -160,10 +160,12 @@ class BlockingFerroKV(
         sleep: float = 0.1,
         blocking: bool = True,
         blocking_timeout: float | None = None,
+        lock_class: type[BlockingLock] | None = None,
         thread_local: bool = True,
     ) -> BlockingLock:
         """A lock that lasts `timeout` seconds at most. Acquiring waits for `blocking_timeout` seconds, looking every `sleep`."""
-        return BlockingLock(self, self._owners, name, timeout, sleep, blocking, blocking_timeout, thread_local)
+        kind = lock_class or BlockingLock
+        return kind(self, self._owners, name, timeout, sleep, blocking, blocking_timeout, thread_local)
 
     def flush(self) -> bool:
         """True. What was written before is in tables, and its WALs are gone."""

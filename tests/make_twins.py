@@ -13,8 +13,25 @@ from typing import Final
 
 MODULES: Final = ("asking", "keys", "strings", "lists", "hashes", "sets", "sorted_sets")
 FOR_THREADS: Final = ("scans", "locks", "deferred")  # a pipeline does not iterate, hold locks, or wait
+DJANGO_MODULES: Final = ("looking", "contract", "locks", "extras", "herd", "sessions")
 HOME: Final = Path(__file__).parent.parent / "ferrokv" / "faces"
+DJANGO: Final = Path(__file__).parent.parent / "ferrokv" / "contrib" / "django"
 _MADE: Final = "# Made by `python -m tests.make_twins` from faces/aio/{module}.py; edit that.\n"
+_MADE_DJANGO: Final = "# Made by `python -m tests.make_twins` from contrib/django/aio/{module}.py; edit that.\n"
+_DJANGO_NAMES: Final = (
+    (".native_handle", ".blocking_handle"),
+    (".native()", ".blocking()"),
+    ("asyncio.shield(lock.release())", "lock.release()"),
+    (
+        "await self._in_thread_if_needed(self._batch, data, timeout, version, guard)",
+        "self._batch(data, timeout, version, guard)",
+    ),
+    ("        if inspect.isawaitable(value):\n            value = await value\n", ""),
+    ("import inspect\n", ""),
+    ("_aget_", "_get_"),
+    (" An asynchronous caller's `default` may be a coroutine function.", ""),
+    ("on the event loop: no method needs a thread for what memory can answer", "for threads"),
+)
 _SIGNATURE: Final = re.compile(r"(    def (?!_)\w+\((?:[^()]|\([^()]*\))*?\)) -> [^\n]+:\n")
 _ANSWER_TYPES: Final = re.compile(r"^from \S+ import KeyspaceStats\n", re.MULTILINE)
 _NAMES: Final = (
@@ -52,9 +69,35 @@ def queued(source: str) -> str:
     return source
 
 
+def django_blocking(source: str, methods: frozenset[str]) -> str:
+    """The twin of a module of the Django cache: `aget` becomes `get`, and a private `_a_look` becomes `_look`."""
+    for name in methods:
+        source = re.sub(rf"\b(def |self\.|super\(\)\.|`|pipelined\.)a{name}\b", rf"\1{name}", source)
+    source = re.sub(r"\b_a_(?=[a-z])", "_", source)
+    for old, new in _DJANGO_NAMES:
+        source = source.replace(old, new)
+    return blocking(source)
+
+
+def django_methods() -> frozenset[str]:
+    """The public asynchronous methods, without their `a`."""
+    texts = [path.read_text(encoding="utf-8") for path in sorted((DJANGO / "aio").glob("*.py"))]
+    return frozenset(re.findall(r"^    async def a(\w+)", "".join(texts), re.MULTILINE)) | {
+        "append",
+        "settle",
+        "get_expiry_age",
+    }
+
+
 def made() -> dict[Path, str]:
     """The file of each twin, and what it has to say."""
     texts: dict[Path, str] = {}
+    methods = django_methods()
+    for module in DJANGO_MODULES:
+        source = (DJANGO / "aio" / f"{module}.py").read_text(encoding="utf-8")
+        texts[DJANGO / "blocking" / f"{module}.py"] = _MADE_DJANGO.format(module=module) + django_blocking(
+            source, methods
+        )
     for kind, make, modules in (("blocking", blocking, (*MODULES, *FOR_THREADS)), ("queued", queued, MODULES)):
         for module in modules:
             source = (HOME / "aio" / f"{module}.py").read_text(encoding="utf-8")

@@ -33,6 +33,14 @@ class Deferral:
             raise DataError("a deferral is used with handles on the store that it was made for")
         return self._unsettled
 
+    def append(self) -> None:
+        """Append to the WAL what is gathered, without a sync: the next sync of whoever covers it, and other transactions see it."""
+        self._unsettled.append()
+
+    async def aappend(self) -> None:
+        """As `append`, awaiting."""
+        await self._unsettled.aappend()
+
     def settle(self) -> None:
         """Wait until all that was written so far is durable, with at most one sync. It can be used again.
 

@@ -190,6 +190,16 @@ class Unsettled:
             raise
         return self._note(asked)
 
+    def append(self) -> None:
+        """As of `Deferral`."""
+        if self._fresh and not self.is_inherited:
+            self.perform(self._keyspace, None, ())
+
+    async def aappend(self) -> None:
+        """As of `Deferral`."""
+        if self._fresh and not self.is_inherited:
+            await self.aperform(self._keyspace, None, ())
+
     def settle(self) -> None:
         """As of `Deferral`."""
         if not self._is_settled():

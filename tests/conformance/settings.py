@@ -25,4 +25,21 @@ CACHES = {
     }
 }
 SESSION_ENGINE = "ferrokv.contrib.django.sessions"
+# As in Django's own runtests.py.
+LANGUAGE_CODE = "en"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {"context_processors": ["django.template.context_processors.request"]},
+    }
+]
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+]
+
+import tests.conformance.stand_in  # noqa: E402, F401 - in the place of LocMemCache, before anybody asks for that
+
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"

@@ -1,22 +1,22 @@
 """The handles that all caches and sessions of a process share: one pair for each directory and keyspace.
 
-Django makes one cache object for each thread or async context and closes it after every request, so the objects hold no
-handle of their own. Handles live until the process ends, and are opened anew in a forked child.
+Django makes one cache object for each thread or async context and closes it after every request, so the objects own no handle.
+Handles live until the process ends, and work on in a forked child.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 
 from ferrokv import BlockingFerroKV, FerroKV
 
 _lock = Lock()
-_blocking: dict[tuple[int, str, str], BlockingFerroKV] = {}
-_native: dict[tuple[int, str, str], FerroKV] = {}
+_blocking: dict[tuple[str, str], BlockingFerroKV] = {}
+_native: dict[tuple[str, str], FerroKV] = {}
+UNCHANGED: Any = object()
 
 
 def _new_lock_in_child() -> None:
@@ -27,33 +27,52 @@ def _new_lock_in_child() -> None:
 os.register_at_fork(after_in_child=_new_lock_in_child)
 
 
-@dataclass(frozen=True, slots=True)
 class Place:
-    """A keyspace of a directory, with the options to open it with."""
+    """A keyspace of a directory, and the options to open it with. `max_bytes` is its quota, set when a process first opens it."""
 
-    path: str
-    keyspace: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    __slots__ = ("blocking_handle", "keyspace", "max_bytes", "native_handle", "options", "path")
+
+    def __init__(
+        self, path: str, keyspace: str, options: Mapping[str, Any] | None = None, max_bytes: Any = UNCHANGED
+    ) -> None:
+        self.path = path
+        self.keyspace = keyspace
+        self.options = options or {}
+        self.max_bytes = max_bytes
+        self.blocking_handle: BlockingFerroKV | None = None  # for those who can not wait; None before the first opening
+        self.native_handle: FerroKV | None = None
+
+    def beside(self, keyspace: str) -> Place:
+        """Another keyspace of the same store."""
+        return Place(self.path, keyspace, self.options)
 
     def blocking(self) -> BlockingFerroKV:
         """The handle for threads; the first call opens the store."""
-        key = (os.getpid(), self.path, self.keyspace)
-        handle = _blocking.get(key)
+        handle = self.blocking_handle
         if handle is None:
+            key = (self.path, self.keyspace)
             with _lock:
                 handle = _blocking.get(key)
                 if handle is None:
                     handle = BlockingFerroKV.open(self.path, keyspace=self.keyspace, **self.options)
                     _blocking[key] = handle
+                    if self.max_bytes is not UNCHANGED and key not in _native:
+                        handle.set_quota(self.max_bytes)
+            self.blocking_handle = handle
         return handle
 
     async def native(self) -> FerroKV:
         """The handle for event loops; the first call opens the store in a thread."""
-        key = (os.getpid(), self.path, self.keyspace)
-        handle = _native.get(key)
+        handle = self.native_handle
         if handle is None:
-            opened = await FerroKV.open(self.path, keyspace=self.keyspace, **self.options)
-            handle = _native.setdefault(key, opened)
-            if handle is not opened:
-                await opened.close()
+            key = (self.path, self.keyspace)
+            handle = _native.get(key)
+            if handle is None:
+                opened = await FerroKV.open(self.path, keyspace=self.keyspace, **self.options)
+                handle = _native.setdefault(key, opened)
+                if handle is not opened:
+                    await opened.close()
+                elif self.max_bytes is not UNCHANGED and key not in _blocking:
+                    await handle.set_quota(self.max_bytes)
+            self.native_handle = handle
         return handle

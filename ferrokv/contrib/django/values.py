@@ -1,66 +1,138 @@
-"""Values of the cache as bytes: integers as digits, so that INCR is native, everything else as a sealed pickle.
+"""Values of the cache as bytes (docs/format.md section 10): integers as digits, so that INCR is native, the rest serialized.
 
-The seal is a keyed BLAKE2b (RFC 7693) over the pickle, keyed from SECRET_KEY and verified before unpickling: a process
-that can write the directory but does not know the key can not make Django execute code (the lesson of CVE-2025-69872).
+What could do harm when it is loaded is sealed: a keyed BLAKE2b (RFC 7693) over it, keyed from SECRET_KEY and verified before it is
+decompressed or loaded. A process that can write the directory but does not know the key can not make Django execute code (the
+lesson of CVE-2025-69872).
 """
 
 from __future__ import annotations
 
-import hmac
 import logging
-import pickle
 import re
 from collections.abc import Iterable
 from hashlib import blake2b
+from hmac import compare_digest
 from typing import Any, Final
 
+from . import compressors, serializers
+from .envelopes import ENVELOPES
+from .serializers import PickleSerializer
+
+logger = logging.getLogger("ferrokv.contrib.django")
 security_logger = logging.getLogger("django.security.ferrokv")
 
-SEALED_PICKLE: Final = b"\x01"
-SEAL_BYTES: Final = 16
-_DIGITS_FIRST: Final = frozenset(b"-0123456789")
+SEALED: Final = 1
+PLAIN: Final = 2
+COMPRESSED_BYTES_MIN: Final = 1024
+_SEAL_BYTES: Final = 16
+_HEAD: Final = 3  # kind, serializer, compressor
+_SEALED_HEAD: Final = _HEAD + _SEAL_BYTES
+_DIGITS_FIRST: Final = frozenset((b"-", *(b"%d" % digit for digit in range(10))))
 _INTEGER: Final = re.compile(rb"-?[0-9]{1,19}")
-_INT64_MIN: Final = -(1 << 63)
-_INT64_MAX: Final = (1 << 63) - 1
-_BODY: Final = 1 + SEAL_BYTES
+INT64_MIN: Final = -(1 << 63)
+INT64_MAX: Final = (1 << 63) - 1
 
 MISSING: Final = object()
 
 
 class ValueCodec:
-    """Encodes with the first key, decodes with any. Immutable; any thread."""
+    """Seals with the first key, accepts any. Reads what its own serializer made. Immutable; any thread."""
 
-    def __init__(self, secret_keys: Iterable[str | bytes]) -> None:
-        self._states = [_keyed_state(key) for key in secret_keys]
+    def __init__(
+        self,
+        secret_keys: Iterable[str | bytes],
+        serializer: Any = None,
+        compressor: Any = None,
+        compressed_bytes_min: int = COMPRESSED_BYTES_MIN,
+    ) -> None:
+        serializer = serializer or PickleSerializer()
+        self._dumps = serializer.dumps
+        self._loads = serializer.loads
+        self._compressor = compressor
+        self._compressed_bytes_min = compressed_bytes_min if compressor is not None else 1 << 62
+        sealed = getattr(serializer, "sealed", True)
+        number = getattr(serializer, "number", serializers.OWN)
+        own = compressors.NONE if compressor is None else getattr(compressor, "number", compressors.OWN)
+        kind = SEALED if sealed else PLAIN
+        self._head = bytes((kind, number, compressors.NONE))
+        self._compressed_head = bytes((kind, number, own))
+        keys = [_key(secret) for secret in secret_keys] if sealed else []
+        # The state of the hash behind its key and the head, for each head that can be read: only the body is left to hash.
+        self._states = {
+            head: [blake2b(head[1:], key=key, digest_size=_SEAL_BYTES) for key in keys]
+            for head in {self._head, self._compressed_head}
+        }
+        self._is_sealed = sealed
+        self._usual_head = self._head if sealed else None
+        self._copy_state: Any = self._states[self._head][0].copy if sealed else None
 
     def encode(self, value: Any) -> bytes:
-        """The stored bytes. Raises what pickle raises for a value that can not be pickled."""
-        if type(value) is int and _INT64_MIN <= value <= _INT64_MAX:
+        """The stored bytes. Raises what the serializer raises for a value that it can not take."""
+        if type(value) is int and INT64_MIN <= value <= INT64_MAX:
             return b"%d" % value
-        body = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-        return SEALED_PICKLE + _seal(self._states[0], body) + body
+        body: bytes = self._dumps(value)
+        head = self._head
+        if len(body) >= self._compressed_bytes_min:
+            smaller = self._compressor.compress(body)
+            if len(smaller) < len(body):
+                head, body = self._compressed_head, smaller
+        if not self._is_sealed:
+            return head + body
+        state = self._states[head][0].copy()
+        state.update(body)
+        return b"%b%b%b" % (head, state.digest(), body)
 
     def decode(self, stored: bytes) -> Any:
-        """The value, or MISSING with a line in the security log when the seal does not fit."""
-        if stored and stored[0] in _DIGITS_FIRST and _INTEGER.fullmatch(stored):
+        """The value. MISSING for an envelope, with a security log line for a broken seal, with a warning if it does not load."""
+        head = stored[:_HEAD]
+        if head == self._usual_head:  # nothing is called in between: benchmarks/django_cache.py, get_hit
+            body = stored[_SEALED_HEAD:]
+            state = self._copy_state()
+            state.update(body)
+            if compare_digest(state.digest(), stored[_HEAD:_SEALED_HEAD]):
+                try:
+                    return self._loads(body)
+                except Exception as error:  # noqa: BLE001 - as in `_load`
+                    return self._not_loaded(error)
+        if stored[:1] in ENVELOPES or not self.verifies(stored):
+            return MISSING
+        if stored[:1] in _DIGITS_FIRST:
             return int(stored)
-        if stored[:1] == SEALED_PICKLE:
-            seal, body = stored[1:_BODY], stored[_BODY:]
-            for state in self._states:
-                if hmac.compare_digest(seal, _seal(state, body)):
-                    return pickle.loads(body)  # noqa: S301 - the seal has been verified
+        body = stored[_SEALED_HEAD if self._is_sealed else _HEAD :]
+        return self._load(body, compressed=head != self._head)
+
+    def verifies(self, stored: bytes) -> bool:
+        """True if the bytes are an integer, or made by this serializer and, if they have to be, sealed with one of the keys."""
+        if stored[:1] in _DIGITS_FIRST:
+            return _INTEGER.fullmatch(stored) is not None
+        states = self._states.get(stored[:_HEAD])
+        if states is None:
+            logger.debug("a cached value of another serializer or compressor counts as missing: bytes=%d", len(stored))
+            return False
+        if not self._is_sealed:
+            return True
+        seal, body = stored[_HEAD:_SEALED_HEAD], stored[_SEALED_HEAD:]
+        for state in states:
+            own = state.copy()
+            own.update(body)
+            if compare_digest(seal, own.digest()):
+                return True
         security_logger.warning("a cached value has no valid seal and counts as missing: bytes=%d", len(stored))
+        return False
+
+    def _load(self, body: bytes, *, compressed: bool = False) -> Any:
+        try:
+            return self._loads(self._compressor.decompress(body) if compressed else body)
+        except Exception as error:  # noqa: BLE001 - a class that a deployment renamed must not make every page fail
+            return self._not_loaded(error)
+
+    @staticmethod
+    def _not_loaded(error: Exception) -> Any:
+        logger.warning("a cached value can not be loaded any more and counts as missing: %r", error)
         return MISSING
 
 
-def _keyed_state(secret_key: str | bytes) -> blake2b:
-    """A hash state keyed from SECRET_KEY, whatever its length, to be copied for each value."""
+def _key(secret_key: str | bytes) -> bytes:
+    """A key of the hash's size from SECRET_KEY, whatever its length."""
     secret = secret_key.encode() if isinstance(secret_key, str) else secret_key
-    key = blake2b(secret, digest_size=64, person=b"ferrokv.cache").digest()
-    return blake2b(key=key, digest_size=SEAL_BYTES)
-
-
-def _seal(state: blake2b, body: bytes) -> bytes:
-    own = state.copy()
-    own.update(body)
-    return own.digest()
+    return blake2b(secret, digest_size=64, person=b"ferrokv.cache").digest()

@@ -1,0 +1,198 @@
+"""Django's cache contract, on the event loop: no method needs a thread for what memory can answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from django.core.cache.backends.base import DEFAULT_TIMEOUT
+
+from ferrokv import ResponseError, Tx
+
+from ..envelopes import ENVELOPES, EPOCH, new_token, seal_in
+from ..pipelining import CURRENT
+from ..values import MISSING
+from .looking import AsyncLooking
+
+
+class AsyncContract(AsyncLooking):
+    """Each method is one atomic command of the store, among all threads, event loops and processes."""
+
+    async def aget(self, key: Any, default: Any = None, version: int | None = None) -> Any:
+        """The value, or `default` if there is none that counts: none, expired, invalidated, or without a valid seal."""
+        name = self._key(key, version)
+        db = self._place.native_handle if CURRENT.get() is None else None
+        stored = await (db or await self._a_store()).get(name)
+        if stored is None:
+            return default
+        value = self._codec.decode(stored)
+        if value is MISSING and stored[:1] in ENVELOPES:
+            value = await self._a_value(stored)
+        return default if value is MISSING else value
+
+    async def aset(  # type: ignore[override]
+        self,
+        key: Any,
+        value: Any,
+        timeout: Any = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        *,
+        nx: bool = False,
+        xx: bool = False,
+        tags: Sequence[str] | str | None = None,
+    ) -> bool:
+        """True, or False when `nx` (only if missing) or `xx` (only if there) forbade it. `adelete_tag` of one of `tags` ends it."""
+        name, stored, ttl_ms = self._key(key, version), await self._a_encode(value), self._ttl_ms(timeout)
+        if tags:
+            stored = seal_in(stored, None, await self._a_guard(tags))
+        db = self._a_ready() or await self._a_store()
+        if xx and not await self._a_is_live(await db.get(name)):
+            return False
+        if ttl_ms is not None and ttl_ms <= 0:
+            if nx:
+                return not await self._a_is_live(await db.get(name))
+            return bool(await db.delete(name)) or not xx
+        if nx:
+            return await self._a_put_if_missing(db, name, stored, ttl_ms)
+        if xx:
+            return await db.set(name, stored, px=ttl_ms, xx=True) is True
+        await self._a_put(db, name, stored, ttl_ms)
+        return True
+
+    async def aadd(
+        self,
+        key: Any,
+        value: Any,
+        timeout: Any = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        *,
+        tags: Sequence[str] | str | None = None,
+    ) -> bool:
+        """True if there was no value, and now there is this one."""
+        return await self.aset(key, value, timeout, version, nx=True, tags=tags)
+
+    async def atouch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
+        """True if there is a value; its timeout begins anew."""
+        name, ttl_ms = self._key(key, version), self._ttl_ms(timeout)
+        db = self._a_ready() or await self._a_store()
+        if not await self._a_is_plain(db, name):
+            return False
+        if ttl_ms is None:
+            return await db.getex(name, persist=True) is not None
+        return bool(await db.pexpire(name, ttl_ms))
+
+    async def adelete(self, key: Any, version: int | None = None) -> bool:
+        """True if there was a value."""
+        name = self._key(key, version)
+        db = self._a_ready() or await self._a_store()
+        was_live = await self._a_is_live(await db.get(name))
+        return bool(await db.delete(name)) and was_live
+
+    async def aget_many(self, keys: Iterable[Any], version: int | None = None) -> dict[Any, Any]:
+        """The values that are there, by key, of one moment."""
+        names = self._keys(keys, version)
+        if not names:
+            return {}
+        db = self._a_ready() or await self._a_store()
+        found = {}
+        for key, stored in zip(names.values(), await db.mget(list(names)), strict=True):
+            value = await self._a_value(stored)
+            if value is not MISSING:
+                found[key] = value
+        return found
+
+    async def aset_many(
+        self,
+        data: Mapping[Any, Any],
+        timeout: Any = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        *,
+        tags: Sequence[str] | str | None = None,
+    ) -> list[Any]:
+        """[]: all of them are set, as one batch with one sync, or an error was raised and none is."""
+        guard = await self._a_guard(tags) if tags else None
+        batch = await self._in_thread_if_needed(self._batch, data, timeout, version, guard)
+        if batch:
+            db = self._a_ready() or await self._a_store()
+            await db.write(batch)
+        return []
+
+    async def adelete_many(self, keys: Iterable[Any], version: int | None = None) -> None:
+        """Delete the keys, as one batch with one sync."""
+        names = self._keys(keys, version)
+        if names:
+            db = self._a_ready() or await self._a_store()
+            await db.delete(*names)
+
+    async def ahas_key(self, key: Any, version: int | None = None) -> bool:
+        """True if `aget` would find a value."""
+        name = self._key(key, version)
+        db = self._a_ready() or await self._a_store()
+        return await self._a_is_live(await db.get(name))
+
+    async def aincr(
+        self, key: Any, delta: int = 1, version: int | None = None, *, ignore_key_check: bool = False
+    ) -> int:
+        """The new value; the timeout stays. ValueError for a missing key, which `ignore_key_check` makes, without timeout, as 0."""
+        name = self._key(key, version)
+        db = self._a_ready() or await self._a_store()
+        try:
+            return self._counted(key, await db.incr(name, delta, xx=not ignore_key_check))
+        except ResponseError as error:
+            stored = await db.get(name)
+            if stored is None or stored[:1] not in ENVELOPES:
+                raise self._counter_error(key, error) from error
+        count = partial(self._count_in_envelope, name=name, delta=delta, from_zero=ignore_key_check)
+        try:
+            return self._counted(key, await db.transaction(count))
+        except ResponseError as error:
+            raise self._counter_error(key, error) from error
+
+    async def adecr(self, key: Any, delta: int = 1, version: int | None = None) -> int:
+        """As `aincr`, downwards."""
+        return await self.aincr(key, -delta, version=version)
+
+    async def aincr_version(self, key: Any, delta: int = 1, version: int | None = None) -> int:
+        """The new version; value and timeout move there in one atomic step. ValueError for a missing key."""
+        source, target, new_version = self._versions(key, delta, version)
+        db = self._a_ready() or await self._a_store()
+        try:
+            if not await self._a_is_live(await db.get(source)):
+                raise ValueError(f"Key '{key}' not found")
+            await db.rename(source, target)
+        except ResponseError as error:
+            raise ValueError(f"Key '{key}' not found") from error
+        return new_version
+
+    async def adecr_version(self, key: Any, delta: int = 1, version: int | None = None) -> int:
+        """As `aincr_version`, downwards."""
+        return await self.aincr_version(key, -delta, version)
+
+    async def aclear(self) -> None:
+        """Clear this cache's keyspace, and nothing else: a few records in one commit, whatever its size."""
+        tags_keyspace = self._tags_place.keyspace
+
+        def clear(tx: Tx) -> None:
+            tx.flushdb()
+            tags = tx.keyspace(tags_keyspace)
+            if tags.exists(EPOCH):
+                tags.flushdb()
+                tags.set(
+                    EPOCH, new_token()
+                )  # so that a value whose tags were looked up before does not count afterwards
+
+        db = self._a_ready() or await self._a_store()
+        await db.transaction(clear)
+
+    async def adelete_tag(self, *tags: str) -> None:
+        """End every value that was set with one of the tags, of every version. O(1) for each tag, whatever the number of values."""
+        db = await self._a_store(self._tags_place)
+        if await db.get(EPOCH) is None:
+            await db.transaction(self._begin_epoch)
+        batch = self._new_tokens_of(self._tag_names(tags))
+        if batch:
+            await db.write(batch)
+
+    async def aclose(self, **kwargs: Any) -> None:
+        """Nothing: the store is shared, and Django calls this after every request."""

@@ -1,0 +1,122 @@
+"""What django-redis offers beyond Django's contract, under the same names, so that code that uses it goes on working.
+
+A missing key has the TTL 0 and one without timeout None, as in django-redis.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from datetime import datetime
+from typing import Any, Final
+
+from ferrokv import AsyncLock
+
+from ..envelopes import STALE, open_envelope
+from ..patterns import glob_of, reversal_of
+from .contract import AsyncContract
+from .locks import AsyncAppendingLock
+
+DELETED_EACH: Final = 10_000  # by one commit
+PAGE: Final = 500
+
+
+class AsyncExtras(AsyncContract):
+    """TTLs, keys by pattern, locks."""
+
+    async def apttl(self, key: Any, version: int | None = None) -> int | None:
+        """Milliseconds to live; None without timeout, 0 if there is no such key."""
+        name = self._key(key, version)
+        db = self._a_ready() or await self._a_store()
+        stored = await db.get(name)
+        if not await self._a_is_live(stored):
+            return 0
+        if stored[:1] == STALE:
+            opened = open_envelope(stored)
+            if opened is not None and opened.soft_ms is not None:
+                return max(0, opened.soft_ms - int(time.time() * 1000))
+        left = await db.pttl(name)
+        return None if left == -1 else max(left, 0)
+
+    async def attl(self, key: Any, version: int | None = None) -> int | None:
+        """As `apttl`, in seconds, rounded."""
+        left = await self.apttl(key, version=version)
+        return None if left is None else (left + 500) // 1000
+
+    async def apersist(self, key: Any, version: int | None = None) -> bool:
+        """True if the key had a timeout; now it has none."""
+        name = self._key(key, version)
+        db = self._a_ready() or await self._a_store()
+        return await self._a_is_plain(db, name) and bool(await db.persist(name))
+
+    async def aexpire(self, key: Any, timeout: float, version: int | None = None) -> bool:
+        """True if the key is there; it lives `timeout` seconds from now."""
+        name = self._key(key, version)
+        db = self._a_ready() or await self._a_store()
+        return await self._a_is_plain(db, name) and bool(await db.expire(name, timeout))
+
+    async def apexpire(self, key: Any, timeout: float, version: int | None = None) -> bool:
+        """As `aexpire`, in milliseconds."""
+        name = self._key(key, version)
+        db = self._a_ready() or await self._a_store()
+        return await self._a_is_plain(db, name) and bool(await db.pexpire(name, timeout))
+
+    async def aexpire_at(self, key: Any, when: datetime | int, version: int | None = None) -> bool:
+        """True if the key is there; it lives until a datetime, or a moment in seconds since 1970."""
+        name = self._key(key, version)
+        db = self._a_ready() or await self._a_store()
+        return await self._a_is_plain(db, name) and bool(await db.expireat(name, when))
+
+    async def apexpire_at(self, key: Any, when: datetime | int, version: int | None = None) -> bool:
+        """As `aexpire_at`, in milliseconds."""
+        name = self._key(key, version)
+        db = self._a_ready() or await self._a_store()
+        return await self._a_is_plain(db, name) and bool(await db.pexpireat(name, when))
+
+    async def aiter_keys(
+        self, search: str, itersize: int | None = None, version: int | None = None
+    ) -> AsyncGenerator[str, None]:
+        """The keys that match a glob, as callers name them, page by page."""
+        db = await self._a_settled_store()
+        reverse = reversal_of(self, self._reverse_key, version)
+        page = []
+        async for name in db.scan_iter(glob_of(self, search, version)):
+            page.append(name)
+            if len(page) >= (itersize or PAGE):
+                for live in await self._a_live_names(db, page):
+                    yield reverse(live)
+                page = []
+        for live in await self._a_live_names(db, page):
+            yield reverse(live)
+
+    async def akeys(self, search: str, version: int | None = None) -> list[str]:
+        """The keys that match a glob, as callers name them."""
+        db = await self._a_settled_store()
+        names = await self._a_live_names(db, await db.keys(glob_of(self, search, version)))
+        return list(map(reversal_of(self, self._reverse_key, version), names))
+
+    async def adelete_pattern(
+        self, pattern: str, version: int | None = None, prefix: str | None = None, itersize: int | None = None
+    ) -> int:
+        """How many keys matched the glob; they are gone, ten thousand by each commit."""
+        db = await self._a_settled_store()
+        names = await db.keys(glob_of(self, pattern, version, prefix))
+        deleted = 0
+        for start in range(0, len(names), DELETED_EACH):
+            deleted += await db.delete(*names[start : start + DELETED_EACH])
+        return deleted
+
+    async def alock(
+        self,
+        key: Any,
+        version: int | None = None,
+        timeout: float | None = None,
+        sleep: float = 0.1,
+        blocking: bool = True,
+        blocking_timeout: float | None = None,
+        thread_local: bool = True,
+    ) -> AsyncLock:
+        """A lock among all processes: a context manager, freed after `timeout` or when its process ends."""
+        db = await self._place.native()
+        name = self._key(key, version)
+        return db.lock(name, timeout, sleep, blocking, blocking_timeout, AsyncAppendingLock, thread_local)

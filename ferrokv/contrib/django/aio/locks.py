@@ -1,0 +1,20 @@
+"""Locks inside `pipelined`: what was written while holding one is seen by whoever has it next."""
+
+from __future__ import annotations
+
+from ferrokv import AsyncLock
+
+from ..pipelining import CURRENT
+
+
+class AsyncAppendingLock(AsyncLock):
+    """A lock whose release comes behind everything that the block has gathered, and is durable together with it."""
+
+    __slots__ = ()
+
+    async def release(self) -> None:
+        """As of its base."""
+        pipelined = CURRENT.get()
+        if pipelined is not None and pipelined.is_open:
+            await pipelined.aappend()
+        await super().release()

@@ -1,0 +1,76 @@
+"""Sessions: the session engine's methods, each one atomic step of the store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.sessions.backends.base import CreateError
+
+from ..pipelining import CURRENT
+from ..session_steps import SessionSteps, session_place
+
+
+class AsyncSessions(SessionSteps):
+    """Creating, saving, loading and deleting."""
+
+    @staticmethod
+    async def _a_store() -> Any:
+        """The commands of the sessions' keyspace; inside `pipelined`, of its deferral."""
+        place = session_place()
+        handle = await place.native()
+        pipelined = CURRENT.get()
+        if pipelined is None or not pipelined.is_open:
+            return handle
+        return handle.within(pipelined.deferral(handle, place.path, False))
+
+    async def aexists(self, session_key: str | None) -> bool:
+        """True if there is such a session."""
+        name = self._name(session_key)
+        return name is not None and bool(await (await self._a_store()).exists(name))
+
+    async def acreate(self) -> None:
+        """Give this object the key of a new session, which is saved at once."""
+        while True:
+            self._session_key = await self._aget_new_session_key()  # type: ignore[attr-defined]
+            try:
+                await self.asave(must_create=True)
+            except CreateError:
+                continue
+            self.modified = True
+            return
+
+    async def asave(self, must_create: bool = False) -> None:
+        """Insert with `must_create` (else `CreateError`), or update what exists (else `UpdateError`), in one step."""
+        if self.session_key is None:
+            await self.acreate()
+            return
+        session = await self._aget_session(no_load=must_create)  # type: ignore[attr-defined]
+        saving = self._saving(session, await self.aget_expiry_age(), must_create)
+        db = await self._a_store()
+        if saving.name is None:
+            saved = False
+        elif saving.is_plain:
+            saved = await db.set(saving.name, saving.data, px=saving.ttl_ms, nx=must_create, xx=not must_create) is True
+        else:
+            saved = await db.transaction(saving.run)
+        self._note_saved(saving, saved)
+
+    async def adelete(self, session_key: str | None = None) -> None:
+        """End a session; this one without an argument. It does not matter whether there is one."""
+        name = self._name(self.session_key if session_key is None else session_key)
+        if name is None:
+            return
+        db = await self._a_store()
+        if self._user is None:
+            await db.delete(name)
+        else:
+            await db.transaction(self._deleting(name))
+
+    async def aload(self) -> dict[str, Any]:
+        """The data; of an unknown session {}, and this object forgets its key."""
+        name = self._name(self.session_key)
+        return self._loaded(None if name is None else await (await self._a_store()).get(name))
+
+    @classmethod
+    async def aclear_expired(cls) -> None:
+        """Nothing: expired sessions are invisible at once, and compaction takes their space back."""

@@ -1,0 +1,123 @@
+# Made by `python -m tests.make_twins` from contrib/django/aio/extras.py; edit that.
+"""What django-redis offers beyond Django's contract, under the same names, so that code that uses it goes on working.
+
+A missing key has the TTL 0 and one without timeout None, as in django-redis.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, Final
+
+from ferrokv import BlockingLock
+
+from ..envelopes import STALE, open_envelope
+from ..patterns import glob_of, reversal_of
+from .contract import BlockingContract
+from .locks import BlockingAppendingLock
+
+DELETED_EACH: Final = 10_000  # by one commit
+PAGE: Final = 500
+
+
+class BlockingExtras(BlockingContract):
+    """TTLs, keys by pattern, locks."""
+
+    def pttl(self, key: Any, version: int | None = None) -> int | None:
+        """Milliseconds to live; None without timeout, 0 if there is no such key."""
+        name = self._key(key, version)
+        db = self._ready() or self._store()
+        stored = db.get(name)
+        if not self._is_live(stored):
+            return 0
+        if stored[:1] == STALE:
+            opened = open_envelope(stored)
+            if opened is not None and opened.soft_ms is not None:
+                return max(0, opened.soft_ms - int(time.time() * 1000))
+        left = db.pttl(name)
+        return None if left == -1 else max(left, 0)
+
+    def ttl(self, key: Any, version: int | None = None) -> int | None:
+        """As `apttl`, in seconds, rounded."""
+        left = self.pttl(key, version=version)
+        return None if left is None else (left + 500) // 1000
+
+    def persist(self, key: Any, version: int | None = None) -> bool:
+        """True if the key had a timeout; now it has none."""
+        name = self._key(key, version)
+        db = self._ready() or self._store()
+        return self._is_plain(db, name) and bool(db.persist(name))
+
+    def expire(self, key: Any, timeout: float, version: int | None = None) -> bool:
+        """True if the key is there; it lives `timeout` seconds from now."""
+        name = self._key(key, version)
+        db = self._ready() or self._store()
+        return self._is_plain(db, name) and bool(db.expire(name, timeout))
+
+    def pexpire(self, key: Any, timeout: float, version: int | None = None) -> bool:
+        """As `aexpire`, in milliseconds."""
+        name = self._key(key, version)
+        db = self._ready() or self._store()
+        return self._is_plain(db, name) and bool(db.pexpire(name, timeout))
+
+    def expire_at(self, key: Any, when: datetime | int, version: int | None = None) -> bool:
+        """True if the key is there; it lives until a datetime, or a moment in seconds since 1970."""
+        name = self._key(key, version)
+        db = self._ready() or self._store()
+        return self._is_plain(db, name) and bool(db.expireat(name, when))
+
+    def pexpire_at(self, key: Any, when: datetime | int, version: int | None = None) -> bool:
+        """As `aexpire_at`, in milliseconds."""
+        name = self._key(key, version)
+        db = self._ready() or self._store()
+        return self._is_plain(db, name) and bool(db.pexpireat(name, when))
+
+    def iter_keys(
+        self, search: str, itersize: int | None = None, version: int | None = None
+    ) -> Iterator[str]:
+        """The keys that match a glob, as callers name them, page by page."""
+        db = self._settled_store()
+        reverse = reversal_of(self, self._reverse_key, version)
+        page = []
+        for name in db.scan_iter(glob_of(self, search, version)):
+            page.append(name)
+            if len(page) >= (itersize or PAGE):
+                for live in self._live_names(db, page):
+                    yield reverse(live)
+                page = []
+        for live in self._live_names(db, page):
+            yield reverse(live)
+
+    def keys(self, search: str, version: int | None = None) -> list[str]:
+        """The keys that match a glob, as callers name them."""
+        db = self._settled_store()
+        names = self._live_names(db, db.keys(glob_of(self, search, version)))
+        return list(map(reversal_of(self, self._reverse_key, version), names))
+
+    def delete_pattern(
+        self, pattern: str, version: int | None = None, prefix: str | None = None, itersize: int | None = None
+    ) -> int:
+        """How many keys matched the glob; they are gone, ten thousand by each commit."""
+        db = self._settled_store()
+        names = db.keys(glob_of(self, pattern, version, prefix))
+        deleted = 0
+        for start in range(0, len(names), DELETED_EACH):
+            deleted += db.delete(*names[start : start + DELETED_EACH])
+        return deleted
+
+    def lock(
+        self,
+        key: Any,
+        version: int | None = None,
+        timeout: float | None = None,
+        sleep: float = 0.1,
+        blocking: bool = True,
+        blocking_timeout: float | None = None,
+        thread_local: bool = True,
+    ) -> BlockingLock:
+        """A lock among all processes: a context manager, freed after `timeout` or when its process ends."""
+        db = self._place.blocking()
+        name = self._key(key, version)
+        return db.lock(name, timeout, sleep, blocking, blocking_timeout, BlockingAppendingLock, thread_local)

@@ -1,0 +1,102 @@
+# Made by `python -m tests.make_twins` from contrib/django/aio/herd.py; edit that.
+"""`get_or_set` that computes once: who misses a key first takes a lock among all processes, and the others wait for the value.
+
+With `stale_ttl` they do not even wait, but get the value that has just run out. The locks stand in a keyspace of their own beside
+the cache's. A process that dies frees its lock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+from django.core.cache.backends.base import DEFAULT_TIMEOUT
+
+from ferrokv import LockError
+
+from ..envelopes import Guard, seal_in
+from ..herds import Wish, is_shared, marked
+from ..values import MISSING
+from .extras import BlockingExtras
+from .locks import BlockingAppendingLock
+
+WAIT_SECONDS: Final = 30.0  # then the caller computes, too: better twice than never
+POLL_SECONDS: Final = 0.005
+LOOKS_EACH_TRY: Final = 50  # looks at the value between two tries to take the lock of somebody who may have died
+
+
+class BlockingHerd(BlockingExtras):
+    """The herd is whoever asks for a key that is missing."""
+
+    def get_or_set(
+        self,
+        key: Any,
+        default: Any,
+        timeout: Any = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        *,
+        stale_ttl: float | None = None,
+        tags: Sequence[str] | str | None = None,
+    ) -> Any:
+        """The cached value, or `default`: a value, or a callable, which one caller among all processes runs while the others wait.
+
+        With `stale_ttl` the value is kept that many seconds longer than its timeout, and who asks for it while it is computed anew
+        gets the old one at once. An invalidation of `tags` counts from before the computation, so what was computed from old data
+        does not outlive it.
+        """
+        name = self._key(key, version)
+        value, is_stale = self._look(name)
+        if value is not MISSING and not is_stale:
+            return value
+        wish = Wish(name, default, self._ttl_ms(timeout), stale_ttl, tags)
+        if not is_shared(wish):
+            return self._compute(wish)
+        return self._compute_once(wish)
+
+    def _compute_once(self, wish: Wish) -> Any:
+        locks = self._locks_place.blocking()
+        lock = locks.lock(wish.name, lock_class=BlockingAppendingLock, thread_local=False)
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not lock.acquire(blocking=False):
+            for _ in range(LOOKS_EACH_TRY):
+                value, is_stale = self._look(wish.name)
+                if value is not MISSING and (not is_stale or wish.stale_ttl is not None):
+                    return value
+                if not locks.exists(wish.name):
+                    break
+                time.sleep(POLL_SECONDS)
+            if time.monotonic() > deadline:
+                return self._compute(wish)
+        try:
+            with marked(wish.name):
+                value, is_stale = self._look(wish.name)
+                return value if value is not MISSING and not is_stale else self._compute(wish)
+        finally:
+            with suppress(LockError):  # cleared by somebody meanwhile
+                lock.release()
+
+    def _look(self, name: bytes) -> tuple[Any, bool]:
+        """The value or MISSING, and whether it is stale."""
+        stored = (self._ready() or self._store()).get(name)
+        if stored is None:
+            return MISSING, False
+        inner, is_stale = self._open(stored)
+        return MISSING if inner is None else self._codec.decode(inner), is_stale
+
+    def _compute(self, wish: Wish) -> Any:
+        guard = self._guard(wish.tags)  # before the computation
+        value = wish.default
+        if callable(value):
+            value = value()
+        if wish.ttl_ms is not None and wish.ttl_ms <= 0:
+            return value
+        self._keep(wish, self._encode(value), guard)
+        found, is_stale = self._look(wish.name)
+        return value if found is MISSING or is_stale else found
+
+    def _keep(self, wish: Wish, stored: bytes, guard: Guard | None) -> None:
+        soft_ms, ttl_ms = wish.expiries()
+        db = self._ready() or self._store()
+        self._put_if_missing(db, wish.name, seal_in(stored, soft_ms, guard), ttl_ms)

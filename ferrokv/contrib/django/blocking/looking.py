@@ -1,0 +1,109 @@
+# Made by `python -m tests.make_twins` from contrib/django/aio/looking.py; edit that.
+"""What every method of the cache needs: the store, and whether a stored value still counts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+from ferrokv import WriteBatch
+
+from ..base import CacheBase
+from ..envelopes import ENVELOPES, EPOCH, STALE, Guard, make_guard, open_envelope, tokens_match, without_soft_expiry
+from ..handles import Place
+from ..pipelining import CURRENT
+from ..values import MISSING
+
+TRIES_MAX: Final = 100
+
+
+class BlockingLooking(CacheBase):
+    """The store behind the cache, and liveness: tags and soft expiries make a value count as missing while it is still there."""
+
+    def _ready(self) -> Any:
+        """The commands of the store, if nothing has to be waited for; else None."""
+        return self._place.blocking_handle if CURRENT.get() is None else None
+
+    def _store(self, place: Place | None = None) -> Any:
+        """The commands of the store; inside `pipelined`, of its deferral."""
+        place = place or self._place
+        handle = place.blocking()
+        pipelined = CURRENT.get()
+        if pipelined is None or not pipelined.is_open:
+            return handle
+        return handle.within(pipelined.deferral(handle, place.path, self._ignores_failures))
+
+    def _settled_store(self) -> Any:
+        """The store itself, once what `pipelined` has gathered so far is durable."""
+        pipelined = CURRENT.get()
+        if pipelined is not None and pipelined.is_open:
+            pipelined.settle()
+        return self._place.blocking()
+
+    def _open(self, stored: bytes) -> tuple[bytes | None, bool]:
+        """The value in its envelopes, or None if its tags were invalidated; and whether it is stale."""
+        if stored[:1] not in ENVELOPES:
+            return stored, False
+        opened = open_envelope(stored)
+        if opened is None:
+            return None, False
+        if opened.guard is not None:
+            tags = self._store(self._tags_place)
+            found = {name: tags.get(name) for name in opened.guard.names}
+            if not tokens_match(opened.guard, found.get):
+                return None, False
+        return opened.inner, opened.soft_ms is not None and opened.soft_ms <= time.time() * 1000
+
+    def _value(self, stored: bytes | None) -> Any:
+        """What `get` answers, or MISSING."""
+        if stored is None:
+            return MISSING
+        inner, is_stale = self._open(stored)
+        return MISSING if inner is None or is_stale else self._codec.decode(inner)
+
+    def _is_live(self, stored: bytes | None) -> bool:
+        """True if `get` would answer this value."""
+        if stored is None:
+            return False
+        inner, is_stale = self._open(stored)
+        return inner is not None and not is_stale and self._codec.verifies(inner)
+
+    def _guard(self, tags: Sequence[str] | str | None) -> Guard | None:
+        """The tags with their tokens now; None without tags."""
+        names = self._tag_names(tags or ())
+        if not names:
+            return None
+        store = self._store(self._tags_place)
+        return make_guard(names, [store.get(name) for name in (EPOCH, *names)])
+
+    def _put(self, db: Any, name: bytes, stored: bytes, ttl_ms: int | None) -> None:
+        """Set a key, whatever it held."""
+        if CURRENT.get() is None:
+            db.set(name, stored, px=ttl_ms)
+        else:
+            db.write(WriteBatch().set(name, stored, px=ttl_ms))
+
+    def _put_if_missing(self, db: Any, name: bytes, stored: bytes, ttl_ms: int | None) -> bool:
+        """True if the key held nothing that counts, and now holds the value."""
+        for _ in range(TRIES_MAX):
+            if db.set(name, stored, px=ttl_ms, nx=True) is True:
+                return True
+            found = db.get(name)
+            if self._is_live(found):
+                return False
+            if found is not None:
+                db.compare_and_delete(name, found)
+        return False  # others write it all the time
+
+    def _is_plain(self, db: Any, name: bytes) -> bool:
+        """True if there is a value that counts. If it had a soft expiry it has only its TTL now, which the caller will change."""
+        found = db.get(name)
+        if not self._is_live(found):
+            return False
+        return found[:1] != STALE or bool(db.compare_and_set(name, found, without_soft_expiry(found)))
+
+    def _live_names(self, db: Any, names: Sequence[bytes]) -> list[bytes]:
+        """Those of the names whose values count."""
+        stored = db.mget(names) if names else []
+        return [name for name, found in zip(names, stored, strict=True) if self._is_live(found)]

@@ -1,0 +1,194 @@
+"""OPTIONS["IGNORE_EXCEPTIONS"]: a store that fails makes a cache that holds nothing, and a line in the log, but no error.
+
+Errors in the call itself (a bad key, a value that can not be pickled, counting what is no number) are raised as ever.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+from ferrokv import (
+    CorruptionError,
+    StoreBusy,
+    StoreClosed,
+    StoreFailed,
+    StoreFull,
+    StorePathError,
+    StoreReadOnly,
+    UnsupportedFormat,
+)
+
+logger = logging.getLogger("ferrokv.contrib.django")
+
+IGNORED: Final = (
+    CorruptionError,
+    StoreBusy,
+    StoreClosed,
+    StoreFailed,
+    StoreFull,
+    StorePathError,
+    StoreReadOnly,
+    UnsupportedFormat,
+)
+Answer = Callable[[dict[str, Any]], Any]
+"""What a method answers instead, from its arguments by name."""
+
+
+def _nothing(arguments: dict[str, Any]) -> None:
+    """For methods that answer None."""
+
+
+def _false(arguments: dict[str, Any]) -> bool:
+    return False
+
+
+def _counted(arguments: dict[str, Any]) -> int:
+    """A counter that was at zero: code that counts goes on."""
+    return int(arguments.get("delta", 1))
+
+
+def _counted_down(arguments: dict[str, Any]) -> int:
+    return -int(arguments.get("delta", 1))
+
+
+ANSWERS: Final[dict[str, Answer]] = {
+    "add": _false,
+    "clear": _nothing,
+    "decr": _counted_down,
+    "delete": _false,
+    "delete_many": _nothing,
+    "delete_pattern": lambda arguments: 0,
+    "delete_tag": _nothing,
+    "expire": _false,
+    "expire_at": _false,
+    "get": lambda arguments: arguments.get("default"),
+    "get_many": lambda arguments: {},
+    "has_key": _false,
+    "incr": _counted,
+    "keys": lambda arguments: [],
+    "persist": _false,
+    "pexpire": _false,
+    "pexpire_at": _false,
+    "pttl": lambda arguments: 0,
+    "set": _false,
+    "set_many": lambda arguments: list(arguments["data"]),
+    "touch": _false,
+    "ttl": lambda arguments: 0,
+}
+
+
+def make_forgiving(cache: Any) -> None:
+    """Have the methods of this object answer as an empty cache when the store fails. `get_or_set` computes, once."""
+    for name, answer in ANSWERS.items():
+        setattr(cache, name, _forgiving(getattr(cache, name), answer))
+        setattr(cache, "a" + name, _forgiving_later(getattr(cache, "a" + name), answer))
+    cache.get_or_set = _computing(cache.get_or_set)
+    cache.aget_or_set = _computing_later(cache.aget_or_set)
+    cache.iter_keys = _iterating(cache.iter_keys)
+    cache.aiter_keys = _iterating_later(cache.aiter_keys)
+
+
+def _log(method: Callable[..., Any], error: Exception) -> None:
+    logger.warning("the cache failed, which is ignored: method=%s error=%r", method.__name__, error)
+
+
+def _named(method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    return inspect.signature(method).bind(*args, **kwargs).arguments
+
+
+def _forgiving(method: Callable[..., Any], answer: Answer) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return method(*args, **kwargs)
+        except IGNORED as error:
+            _log(method, error)
+            return answer(_named(method, args, kwargs))
+
+    return call
+
+
+def _forgiving_later(method: Callable[..., Any], answer: Answer) -> Callable[..., Any]:
+    @functools.wraps(method)
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return await method(*args, **kwargs)
+        except IGNORED as error:
+            _log(method, error)
+            return answer(_named(method, args, kwargs))
+
+    return call
+
+
+class _Once:
+    """A default that is computed at most once, however often it is asked for."""
+
+    def __init__(self, default: Any) -> None:
+        self._default = default
+        self._is_computed = False
+        self._value: Any = None
+
+    def __call__(self) -> Any:
+        if not self._is_computed:
+            self._value = self._default() if callable(self._default) else self._default
+            self._is_computed = True
+        return self._value
+
+    async def later(self) -> Any:
+        value = self()
+        if inspect.isawaitable(value):
+            value = self._value = await value
+        return value
+
+
+def _computing(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def call(key: Any, default: Any, *args: Any, **kwargs: Any) -> Any:
+        once = _Once(default)
+        try:
+            return method(key, once if callable(default) else default, *args, **kwargs)
+        except IGNORED as error:
+            _log(method, error)
+            return once()
+
+    return call
+
+
+def _computing_later(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    async def call(key: Any, default: Any, *args: Any, **kwargs: Any) -> Any:
+        once = _Once(default)
+        try:
+            return await method(key, once.later if callable(default) else default, *args, **kwargs)
+        except IGNORED as error:
+            _log(method, error)
+            return await once.later()
+
+    return call
+
+
+def _iterating(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            yield from method(*args, **kwargs)
+        except IGNORED as error:
+            _log(method, error)
+
+    return call
+
+
+def _iterating_later(method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            async for key in method(*args, **kwargs):
+                yield key
+        except IGNORED as error:
+            _log(method, error)
+
+    return call

@@ -1,0 +1,91 @@
+"""How values become bytes: OPTIONS["SERIALIZER"] is "pickle", "msgpack", "json", or a dotted path to a class with `dumps`, `loads`.
+
+Pickle takes everything that Django's users cache, and its bytes are sealed (values.py). msgpack and JSON, by msgspec, take plain
+data only (None, bool, numbers, str, bytes, list, dict, datetime; tuples and sets come back as lists), need no seal, and raise
+TypeError for the rest.
+"""
+
+from __future__ import annotations
+
+import pickle
+from importlib import import_module
+from types import ModuleType
+from typing import Any, Final, Protocol
+
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+OWN: Final = 0
+
+
+class Serializer(Protocol):
+    """Values to bytes and back. A class may say `sealed = False` if its `loads` is harmless on any bytes."""
+
+    def dumps(self, value: Any) -> bytes:
+        """The bytes of a value. Raises before anything is written."""
+
+    def loads(self, data: bytes) -> Any:
+        """The value of such bytes."""
+
+
+class PickleSerializer:
+    """Anything that can be pickled."""
+
+    number = 1
+    sealed = True
+
+    def dumps(self, value: Any) -> bytes:
+        """The pickle, in the newest protocol."""
+        return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+
+    loads = staticmethod(pickle.loads)
+    """The value of a pickle. Only for bytes whose seal was verified."""
+
+
+class MessagePackSerializer:
+    """Plain data as MessagePack."""
+
+    number = 2
+    sealed = False
+
+    def __init__(self) -> None:
+        msgspec = _import_msgspec()
+        self.dumps = msgspec.msgpack.Encoder().encode
+        self.loads = msgspec.msgpack.Decoder().decode
+
+
+class JSONSerializer:
+    """Plain data as JSON: bytes come back as base64 text, and datetimes as text."""
+
+    number = 3
+    sealed = False
+
+    def __init__(self) -> None:
+        msgspec = _import_msgspec()
+        self.dumps = msgspec.json.Encoder().encode
+        self.loads = msgspec.json.Decoder().decode
+
+
+def _import_msgspec() -> ModuleType:
+    try:
+        import_module("msgspec.msgpack")
+        import_module("msgspec.json")
+        return import_module("msgspec")
+    except ImportError as error:
+        raise ImproperlyConfigured('this SERIALIZER needs msgspec: pip install "ferrokv[msgspec]"') from error
+
+
+NAMED: Final[dict[str, type]] = {"pickle": PickleSerializer, "msgpack": MessagePackSerializer, "json": JSONSerializer}
+
+
+def make_serializer(given: Any) -> Any:
+    """The serializer that OPTIONS names: a name, a dotted path, a class or an object. `ImproperlyConfigured` if it is none."""
+    if isinstance(given, str):
+        try:
+            given = NAMED.get(given) or import_string(given)
+        except ImportError as error:
+            raise ImproperlyConfigured(f"SERIALIZER is none of {sorted(NAMED)}, nor a class: {given!r}") from error
+    made = given() if isinstance(given, type) else given
+    if not (callable(getattr(made, "dumps", None)) and callable(getattr(made, "loads", None))):
+        raise ImproperlyConfigured(f"a SERIALIZER has the methods dumps and loads: {given!r}")
+    return made
