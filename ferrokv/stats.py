@@ -40,6 +40,8 @@ class Stats(NamedTuple):
     """The process that flushes or compacts at the moment, or died at it, or None."""
     seqno: int
     keyspaces: tuple[str, ...]
+    quotas: dict[str, int]
+    """The bytes that keyspaces with a quota may hold, by name."""
     wal_number: int
     wal_bytes: int
     memtable_records: int

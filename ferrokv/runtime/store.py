@@ -123,6 +123,7 @@ class Store:
             compactor_pid=engine.compactor_pid or None,
             seqno=view.active.seqno,
             keyspaces=tuple(sorted(view.catalogue.prefixes)),
+            quotas=dict(view.catalogue.quotas),
             wal_number=view.active.number,
             wal_bytes=engine.wal.position.end,
             memtable_records=len(view.active.entries),

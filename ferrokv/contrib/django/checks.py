@@ -1,0 +1,199 @@
+"""System checks: what would go wrong later, said by `manage.py check` in words that tell what to change.
+
+`ferrokv.E…` stop Django from starting a command, `ferrokv.W…` do not. docs/django.md lists them.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+from ferrokv import BlockingFerroKV, FerroKVError, inspect_directory
+
+from .base import DEFAULT_KEYSPACE, place_of
+from .cache import FerroKVCache
+from .middleware import PipelinedMiddleware
+from .session_steps import KEYSPACE as SESSIONS
+from .session_steps import USERS_KEYSPACE, session_place
+
+TAG: Final = "ferrokv"
+SESSION_ENGINE: Final = "ferrokv.contrib.django.sessions"
+_PIPELINED: Final = f"{PipelinedMiddleware.__module__}.{PipelinedMiddleware.__qualname__}"
+_SESSION_MIDDLEWARE: Final = "django.contrib.sessions.middleware.SessionMiddleware"
+
+
+def _entries() -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The aliases of CACHES that use ferrokv."""
+    for alias, params in settings.CACHES.items():
+        try:
+            backend = import_string(params["BACKEND"])
+        except (ImportError, KeyError):
+            continue  # Django says it better
+        if isinstance(backend, type) and issubclass(backend, FerroKVCache):
+            yield alias, params
+
+
+def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Options and combinations of settings, without a look at the disk."""
+    found: list[CheckMessage] = []
+    for alias, params in _entries():
+        found += _check_options(alias, params)
+    found += _check_same_options()
+    found += _check_session_engine()
+    found += _check_middleware()
+    return found
+
+
+def _check_options(alias: str, params: Mapping[str, Any]) -> Iterator[CheckMessage]:
+    name = f"CACHES[{alias!r}]"
+    options = params.get("OPTIONS", {})
+    try:
+        import_string(params["BACKEND"])(params.get("LOCATION", ""), dict(params))
+    except (ImproperlyConfigured, ImportError, TypeError, ValueError) as error:
+        if params.get("LOCATION"):  # else check_places says it
+            yield Error(f"{name} can not be used: {error}", hint="Mend OPTIONS.", id="ferrokv.E005")
+        return
+    keyspace = options.get("KEYSPACE", DEFAULT_KEYSPACE)
+    if keyspace in (SESSIONS, USERS_KEYSPACE):
+        yield Error(
+            f"{name} uses the keyspace {keyspace!r}, which is that of the sessions: clear() would log everybody out.",
+            hint="Give OPTIONS['KEYSPACE'] another name.",
+            id="ferrokv.E004",
+        )
+        if options.get("MAX_BYTES") is not None:
+            yield Error(
+                f"{name} gives the sessions' keyspace a quota: sessions would be evicted.",
+                hint="Take MAX_BYTES away.",
+                id="ferrokv.E003",
+            )
+    ignored = [option for option in ("MAX_ENTRIES", "CULL_FREQUENCY") if option in options]
+    if ignored:
+        yield Warning(
+            f"{name} has {' and '.join(ignored)}, which ferrokv ignores: nothing is culled by number.",
+            hint="OPTIONS['MAX_BYTES'] bounds the size of a cache.",
+            id="ferrokv.W003",
+        )
+
+
+def _check_same_options() -> Iterator[CheckMessage]:
+    """A process opens a directory once, so all aliases in it need the same engine options."""
+    seen: dict[str, tuple[str, Mapping[str, Any]]] = {}
+    for alias, params in _entries():
+        try:
+            place = place_of(params.get("LOCATION", ""), params)
+        except ImproperlyConfigured:
+            continue
+        other, options = seen.setdefault(place.path, (alias, place.options))
+        differing = sorted(name for name, value in place.options.items() if options.get(name, value) != value)
+        if differing:
+            yield Error(
+                f"CACHES[{alias!r}] and CACHES[{other!r}] share a directory, but differ in {', '.join(differing)}.",
+                hint="Give both the same engine options, or each a directory of its own.",
+                id="ferrokv.E007",
+            )
+
+
+def _check_session_engine() -> Iterator[CheckMessage]:
+    if settings.SESSION_ENGINE == SESSION_ENGINE:
+        try:
+            session_place()
+        except ImproperlyConfigured as error:
+            yield Error(
+                str(error), hint="Add an alias with BACKEND ferrokv.contrib.django.FerroKVCache.", id="ferrokv.E006"
+            )
+
+
+def _check_middleware() -> Iterator[CheckMessage]:
+    middleware = list(settings.MIDDLEWARE or ())
+    if _PIPELINED in middleware and _SESSION_MIDDLEWARE in middleware[: middleware.index(_PIPELINED)]:
+        yield Warning(
+            "PipelinedMiddleware stands behind SessionMiddleware, so saving the session costs a sync of its own.",
+            hint="Put PipelinedMiddleware first in MIDDLEWARE.",
+            id="ferrokv.W004",
+        )
+
+
+def check_places(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """The directories: whether they can serve, and whether they should."""
+    found: list[CheckMessage] = []
+    seen: set[str] = set()
+    for alias, params in _entries():
+        if not params.get("LOCATION"):
+            found.append(
+                Error(f"CACHES[{alias!r}] has no LOCATION.", hint="Name the directory of the store.", id="ferrokv.E001")
+            )
+            continue
+        try:
+            path = place_of(params["LOCATION"], params).path
+        except ImproperlyConfigured:
+            continue  # said by check_settings
+        if path not in seen:
+            seen.add(path)
+            found += _check_place(f"CACHES[{alias!r}]", path)
+    return found
+
+
+def _check_place(name: str, path: str) -> Iterator[CheckMessage]:
+    report = inspect_directory(path)
+    if report.problem is not None:
+        yield Error(f"{name} can not be opened: {report.problem}", hint="Choose or repair LOCATION.", id="ferrokv.E001")
+    public = _public_root_above(Path(report.path))
+    if public is not None:
+        yield Error(
+            f"{name} lies inside {public}, whose files a web server gives to everybody: path={report.path}",
+            hint="Move LOCATION out of it.",
+            id="ferrokv.E002",
+        )
+    if report.is_volatile or Path(tempfile.gettempdir()).resolve() in Path(report.path).parents:
+        yield Warning(
+            f"{name} lies on a temporary file system or directory: path={report.path} file_system={report.file_system}",
+            hint="What is stored there does not survive a restart of the machine. Move LOCATION, if it should.",
+            id="ferrokv.W001",
+        )
+    if report.problem is None and report.mode is not None and report.mode & 0o007:
+        yield Warning(
+            f"{name} can be read by every user of the machine: path={report.path} mode={report.mode:o}",
+            hint="The store's files are private to their owner all the same; chmod 700 makes the directory so, too.",
+            id="ferrokv.W002",
+        )
+
+
+def _public_root_above(path: Path) -> str | None:
+    """The setting that names a directory of public files around `path`, if there is one."""
+    roots = [("MEDIA_ROOT", settings.MEDIA_ROOT), ("STATIC_ROOT", settings.STATIC_ROOT)]
+    for entry in getattr(settings, "STATICFILES_DIRS", ()):
+        roots.append(("STATICFILES_DIRS", entry[1] if isinstance(entry, list | tuple) else entry))
+    for name, root in roots:
+        if root and path.is_relative_to(Path(root).resolve()):
+            return name
+    return None
+
+
+def check_stores(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """For `check --deploy`: what only the store itself knows."""
+    if settings.SESSION_ENGINE != SESSION_ENGINE:
+        return []
+    try:
+        place = session_place()
+        if not inspect_directory(place.path).is_store:
+            return []
+        with BlockingFerroKV.open(place.path, read_only=True) as db:
+            quotas = db.stats().quotas
+    except (FerroKVError, ImproperlyConfigured) as error:
+        return [Error(f"The sessions' store can not be read: {error}", id="ferrokv.E001")]
+    return [
+        Error(
+            f"The keyspace {name!r} has a quota of {quotas[name]} bytes: sessions are evicted when it is full.",
+            hint=f"Take it away: FerroKV.open({place.path!r}, keyspace={name!r}), then set_quota(None).",
+            id="ferrokv.E003",
+        )
+        for name in (SESSIONS, USERS_KEYSPACE)
+        if name in quotas
+    ]

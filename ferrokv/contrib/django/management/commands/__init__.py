@@ -1,0 +1,1 @@
+"""The commands; what they share is in `management/stores.py`."""

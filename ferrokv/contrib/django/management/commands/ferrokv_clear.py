@@ -1,0 +1,32 @@
+"""`manage.py ferrokv_clear`: clear one cache, and nothing else in its store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from ..stores import StoreCommand, errors_as_exit_codes
+
+
+class Command(StoreCommand):
+    """Asks first, unless told not to."""
+
+    help = "Clear a cache. Sessions and the other caches in the same directory are not touched."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """With the usual way to be asked nothing."""
+        super().add_arguments(parser)
+        parser.add_argument("--noinput", "--no-input", action="store_false", dest="interactive", help="do not ask")
+
+    def handle(self, *args: Any, alias: str, interactive: bool, **options: Any) -> None:
+        """Clear it."""
+        cache = self.cache(alias)
+        place = cache._place
+        if interactive:
+            answer = input(f"Clear the keyspace {place.keyspace!r} of {place.path}? [y/N] ")
+            if answer.strip().lower() not in ("y", "yes"):
+                raise CommandError("Nothing was cleared.")
+        with errors_as_exit_codes():
+            cache.clear()
+        self.remark(f"The keyspace {place.keyspace!r} of {place.path} is empty.")

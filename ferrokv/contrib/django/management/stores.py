@@ -1,0 +1,92 @@
+"""What the management commands share: which cache is meant, errors as exit codes, and progress on a terminal.
+
+Data goes to stdout, progress and remarks to stderr. Exit codes: 1 for what can not be done, 3 for damage, 4 for a busy store.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.core.cache import InvalidCacheBackendError, caches
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from ferrokv import BlockingFerroKV, CorruptionError, FerroKVError, StoreBusy
+
+from ..cache import FerroKVCache
+
+DAMAGED = 3
+BUSY = 4
+Report = Callable[[int, int], None]
+"""Called with how much is done, and of how much."""
+
+
+class StoreCommand(BaseCommand):
+    """A command on the store of one alias of CACHES."""
+
+    requires_system_checks: Any = ()  # they must not keep anybody from looking at a store that has a problem
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """The alias; subclasses add theirs."""
+        parser.add_argument("--alias", default="default", help='which entry of CACHES is meant (default: "default")')
+
+    def cache(self, alias: str) -> FerroKVCache:
+        """The cache of an alias. `CommandError` if it is none of ours."""
+        try:
+            cache = caches[alias]
+        except InvalidCacheBackendError as error:
+            raise CommandError(str(error)) from error
+        if not isinstance(cache, FerroKVCache):
+            raise CommandError(f"CACHES[{alias!r}] is no FerroKVCache.")
+        return cache
+
+    def store(self, alias: str) -> BlockingFerroKV:
+        """The store of an alias."""
+        return self.cache(alias)._place.blocking()
+
+    def remark(self, text: str) -> None:
+        """A line for the person at the terminal."""
+        self.stderr.write(text, self.style.NOTICE)
+
+
+@contextmanager
+def errors_as_exit_codes() -> Iterator[None]:
+    """Errors of the store as one line and an exit code."""
+    try:
+        yield
+    except CorruptionError as error:
+        raise CommandError(f"damaged: {error}", returncode=DAMAGED) from error
+    except StoreBusy as error:
+        raise CommandError(f"busy: {error}", returncode=BUSY) from error
+    except FerroKVError as error:
+        raise CommandError(str(error)) from error
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Report]:
+    """A progress bar on stderr, if that is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    columns = (TextColumn(what), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def spinner(what: str) -> Iterator[None]:
+    """A sign of life on stderr, if that is a terminal, for what can not say how far it is."""
+    from rich.console import Console
+
+    if not sys.stderr.isatty():
+        yield
+        return
+    with Console(stderr=True).status(what):
+        yield
