@@ -11,7 +11,7 @@ class Hands:
     def __init__(self) -> None:
         self.wall = 1_700_000_000_000
         self.steady = 5_000
-        self.clock = SystemClock(lambda: self.wall, lambda: self.steady)
+        self.clock = SystemClock(lambda: self.wall * 1_000_000, lambda: self.steady * 1_000_000)
 
     def move(self, wall: int, steady: int) -> int:
         self.wall += wall

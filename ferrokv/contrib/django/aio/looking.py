@@ -78,10 +78,12 @@ class AsyncLooking(CacheBase):
 
     async def _a_put(self, db: Any, name: bytes, stored: bytes, ttl_ms: int | None) -> None:
         """Set a key, whatever it held."""
-        if CURRENT.get() is None:
-            await db.set(name, stored, px=ttl_ms)
-        else:
+        if CURRENT.get() is not None:
             await db.write(WriteBatch().set(name, stored, px=ttl_ms))
+        elif ttl_ms is None:
+            await db.set(name, stored)
+        else:
+            await db.psetex(name, ttl_ms, stored)
 
     async def _a_put_if_missing(self, db: Any, name: bytes, stored: bytes, ttl_ms: int | None) -> bool:
         """True if the key held nothing that counts, and now holds the value."""

@@ -79,10 +79,12 @@ class BlockingLooking(CacheBase):
 
     def _put(self, db: Any, name: bytes, stored: bytes, ttl_ms: int | None) -> None:
         """Set a key, whatever it held."""
-        if CURRENT.get() is None:
-            db.set(name, stored, px=ttl_ms)
-        else:
+        if CURRENT.get() is not None:
             db.write(WriteBatch().set(name, stored, px=ttl_ms))
+        elif ttl_ms is None:
+            db.set(name, stored)
+        else:
+            db.psetex(name, ttl_ms, stored)
 
     def _put_if_missing(self, db: Any, name: bytes, stored: bytes, ttl_ms: int | None) -> bool:
         """True if the key held nothing that counts, and now holds the value."""
