@@ -16,6 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 SITE = ROOT / "example_project"
+PASSWORD = "correct horse battery"
 SMALL = "15000"  # towns of 15,000 people and more: enough to test with, and loaded in two seconds
 
 
@@ -30,13 +31,29 @@ class Visitor:
     def get(self, path: str) -> tuple[str, str]:
         """The page, and where it said that it came from."""
         with self._opener.open(f"http://127.0.0.1:{self.port}{path}", timeout=30) as response:
-            return response.read().decode(), response.headers["X-Served-From"].split(";")[0]
+            return response.read().decode(), response.headers.get("X-Served-From", "").split(";")[0]
 
-    def post(self, path: str, page: str) -> str:
+    def sign_up(self, name: str) -> None:
+        """Make an account and be logged in."""
+        page, _ = self.get("/account/new/")
+        answer = self.post("/account/new/", page, username=name, password1=PASSWORD, password2=PASSWORD)
+        assert name in answer
+
+    def sign_in(self, name: str) -> None:
+        """Log in."""
+        page, _ = self.get("/account/sign-in/")
+        assert "You are logged in on" in self.post("/account/sign-in/", page, username=name, password=PASSWORD)
+
+    @property
+    def is_signed_in(self) -> bool:
+        """Whether the site knows who this is."""
+        return "You are logged in on" in self.get("/account/")[0]
+
+    def post(self, path: str, page: str, **fields: str | int) -> str:
         """The page that follows."""
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
         assert token is not None
-        data = urllib.parse.urlencode({"csrfmiddlewaretoken": token[1]}).encode()
+        data = urllib.parse.urlencode({"csrfmiddlewaretoken": token[1], **fields}).encode()
         with self._opener.open(f"http://127.0.0.1:{self.port}{path}", data, timeout=30) as response:
             return response.read().decode()
 

@@ -10,7 +10,18 @@ VAR.mkdir(parents=True, exist_ok=True)
 # -- ferrokv ---------------------------------------------------------------------------------------------------------
 STORE = VAR / "store"
 CACHES = {
-    "default": {"BACKEND": "ferrokv.contrib.django.FerroKVCache", "LOCATION": STORE, "TIMEOUT": 600},
+    "default": {
+        "BACKEND": "ferrokv.contrib.django.FerroKVCache",
+        "LOCATION": STORE,
+        "TIMEOUT": 600,
+        "OPTIONS": {"MAX_BYTES": 64 << 20},
+    },
+    # Whole pages, by Django's per-site cache: plain data, small, and gone with the disk it stands on without an error page.
+    "pages": {
+        "BACKEND": "ferrokv.contrib.django.FerroKVCache",
+        "LOCATION": STORE,
+        "OPTIONS": {"KEYSPACE": "pages", "COMPRESSOR": "zlib", "IGNORE_EXCEPTIONS": True, "MAX_BYTES": 16 << 20},
+    },
     # Counters have a keyspace of their own, so that clearing the cache does not set them to zero.
     "counters": {
         "BACKEND": "ferrokv.contrib.django.FerroKVCache",
@@ -20,6 +31,19 @@ CACHES = {
     },
 }
 SESSION_ENGINE = "ferrokv.contrib.django.sessions"
+CACHE_MIDDLEWARE_ALIAS = "pages"
+CACHE_MIDDLEWARE_SECONDS = 60
+MIDDLEWARE = [
+    # First: a response leaves when all that its request wrote is durable, at the price of one sync.
+    "ferrokv.contrib.django.middleware.PipelinedMiddleware",
+    "django.middleware.cache.UpdateCacheMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.middleware.cache.FetchFromCacheMiddleware",
+]
 # --------------------------------------------------------------------------------------------------------------------
 
 SECRET_KEY = os.environ.get("ATLAS_SECRET_KEY", "a key for the demonstration on your own machine, and for nothing else")
@@ -28,18 +52,28 @@ ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]", "testserver"]
 ROOT_URLCONF = "atlas.urls"
 ASGI_APPLICATION = "atlas.asgi.application"
 WSGI_APPLICATION = "atlas.wsgi.application"
-INSTALLED_APPS = ["django.contrib.sessions", "django.contrib.humanize", "places"]
-MIDDLEWARE = [
-    "django.middleware.security.SecurityMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
-    "django.middleware.csrf.CsrfViewMiddleware",
+INSTALLED_APPS = [
+    "django.contrib.contenttypes",
+    "django.contrib.auth",
+    "django.contrib.sessions",
+    "django.contrib.humanize",
+    "ferrokv.contrib.django",
+    "places",
 ]
+LOGIN_URL = "sign_in"
+LOGIN_REDIRECT_URL = "account"
+LOGOUT_REDIRECT_URL = "world"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "APP_DIRS": True,
-        "OPTIONS": {"context_processors": ["django.template.context_processors.request", "places.context.favourites"]},
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "places.context.favourites",
+            ]
+        },
     }
 ]
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": VAR / "places.sqlite3"}}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.core.cache import cache
 
-_MISSING = object()
+STALE_SECONDS = 600
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,17 @@ class Provenance:
         return f"{self.source}; {self.microseconds:.0f} us"
 
 
-def remembered(key: str, compute: Callable[[], Any], timeout: float | None = 600) -> tuple[Any, Provenance]:
-    """The cached value of `key`, or what `compute` says, which is then cached for `timeout` seconds."""
+def remembered(
+    key: str, compute: Callable[[], Any], tags: Sequence[str] = (), timeout: float | None = 600
+) -> tuple[Any, Provenance]:
+    """The cached value of `key`, or what `compute` says, run by one process while others wait or get a stale value."""
+    computed = False
+
+    def noted() -> Any:
+        nonlocal computed
+        computed = True
+        return compute()
+
     start = time.perf_counter()
-    value = cache.get(key, _MISSING)
-    if value is not _MISSING:
-        return value, Provenance("cache", (time.perf_counter() - start) * 1e6)
-    value = compute()
-    took = Provenance("database", (time.perf_counter() - start) * 1e6)
-    cache.set(key, value, timeout)
-    return value, took
+    value = cache.get_or_set(key, noted, timeout, stale_ttl=STALE_SECONDS, tags=tags)
+    return value, Provenance("database" if computed else "cache", (time.perf_counter() - start) * 1e6)

@@ -78,6 +78,16 @@ def search(words: str) -> list[dict[str, Any]]:
     )
 
 
+async def near(pk: int) -> dict[str, Any] | None:
+    """The eight towns nearest to a town, asked asynchronously; None if there is no such town."""
+    found = await Town.objects.filter(pk=pk).values("name", "latitude", "longitude").afirst()
+    if found is None:
+        return None
+    distance = Abs(F("latitude") - found["latitude"]) + Abs(F("longitude") - found["longitude"])
+    rows = Town.objects.exclude(pk=pk).annotate(distance=Cast(distance, FloatField())).order_by("distance")
+    return {"town": found["name"], "near": [row async for row in rows.values("pk", "name", "population")[:8]]}
+
+
 async def zones() -> list[dict[str, Any]]:
     """Time zones with their towns and people, asked asynchronously."""
     rows = Town.objects.values("timezone").annotate(towns=Count("pk"), people=Sum("population")).order_by("-people")

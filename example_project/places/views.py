@@ -7,19 +7,24 @@ from typing import Any
 
 from aiocache import cached
 from django.conf import settings
-from django.core.cache import caches
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.contrib.auth.decorators import login_required
+from django.core.cache import cache, caches
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from ferrokv import BlockingFerroKV
 from ferrokv.contrib.aiocache import FerroKVCache
 
 from . import queries
+from .forms import TownForm
 from .models import Town
 from .provenance import Provenance, remembered
+from .signals import WORLD, country_tag, town_tag
 
 SEARCH_CHARACTERS_MAX = 60
 FAVOURITES_MAX = 50
@@ -34,40 +39,43 @@ def _page(request: HttpRequest, template: str, provenance: Provenance, context: 
 
 def _count(page: str) -> int:
     """One more visit of a page: an atomic INCR, exact whoever else is counting."""
-    counters = caches["counters"]
-    counters.add(page, 0)
-    return counters.incr(page)
+    return caches["counters"].incr(page, ignore_key_check=True)
 
 
+@never_cache
 @require_GET
 def world(request: HttpRequest) -> HttpResponse:
     """Aggregates over all towns."""
-    data, provenance = remembered("world", queries.world)
+    data, provenance = remembered("world", queries.world, [WORLD])
     return _page(request, "world", provenance, {**data, "visits": _count("world")})
 
 
+@never_cache
 @require_GET
 def country(request: HttpRequest, iso: str) -> HttpResponse:
     """Aggregates over one country."""
     if not (len(iso) == 2 and iso.isascii() and iso.isalpha()):
         raise Http404
     iso = iso.upper()
-    data, provenance = remembered(f"country:{iso}", lambda: queries.country(iso))
+    data, provenance = remembered(f"country:{iso}", lambda: queries.country(iso), [country_tag(iso)])
     if data is None:
         raise Http404
     return _page(request, "country", provenance, {**data, "visits": _count(f"country:{iso}")})
 
 
+@never_cache
 @require_GET
 def town(request: HttpRequest, pk: int) -> HttpResponse:
     """One town and what is near it."""
-    data, provenance = remembered(f"town:{pk}", lambda: queries.town(pk))
+    # Its ranks depend on every town of the world, and its neighbours are those of its country at least.
+    data, provenance = remembered(f"town:{pk}", lambda: queries.town(pk), [town_tag(pk), WORLD])
     if data is None:
         raise Http404
     kept = pk in request.session.get("favourites", [])
     return _page(request, "town", provenance, {**data, "visits": _count(f"town:{pk}"), "is_favourite": kept})
 
 
+@never_cache
 @require_GET
 def search(request: HttpRequest) -> HttpResponse:
     """Towns by a part of their name."""
@@ -75,8 +83,30 @@ def search(request: HttpRequest) -> HttpResponse:
     found, provenance = [], Provenance("cache", 0.0)
     if words:
         key = "search:" + words.lower().encode().hex()
-        found, provenance = remembered(key, lambda: queries.search(words))
+        found, provenance = remembered(key, lambda: queries.search(words), [WORLD])
     return _page(request, "search", provenance, {"words": words, "found": found})
+
+
+@never_cache
+@login_required
+@require_http_methods(["GET", "POST"])
+def edit_town(request: HttpRequest, pk: int) -> HttpResponse:
+    """Change a town. Saving it ends every cached answer that it is part of (signals.py)."""
+    form = TownForm(request.POST or None, instance=get_object_or_404(Town, pk=pk))
+    if request.method == "POST" and form.is_valid():
+        form.save()
+        return redirect("town", pk=pk)
+    return render(request, "places/edit_town.html", {"form": form, "town": form.instance})
+
+
+@never_cache
+@require_GET
+async def near(request: HttpRequest, pk: int) -> HttpResponse:
+    """What is near a town, as JSON: an asynchronous view, whose hit takes no thread."""
+    data = await cache.aget_or_set(f"near:{pk}", lambda: queries.near(pk), 600, tags=[town_tag(pk), WORLD])
+    if data is None:
+        raise Http404
+    return JsonResponse(data)
 
 
 @require_POST
@@ -94,6 +124,7 @@ def toggle_favourite(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect(target)
 
 
+@never_cache
 @require_GET
 def favourites(request: HttpRequest) -> HttpResponse:
     """The towns in the visitor's session."""
@@ -110,6 +141,7 @@ async def _zones() -> dict[str, Any]:
     return {"rows": await queries.zones(), "asked": time.time()}
 
 
+@never_cache
 async def zones(request: HttpRequest) -> HttpResponse:
     """Time zones: an asynchronous view over aiocache's decorator."""
     began = time.time()
@@ -119,10 +151,19 @@ async def zones(request: HttpRequest) -> HttpResponse:
     provenance = Provenance(source, (time.perf_counter() - start) * 1e6)
     most = data["rows"][0]["people"] if data["rows"] else 1
     rows = [{**row, "share": round(100 * row["people"] / most, 1)} for row in data["rows"]]
-    await request.session.aget("favourites")  # load the session here, so that the template's access does not block
+    # Load session and user here, so that the template's access does not block.
+    await request.session.aget("favourites")
+    request.user = await request.auser()
     return _page(request, "zones", provenance, {"rows": rows})
 
 
+@require_GET
+def about(request: HttpRequest) -> HttpResponse:
+    """A page that is the same for everybody: Django's per-site cache keeps it, whole, for a minute."""
+    return render(request, "places/about.html", {"rendered": timezone.now(), "personal": False})
+
+
+@never_cache
 @require_GET
 def store(request: HttpRequest) -> HttpResponse:
     """The store behind it all."""
@@ -134,6 +175,6 @@ def store(request: HttpRequest) -> HttpResponse:
     facts = {
         name.replace("_", " "): value
         for name, value in stats._asdict().items()
-        if name not in ("levels", "keyspaces", "store_id", "path")
+        if name not in ("levels", "keyspaces", "quotas", "store_id", "path")
     }
     return _page(request, "store", provenance, {"stats": stats, "facts": facts, "levels": levels})
