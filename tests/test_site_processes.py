@@ -18,6 +18,9 @@ import pytest
 from .site import SMALL, Site, Visitor, visits
 
 GUNICORN = "gunicorn atlas.wsgi:application --bind 127.0.0.1:PORT --workers 4 --log-level critical"
+GRANIAN = (
+    "granian --interface asgi atlas.asgi:application --host 127.0.0.1 --port PORT --workers 4 --log-level critical"
+)
 SERVERS = {
     "gunicorn": GUNICORN,
     "gunicorn --preload": f"{GUNICORN} --preload --config CONFIG",
@@ -131,3 +134,55 @@ def _patient(visitor: Visitor) -> str:
         except CUT_OFF:
             time.sleep(0.1)
     raise AssertionError("nobody answers")
+
+
+SAVERS = 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("server", ["gunicorn", "granian"])
+def test_a_logout_everywhere_is_final_while_all_workers_save_those_sessions(tmp_path: Path, server: str) -> None:
+    """Visitors of one account change their sessions without a pause while the account logs out everywhere else."""
+    site = Site(tmp_path, {**SERVERS, "granian": GRANIAN}[server])
+    site.manage("migrate", "--verbosity", "0")
+    site.manage("load_places", "--smallest", SMALL)
+    site.start()
+    try:
+        owner = Visitor(site.port)
+        owner.sign_up("ada")
+        savers = [Visitor(site.port) for _ in range(SAVERS)]
+        for saver in savers:
+            saver.sign_in("ada")
+        page, _ = savers[0].get(TOWN)
+        stop = threading.Event()
+        answers: list[int] = []
+
+        def save(visitor: Visitor) -> None:
+            while not stop.is_set():
+                try:
+                    visitor.post(f"{TOWN}favourite/", visitor.get(TOWN)[0])
+                    answers.append(200)
+                except urllib.error.HTTPError as error:
+                    answers.append(error.code)
+
+        threads = [threading.Thread(target=save, args=(saver,)) for saver in savers]
+        for thread in threads:
+            thread.start()
+        while len(answers) < 40:
+            time.sleep(0.01)
+        page, _ = owner.get("/account/")
+        ended = owner.post("/account/sign-out-everywhere/", page)
+        at = len(answers)
+        while len(answers) < at + 40:
+            time.sleep(0.01)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert f"{SAVERS} other sessions ended" in ended
+        assert [saver.is_signed_in for saver in savers] == [False] * SAVERS
+        assert owner.is_signed_in
+        # 400: the session was ended while its request was answered (Django's SessionInterrupted); 403: its CSRF token with it.
+        assert set(answers) <= {200, 400, 403}
+        assert answers.count(200) > 40
+    finally:
+        site.kill()
