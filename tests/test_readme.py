@@ -13,6 +13,8 @@ from sybil.parsers.markdown import PythonCodeBlockParser
 
 import ferrokv.batch
 
+from .django_setup import configured
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -20,14 +22,19 @@ def test_the_examples_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     document = Sybil(parsers=[PythonCodeBlockParser()], path=str(ROOT), pattern="README.md").parse(ROOT / "README.md")
     document.namespace["BASE_DIR"] = tmp_path
-    examples = list(document.examples())
-    for example in examples:
-        example.evaluate()
-    assert len(examples) == 5
+    with configured(tmp_path / "cache"):
+        _run(document)
     shown = capsys.readouterr().out
     assert "Visits: 1" in shown
     assert "b'colour:2' b'blue'" in shown
-    assert sorted(os.listdir(tmp_path)) == ["data"]
+    assert sorted(os.listdir(tmp_path)) == ["cache", "data"]
+
+
+def _run(document: Any) -> None:
+    examples = list(document.examples())
+    for example in examples:
+        example.evaluate()
+    assert len(examples) == 6
 
 
 def test_doctests() -> None:
