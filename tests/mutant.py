@@ -1,4 +1,4 @@
-"""What a seeded bug is; the lists are in `mutants.py`, `mutants_redis.py` and `mutants_copies.py`."""
+"""What a seeded bug is; the lists are in `mutants.py` and the other `mutants_*.py`."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from .mutant import Mutant
 from .mutants_copies import COPY_MUTANTS
+from .mutants_django import DJANGO_MUTANTS
 from .mutants_redis import REDIS_MUTANTS
 
 ROOT = Path(__file__).parent.parent
@@ -425,7 +426,7 @@ def main() -> None:
     words = sys.argv[1:]
     chosen = [
         mutant
-        for mutant in (*MUTANTS, *REDIS_MUTANTS, *COPY_MUTANTS)
+        for mutant in (*MUTANTS, *REDIS_MUTANTS, *COPY_MUTANTS, *DJANGO_MUTANTS)
         if not words or any(word in mutant.name for word in words)
     ]
     count = os.cpu_count() or 1

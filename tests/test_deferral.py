@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ferrokv import BlockingFerroKV, DataError, FerroKV, ResponseError, StoreClosed, StoreFailed, Tx, WriteBatch
+from ferrokv.format.control import APPENDED, COMMIT
 from ferrokv.storage.local import LocalStorage
 from ferrokv.storage.requests import Sync
 
@@ -73,6 +74,23 @@ def test_a_deferral_reads_its_own_writes(db: BlockingFerroKV) -> None:
         assert db.get("c") == b"old"
         mine.write(WriteBatch().set("c", "again"))
     assert db.keys("*") == [b"c"]
+
+
+def test_a_deferral_sees_what_became_durable_between_its_own_writes(db: BlockingFerroKV) -> None:
+    """As when another process began its sync between two of them: COMMIT has passed the first, and not reached the second."""
+    words = db._store.engine.words
+    with db.deferral() as deferral, db.deferral() as others:
+        mine, theirs = db.within(deferral), db.within(others)
+        mine.setnx("k", "mine")
+        theirs.append("k", " and theirs")
+        appended = words[APPENDED]
+        mine.incr("j")
+        assert mine.get("k") == b"mine", "theirs is not durable, so nobody has been told of it"
+        db._store.storage.perform(Sync(db._store.engine.wal.file))
+        words[COMMIT] = appended
+        assert mine.get("k") == b"mine and theirs"
+        assert mine.get("j") == b"1"
+    assert db.mget("k", "j") == [b"mine and theirs", b"1"]
 
 
 def test_gathered_writes_expire_when_they_were_told_to(db: BlockingFerroKV) -> None:

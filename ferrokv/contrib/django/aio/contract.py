@@ -178,9 +178,8 @@ class AsyncContract(AsyncLooking):
             tags = tx.keyspace(tags_keyspace)
             if tags.exists(EPOCH):
                 tags.flushdb()
-                tags.set(
-                    EPOCH, new_token()
-                )  # so that a value whose tags were looked up before does not count afterwards
+                # A value whose tags were looked up before must not count afterwards.
+                tags.set(EPOCH, new_token())
 
         db = self._a_ready() or await self._a_store()
         await db.transaction(clear)

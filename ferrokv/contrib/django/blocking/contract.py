@@ -179,9 +179,8 @@ class BlockingContract(BlockingLooking):
             tags = tx.keyspace(tags_keyspace)
             if tags.exists(EPOCH):
                 tags.flushdb()
-                tags.set(
-                    EPOCH, new_token()
-                )  # so that a value whose tags were looked up before does not count afterwards
+                # A value whose tags were looked up before must not count afterwards.
+                tags.set(EPOCH, new_token())
 
         db = self._ready() or self._store()
         db.transaction(clear)

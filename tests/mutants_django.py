@@ -1,0 +1,157 @@
+"""Seeded bugs in deferrals and in the Django adapter."""
+
+from __future__ import annotations
+
+from .mutant import Mutant
+
+DEFERRAL = "tests/test_deferral.py::"
+CACHE = "tests/test_django_cache.py::"
+FAILURES = "tests/test_django_failures.py::"
+PIPELINED = "tests/test_django_pipelined.py::"
+SESSIONS = "tests/test_django_sessions.py::"
+TAGS = "tests/test_django_tags.py::"
+VALUES = "tests/test_django_values.py::"
+D = "ferrokv/contrib/django/"
+
+DJANGO_MUTANTS = [
+    Mutant(
+        "settling does not wait for a sync",
+        "ferrokv/faces/unsettled.py",
+        "                self.perform(self._keyspace, None, (), wants_sync=True)",
+        "                self.perform(self._keyspace, None, ())",
+        f"{DEFERRAL}test_ten_writes_and_their_answers_cost_one_sync",
+    ),
+    Mutant(
+        "every answer in a deferral is synced",
+        "ferrokv/runtime/writer.py",
+        "if not any(request.wants_sync for request in served) and self._may_stay_unsynced():",
+        "if not served:",
+        f"{DEFERRAL}test_ten_writes_and_their_answers_cost_one_sync",
+    ),
+    Mutant(
+        "a deferral may stay unsynced without bound",
+        "ferrokv/runtime/writer.py",
+        "        return near and commits < UNSYNCED_COMMITS_MAX",
+        "        return near or commits >= 0",
+        f"{DEFERRAL}test_much_is_appended_on_the_way_and_synced_now_and_then",
+    ),
+    Mutant(
+        "a deferral believes what it knows although others have written since",
+        "ferrokv/faces/unsettled.py",
+        "                if self._commit != self.store.engine.words[COMMIT]:\n                    return UNKNOWN\n",
+        "",
+        f"{DEFERRAL}test_a_deferral_sees_what_became_durable_between_its_own_writes",
+    ),
+    Mutant(
+        "a forked child settles for its parent",
+        "ferrokv/faces/unsettled.py",
+        "        return os.getpid() != self._pid",
+        "        return os.getpid() == 0",
+        f"{DEFERRAL}test_a_forked_child_has_nothing_to_settle",
+    ),
+    Mutant(
+        "a lock is let go before what was written under it is appended",
+        D + "blocking/locks.py",
+        "            pipelined.append()",
+        "            assert pipelined",
+        f"{PIPELINED}test_clear_keys_and_locks_inside_a_block",
+    ),
+    Mutant(
+        "a block inside another does not wait at its end",
+        D + "pipelining.py",
+        "        self._leave()\n        self.settle()",
+        "        self._leave()\n        if self._outer is None:\n            self.settle()",
+        f"{PIPELINED}test_nested_blocks_are_durable_at_their_ends",
+    ),
+    Mutant(
+        "what fails in a block is never raised",
+        D + "pipelining.py",
+        "        if not forgives:\n            raise error",
+        "        if not forgives:\n            return",
+        f"{PIPELINED}test_a_response_does_not_leave_when_its_writes_are_lost",
+    ),
+    Mutant(
+        "a pickle is loaded before its seal is looked at",
+        D + "values.py",
+        "            if compare_digest(state.digest(), stored[_HEAD:_SEALED_HEAD]):",
+        "            if state.digest():",
+        f"{CACHE}test_a_value_without_a_valid_seal_is_never_unpickled",
+    ),
+    Mutant(
+        "the seal does not cover serializer and compressor",
+        D + "values.py",
+        "blake2b(head[1:], key=key, digest_size=_SEAL_BYTES)",
+        "blake2b(b'', key=key, digest_size=_SEAL_BYTES)",
+        f"{VALUES}test_the_bytes_of_values_are_those_of_the_format_page",
+    ),
+    Mutant(
+        "zlib inflates without bound",
+        D + "compressors.py",
+        "inflater.decompress(data, INFLATED_BYTES_MAX)",
+        "inflater.decompress(data)",
+        f"{VALUES}test_nothing_is_inflated_beyond_the_largest_value",
+    ),
+    Mutant(
+        "tags are looked at after the computation",
+        D + "blocking/herd.py",
+        "        self._keep(wish, self._encode(value), guard)",
+        "        self._keep(wish, self._encode(value), self._guard(wish.tags))",
+        f"{TAGS}test_an_invalidation_during_a_computation_outlives_it",
+    ),
+    Mutant(
+        "clearing does not change the epoch",
+        D + "blocking/contract.py",
+        "tags.set(EPOCH, new_token())",
+        "tags.set(EPOCH, bytes(8))",
+        f"{TAGS}test_clearing_forgets_the_tags_and_revives_nothing",
+    ),
+    Mutant(
+        "an ended value stands in the way of add",
+        D + "blocking/looking.py",
+        "            if self._is_live(found):\n                return False\n",
+        "            if found is not None:\n                return False\n",
+        f"{TAGS}test_an_invalidated_value_is_missing_for_every_method",
+    ),
+    Mutant(
+        "a stale value counts as fresh",
+        D + "blocking/looking.py",
+        "return MISSING if inner is None or is_stale else",
+        "return MISSING if inner is None else",
+        f"{TAGS}test_a_stale_value_is_missing_except_for_those_who_ask_for_it",
+    ),
+    Mutant(
+        "counting an enveloped integer loses its TTL",
+        D + "base.py",
+        'b"%d" % counted), keepttl=True)',
+        'b"%d" % counted))',
+        f"{TAGS}test_tagged_integers_count_and_keep_tags_and_timeout",
+    ),
+    Mutant(
+        "saving a session that is gone brings it back",
+        D + "session_steps.py",
+        "        if bool(tx.exists(self.name)) == self.must_create:\n            return False\n",
+        "",
+        f"{SESSIONS}test_a_logout_everywhere_beats_every_save_that_comes_later",
+    ),
+    Mutant(
+        "a logout leaves the session in the index",
+        D + "session_steps.py",
+        "            tx.keyspace(USERS_KEYSPACE).zrem(user, name)",
+        "            tx.keyspace(USERS_KEYSPACE)",
+        f"{SESSIONS}test_the_index_follows_logout_cycling_and_a_change_of_user",
+    ),
+    Mutant(
+        "a made-up session key is adopted",
+        D + "session_steps.py",
+        "            self._session_key = None  # a key that somebody made up is not adopted\n",
+        "",
+        f"{SESSIONS}test_a_made_up_session_key_is_never_adopted",
+    ),
+    Mutant(
+        "a failure is ignored although nobody asked for that",
+        D + "cache.py",
+        "        if self._ignores_failures:\n",
+        "        if True:\n",
+        f"{FAILURES}test_a_directory_that_can_not_be_opened",
+    ),
+]
