@@ -163,11 +163,14 @@ class FerroKV(
 
         return Deferral(self._store, self._keyspace)
 
-    def within(self, deferral: Deferral) -> AsyncDeferredCommands:
-        """The commands of this handle, which answer before what they write is durable; it is once the deferral is settled."""
+    def within(self, deferral: Deferral, *, forgiving: bool = False) -> AsyncDeferredCommands:
+        """The commands of this handle, which answer before what they write is durable; it is once the deferral is settled.
+
+        If gathered writes of `forgiving` ones are lost, settling logs it and does not raise.
+        """
         from .faces.aio.deferred import AsyncDeferredCommands
 
-        return AsyncDeferredCommands(deferral.unsettled(self._store), self, self._keyspace)
+        return AsyncDeferredCommands(deferral.unsettled(self._store), self, self._keyspace, forgiving)
 
     def lock(
         self,

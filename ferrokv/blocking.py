@@ -147,11 +147,14 @@ class BlockingFerroKV(
 
         return Deferral(self._store, self._keyspace)
 
-    def within(self, deferral: Deferral) -> BlockingDeferredCommands:
-        """The commands of this handle, which answer before what they write is durable; it is once the deferral is settled."""
+    def within(self, deferral: Deferral, *, forgiving: bool = False) -> BlockingDeferredCommands:
+        """The commands of this handle, which answer before what they write is durable; it is once the deferral is settled.
+
+        If gathered writes of `forgiving` ones are lost, settling logs it and does not raise.
+        """
         from .faces.blocking.deferred import BlockingDeferredCommands
 
-        return BlockingDeferredCommands(deferral.unsettled(self._store), self, self._keyspace)
+        return BlockingDeferredCommands(deferral.unsettled(self._store), self, self._keyspace, forgiving)
 
     def lock(
         self,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple, Self
 
 from .errors import DataError
 
@@ -43,6 +44,19 @@ class Options(NamedTuple):
     busy_timeout: float = 5.0
     """Seconds that a write waits for room before it raises `StoreBusy`."""
 
+    @classmethod
+    def checked(cls, given: Mapping[str, Any]) -> Self:
+        """Options by name. `DataError` names an unknown one, or one that is out of range."""
+        unknown = sorted(set(given) - set(cls._fields))
+        if unknown:
+            raise DataError(f"unknown option: {', '.join(unknown)}; known are {', '.join(cls._fields)}")
+        for name, value in given.items():
+            kinds = (int, float) if name == "busy_timeout" else (int,)
+            low, high = _LOWEST.get(name, 0), _HIGHEST.get(name, 1 << 48)
+            if type(value) not in kinds or not low <= value <= high:
+                raise DataError(f"option out of range: {name}={value!r} lowest={low} highest={high}")
+        return cls(**given)
+
 
 _LOWEST: Final = {
     "memtable_bytes": 64,
@@ -52,16 +66,3 @@ _LOWEST: Final = {
     "level0_tables": 1,
 }
 _HIGHEST: Final = {"memtable_bytes": 1 << 30}
-
-
-def make_options(given: dict[str, Any]) -> Options:
-    """Options from keyword arguments. `DataError` names an unknown one, or one that is out of range."""
-    unknown = sorted(set(given) - set(Options._fields))
-    if unknown:
-        raise DataError(f"unknown option: {', '.join(unknown)}; known are {', '.join(Options._fields)}")
-    for name, value in given.items():
-        kinds = (int, float) if name == "busy_timeout" else (int,)
-        low, high = _LOWEST.get(name, 0), _HIGHEST.get(name, 1 << 48)
-        if type(value) not in kinds or not low <= value <= high:
-            raise DataError(f"option out of range: {name}={value!r} lowest={low} highest={high}")
-    return Options(**given)

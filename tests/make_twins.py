@@ -26,7 +26,7 @@ _DJANGO_NAMES: Final = (
         "await self._in_thread_if_needed(self._batch, data, timeout, version, guard)",
         "self._batch(data, timeout, version, guard)",
     ),
-    ("        if inspect.isawaitable(value):\n            value = await value\n", ""),
+    ("            if inspect.isawaitable(value):\n                value = await value\n", ""),
     ("import inspect\n", ""),
     ("_aget_", "_get_"),
     (" An asynchronous caller's `default` may be a coroutine function.", ""),
@@ -45,7 +45,12 @@ _ITERATOR: Final = re.compile(r"AsyncGenerator\[(.+), None\]")
 
 def without_waiting(source: str) -> str:
     """The text without `async` and `await`."""
-    return source.replace("async def ", "def ").replace("await ", "").replace("async for ", "for ")
+    return (
+        source.replace("async def ", "def ")
+        .replace("await ", "")
+        .replace("async for ", "for ")
+        .replace("async with ", "with ")
+    )
 
 
 def blocking(source: str) -> str:

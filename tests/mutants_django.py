@@ -5,6 +5,7 @@ from __future__ import annotations
 from .mutant import Mutant
 
 DEFERRAL = "tests/test_deferral.py::"
+ATTACKS = "tests/test_django_attacks.py::"
 CACHE = "tests/test_django_cache.py::"
 FAILURES = "tests/test_django_failures.py::"
 PIPELINED = "tests/test_django_pipelined.py::"
@@ -17,8 +18,8 @@ DJANGO_MUTANTS = [
     Mutant(
         "settling does not wait for a sync",
         "ferrokv/faces/unsettled.py",
-        "                self.perform(self._keyspace, None, (), wants_sync=True)",
-        "                self.perform(self._keyspace, None, ())",
+        "request.wants_sync = wants_sync or self._is_closed",
+        "request.wants_sync = False",
         f"{DEFERRAL}test_ten_writes_and_their_answers_cost_one_sync",
     ),
     Mutant(
@@ -52,23 +53,51 @@ DJANGO_MUTANTS = [
     Mutant(
         "a lock is let go before what was written under it is appended",
         D + "blocking/locks.py",
-        "            pipelined.append()",
-        "            assert pipelined",
+        "                pipelined.append()",
+        "                assert pipelined",
         f"{PIPELINED}test_clear_keys_and_locks_inside_a_block",
     ),
     Mutant(
         "a block inside another does not wait at its end",
         D + "pipelining.py",
-        "        self._leave()\n        self.settle()",
-        "        self._leave()\n        if self._outer is None:\n            self.settle()",
+        "            if root is not None:\n                root.settle()",
+        "            if root is self:\n                root.settle()",
         f"{PIPELINED}test_nested_blocks_are_durable_at_their_ends",
     ),
     Mutant(
         "what fails in a block is never raised",
         D + "pipelining.py",
-        "        if not forgives:\n            raise error",
-        "        if not forgives:\n            return",
+        "            raise self._failures[0]",
+        "            self._failures.clear()",
         f"{PIPELINED}test_a_response_does_not_leave_when_its_writes_are_lost",
+    ),
+    Mutant(
+        "a block waits for what it wrote only, not for what it was told",
+        "ferrokv/faces/unsettled.py",
+        "        self._target = words[APPENDED]\n",
+        "        self._target = words[APPENDED] if outcome.changes else self._target\n",
+        f"{ATTACKS}test_a_block_that_was_told_of_an_undurable_add_waits_for_it",
+    ),
+    Mutant(
+        "a forked child writes into the block of its parent",
+        D + "pipelining.py",
+        "        return self._is_open and os.getpid() == self._pid",
+        "        return self._is_open",
+        f"{ATTACKS}test_a_child_that_was_forked_inside_a_block_writes_for_itself",
+    ),
+    Mutant(
+        "writes of others overtake those of the thread that leads",
+        "ferrokv/faces/unsettled.py",
+        "            if self._leads:\n                self._behind.append(asked)\n            elif self._is_queueing:",
+        "            if self._is_queueing:",
+        f"{ATTACKS}test_a_second_thread_does_not_overtake_the_first",
+    ),
+    Mutant(
+        "a value that does not load stands in the way for ever",
+        D + "blocking/looking.py",
+        "        return self._value(stored) is not MISSING\n",
+        "        return stored is not None and self._is_named(stored, {})\n",
+        f"{ATTACKS}test_a_value_that_can_not_be_loaded_any_more_is_replaced",
     ),
     Mutant(
         "a pickle is loaded before its seal is looked at",

@@ -15,12 +15,14 @@ from typing import Any
 import pytest
 from django.core.cache import caches
 from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
-from ferrokv import BlockingFerroKV
+from ferrokv import BlockingFerroKV, Options
+from ferrokv.contrib.django import FerroKVCache
 from ferrokv.contrib.django.checks import TAG
-from ferrokv.contrib.django.sessions import SessionStore
+from ferrokv.contrib.django.sessions import SessionStore, session_place
 
 from .conftest import ROOT
 from .django_setup import BACKEND, close_store, configured
@@ -96,10 +98,10 @@ def test_a_directory_that_everybody_may_read_is_warned_of(safe: Path) -> None:
 def test_settings_that_do_not_do_what_they_seem_to(safe: Path) -> None:
     place = {"LOCATION": safe / "store"}
     assert found({**place, "OPTIONS": {"MAX_ENTRIES": 5, "CULL_FREQUENCY": 2}}) == ["ferrokv.W003"]
-    assert found({**place, "OPTIONS": {"KEYSPACE": "sessions"}}) == ["ferrokv.E004"]
-    assert found({**place, "OPTIONS": {"KEYSPACE": "sessions", "MAX_BYTES": 5}}) == ["ferrokv.E003", "ferrokv.E004"]
-    assert found({**place, "OPTIONS": {"NONSENSE": 5}}) == ["ferrokv.E005", "ferrokv.E006"]
-    assert found({**place, "OPTIONS": {"SERIALIZER": "yaml"}}) == ["ferrokv.E005"]
+    for taken in ("sessions", "sessions:users", "cache:tags", "x:locks"):
+        assert found({**place, "OPTIONS": {"KEYSPACE": taken}}) == ["ferrokv.E004", "ferrokv.E006"]
+        with pytest.raises(ImproperlyConfigured, match="is taken"):
+            FerroKVCache(place["LOCATION"], {"OPTIONS": {"KEYSPACE": taken}})
     assert found(place, MIDDLEWARE=[SESSIONS, PIPELINED]) == ["ferrokv.W004"]
     locmem = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     assert found(CACHES=locmem) == ["ferrokv.E006"]
@@ -107,6 +109,50 @@ def test_settings_that_do_not_do_what_they_seem_to(safe: Path) -> None:
     entry = {"BACKEND": BACKEND, **place}
     two = {"default": {**entry, "OPTIONS": {"block_bytes": 100}}, "more": {**entry, "OPTIONS": {"block_bytes": 200}}}
     assert found(CACHES=two) == ["ferrokv.E007"]
+    two["default"]["OPTIONS"] = {}
+    assert found(CACHES=two) == ["ferrokv.E007"], "the default is an option, too"
+    two["more"]["OPTIONS"] = {"block_bytes": Options().block_bytes}
+    assert found(CACHES=two) == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"NONSENSE": 5},
+        {"MAX_BYTES": "1G"},
+        {"MAX_BYTES": -1},
+        {"MAX_BYTES": 0},
+        {"MAX_BYTES": True},
+        {"block_bytes": 0},
+        {"block_bytes": "4k"},
+        {"busy_timeout": None},
+        {"COMPRESSOR": "zlib", "COMPRESSOR_MIN_BYTES": "1k"},
+        {"COMPRESSOR": "zlib", "COMPRESSOR_MIN_BYTES": -1},
+        {"KEYSPACE": ""},
+        {"KEYSPACE": 5},
+        "all",
+        {"SERIALIZER": "yaml"},
+        {"REVERSE_KEY_FUNCTION": "no.such"},
+    ],
+    ids=str,
+)
+def test_options_that_can_not_be_used(safe: Path, options: Any) -> None:
+    assert "ferrokv.E005" in found({"LOCATION": safe / "store", "OPTIONS": options})
+    with pytest.raises((ImproperlyConfigured, ImportError)):
+        FerroKVCache(safe / "store", {"OPTIONS": options})
+
+
+def test_odd_settings_do_not_break_the_checks(safe: Path) -> None:
+    place = {"LOCATION": safe / "store"}
+    assert found({**place, "OPTIONS": None}) == []
+    for location in (None, 5, b""):
+        assert "ferrokv.E001" in found({"LOCATION": location})
+    assert found(place, STATICFILES_DIRS=None, MEDIA_ROOT=bytes(safe)) == ["ferrokv.E002"]
+    assert found(place, STATICFILES_DIRS=[(), 5, None], STATIC_ROOT=5) == []
+    entry = {"BACKEND": BACKEND, **place}
+    assert found(CACHES={"default": {"BACKEND": "no.such.Cache"}, "a": {}, "b": entry}) == []
+    with override_settings(CACHES={"default": {"BACKEND": "no.such.Cache"}, "b": entry}):
+        assert session_place().path == str(safe / "store")
 
 
 def test_a_quota_on_the_sessions_is_found_at_deployment(safe: Path) -> None:

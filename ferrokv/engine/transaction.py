@@ -112,6 +112,15 @@ class Transaction:
         return self.changes.catalogue
 
     @property
+    def is_catalogue_unsynced(self) -> bool:
+        """True if keyspaces were made or cleared, by whomever, and that is not durable yet."""
+        return self.changes.catalogue is not self._group.view.catalogue
+
+    def unsynced_keys(self) -> set[bytes]:
+        """Internal keys of what this transaction sees and that is not durable yet: appended, or written earlier in its group."""
+        return {key for changes in self._below for key in changes}
+
+    @property
     def quota(self) -> int | None:
         """The bytes that the keyspace may hold, or None."""
         return self.changes.catalogue.quotas.get(self._keyspace)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable
 from types import TracebackType
 from typing import Self
 
@@ -13,8 +15,9 @@ from .unsettled import Unsettled
 class Deferral:
     """Made by `deferral()`; `within(deferral)` gives the commands of a handle whose writes it gathers.
 
-    A context manager of both kinds, which settles at its end, also when its block raises. One deferral serves any number of
-    handles, keyspaces, threads and event loops on one store. After a fork it belongs to the parent: a child has nothing to settle.
+    A context manager of both kinds, which closes and settles it at its end, also when its block raises. One deferral serves any
+    number of handles, keyspaces, threads and event loops on one store. After a fork it belongs to the parent: a child has nothing
+    to settle.
     """
 
     __slots__ = ("_unsettled",)
@@ -42,20 +45,31 @@ class Deferral:
         await self._unsettled.aappend()
 
     def settle(self) -> None:
-        """Wait until all that was written so far is durable, with at most one sync. It can be used again.
+        """Wait until all that was written so far, and that its commands saw, is durable, with at most one sync. It can go on.
 
-        Raises the first error of a gathered write that its caller could not get: that write, and some behind it, may be missing.
+        Raises the first error of a gathered write, which its caller could not get: then that write, and some behind it, may be
+        missing. What forgiving commands wrote is only logged.
         """
         self._unsettled.settle()
 
     async def asettle(self) -> None:
         """As `settle`, awaiting. Who is cancelled stops waiting; the writes go on."""
-        await self._unsettled.asettle()
+        await self.begin_settling()
+
+    def begin_settling(self) -> Awaitable[None]:
+        """`asettle` in two steps: all that is left to write is on its way when this returns; what it returns waits."""
+        unsettled = self._unsettled
+        return unsettled.finish_settling(unsettled.begin_settling(asyncio.get_running_loop()))
+
+    def close(self) -> None:
+        """End it, before the last `settle`: what is written through it later is durable when it is answered, as elsewhere."""
+        self._unsettled.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
         self.settle()
 
     async def __aenter__(self) -> Self:
@@ -64,4 +78,5 @@ class Deferral:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
+        self.close()
         await self.asettle()

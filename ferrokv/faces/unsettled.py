@@ -5,85 +5,37 @@ gathers plain writes; what has an answer (INCR, SET NX, a transaction) is run an
 what was gathered before it; and `settle` has one sync cover everything. Until then nobody else sees any of it, for readers see
 only what is durable, and nothing is acknowledged: this is a group commit whose end the caller chooses.
 
-Reads through a deferral see its own writes. Of a key that it wrote it knows the value as long as nobody else's commit became
-durable since; else the read runs as a transaction, which sees what is appended.
+Answers tell of what is appended, by whomever. So `settle` also waits for what its commands may have *seen*, even if they wrote
+nothing, and reads behind them see it, too: those of keys that were appended and not durable run as transactions. Of keys that it
+wrote itself a deferral knows the value, as long as nobody else's commit became durable since.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from threading import RLock, get_ident
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final
 
 from ..commands import expiry, keys, strings
 from ..commands.encoding import expiry_at
 from ..commands.strings import Write
-from ..engine.transaction import Transaction
-from ..errors import StoreClosed
+from ..errors import FerroKVError, StoreBusy, StoreClosed, StoreUncertain
 from ..format.control import APPENDED, COMMIT, is_reached
 from ..runtime.store import Store
 from ..runtime.waiters import Request
-from ..storage.requests import Op
-from .pipelines import run_nested
+from .outcomes import Asked, Entry, Name, Outcome, run_deferred
 
-T = TypeVar("T")
+logger = logging.getLogger("ferrokv.deferral")
 GATHERED_RECORDS_MAX: Final = 1_000
 GATHERED_BYTES_MAX: Final = 1 << 20
-Entry = tuple[Any, int]
-"""(value or None for a tombstone, expires_ms or 0)"""
-Name = tuple[str, bytes]
-"""A keyspace and a user key."""
 # Commands whose first argument names all keys that they read.
 _ONE_KEY: Final = frozenset({strings.get, expiry.ttl, expiry.pttl, expiry.expiretime, expiry.pexpiretime})
 _MANY_KEYS: Final = frozenset({strings.get_many, keys.exists})
 UNKNOWN: Final = object()
-
-
-class Outcome(NamedTuple):
-    """What a command answered or raised, and the records that it wrote together with what had been gathered."""
-
-    answer: Any
-    error: Exception | None
-    changes: dict[bytes, Entry]
-    prefixes: dict[str, bytes]
-    remade: bool  # a keyspace was cleared, or made
-
-
-class Asked(NamedTuple):
-    """A request on its way, what of the gathered writes it took along, and COMMIT before it."""
-
-    request: Request
-    taken: dict[Name, Entry]
-    commit: int
-
-
-def run_deferred(
-    tx: Transaction, taken: dict[Name, Entry], command: Callable[..., Any] | None, args: tuple[Any, ...]
-) -> Outcome:
-    """Gathered writes and then a command, as one command. What the command raises leaves the gathered writes standing."""
-    answer = error = None
-    catalogue = tx.catalogue
-    for (keyspace, key), (value, expires_ms) in taken.items():
-        inside = tx.inside(keyspace)
-        if value is None:
-            inside.delete(key)
-        else:
-            inside.put(key, value, expires_ms)
-    if command is not None:
-        try:
-            answer = run_nested(tx, command, args)
-        except Exception as raised:  # noqa: BLE001 - also what a function of the caller's raises
-            error = raised
-    remade = tx.catalogue is not catalogue
-    return Outcome(answer, error, dict(tx.changes), dict(tx.catalogue.prefixes), remade)
-
-
-def run_read(tx: Transaction, command: Callable[..., Op[T]], args: tuple[Any, ...]) -> T:
-    """A command that only reads, on the newest state."""
-    answer: T = tx.complete(command(tx, *args))
-    return answer
 
 
 class Unsettled:
@@ -94,19 +46,25 @@ class Unsettled:
         self._keyspace = keyspace
         self._pid = os.getpid()
         self._thread = get_ident()
-        self._is_queueing = False  # True once another thread or an event loop uses it
         self._lock = RLock()  # owner of everything below; never held across I/O
+        self._is_closed = False
+        self._is_queueing = False  # True once another thread or an event loop uses it
+        self._leads = False  # its one thread is at a command itself
+        self._behind: list[Asked] = []  # commands that came meanwhile, from others
         self._gathered: dict[Name, Entry] = {}  # plain writes that no answered request has taken along
         self._fresh: dict[Name, Entry] = {}  # those of them that no request has taken along
         self._fresh_bytes = 0
-        self._asked: list[Asked] = []  # whose outcome nobody has looked at
-        self._touched: set[bytes] = set()  # internal keys that were written and perhaps are not durable
-        self._known: dict[bytes, Entry] = {}  # what those of them hold, as long as COMMIT is `_commit`
+        self._asked: list[Asked] = []  # whose outcome nobody has looked at, in order
+        self._touched: set[bytes] = set()  # internal keys that were written or seen, and perhaps are not durable
+        self._known: dict[
+            bytes, Any
+        ] = {}  # what those of them hold that it wrote itself, as long as COMMIT is `_commit`
         self._commit = 0
         self._prefixes: dict[str, bytes] = {}  # of the keyspaces, as the newest outcome left them
         self._all_touched = False  # a keyspace was cleared, or made
-        self._appended = 0  # a place in the WAL behind all that was written
-        self._failure: BaseException | None = None  # of writes whose caller did not wait
+        self._target = 0  # a place in the WAL behind all that was written or seen; 0 if that is durable
+        self._is_minded = False  # something was done since the last settling whose loss has to be raised
+        self._failure: BaseException | None = None  # of writes that had seemed to be done
 
     @property
     def is_inherited(self) -> bool:
@@ -115,46 +73,120 @@ class Unsettled:
 
     # -- writing -------------------------------------------------------------------------------------------------
 
-    def gather(self, keyspace: str, writes: Iterable[Write]) -> bool:
-        """Keep plain writes until the next command. True if so much is gathered that there should be one now."""
+    def gather(self, keyspace: str, writes: Iterable[Write], forgiving: bool) -> bool | None:
+        """Keep plain writes until the next command. True if so much is gathered that there should be one now.
+
+        None, and nothing is kept, once it is closed.
+        """
         self._check_own()
         now_ms = self.store.engine.clock()
         with self._lock:
+            if self._is_closed:
+                return None
             for key, value, ttl_ms in writes:
-                entry = (value, 0 if ttl_ms is None else expiry_at(now_ms, ttl_ms, "set"))
-                self._gathered[keyspace, key] = self._fresh[keyspace, key] = entry
+                expires_ms = 0 if ttl_ms is None else expiry_at(now_ms, ttl_ms, "set")
+                self._gathered[keyspace, key] = self._fresh[keyspace, key] = Entry(value, expires_ms, forgiving)
                 self._fresh_bytes += len(key) + len(value or b"")
+            self._is_minded |= not forgiving
         return len(self._fresh) >= GATHERED_RECORDS_MAX or self._fresh_bytes >= GATHERED_BYTES_MAX
+
+    def perform(
+        self, keyspace: str, command: Callable[..., Any] | None, args: tuple[Any, ...], forgiving: bool = False
+    ) -> Any:
+        """The answer. A deferral that only one thread uses writes in that thread if nobody else is writing."""
+        return self._wait(self._ask(keyspace, command, args, forgiving, wants_sync=False))
+
+    async def aperform(
+        self, keyspace: str, command: Callable[..., Any] | None, args: tuple[Any, ...], forgiving: bool = False
+    ) -> Any:
+        """The answer. A caller who is cancelled does not learn the outcome; the next one who asks does, or `settle`."""
+        loop = asyncio.get_running_loop()
+        return await self._await(self._ask(keyspace, command, args, forgiving, wants_sync=False, loop=loop))
+
+    def perform_unawaited(self, keyspace: str, command: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        """Have a command run behind all others that nobody waits for. Never raises."""
+        self._is_queueing = True
+        with suppress(FerroKVError):
+            self._ask(keyspace, command, args, True, wants_sync=False)
+
+    def append(self) -> None:
+        """As of `Deferral`."""
+        if self._fresh and not self.is_inherited:
+            self.perform(self._keyspace, None, (), True)
+
+    async def aappend(self) -> None:
+        """As of `Deferral`."""
+        if self._fresh and not self.is_inherited:
+            await self.aperform(self._keyspace, None, (), True)
+
+    def close(self) -> None:
+        """From now on nothing is gathered, and what is asked is durable when it is answered."""
+        with self._lock:
+            self._is_closed = True
+
+    def settle(self) -> None:
+        """As of `Deferral`."""
+        if not self._is_settled():
+            try:
+                self._wait(self._ask(self._keyspace, None, (), True, wants_sync=True))
+            except FerroKVError as error:
+                self._raise_unless_forgiven(error)
+            self._raise_failure()
+
+    def begin_settling(self, loop: asyncio.AbstractEventLoop) -> Asked | None:
+        """Put everything on its way that `finish_settling` waits for; None if nothing is left to do. Waits for nothing."""
+        return None if self._is_settled() else self._ask(self._keyspace, None, (), True, wants_sync=True, loop=loop)
+
+    async def finish_settling(self, begun: Asked | None) -> None:
+        """As of `Deferral.settle`, after `begin_settling`. Who is cancelled stops waiting; the writes go on."""
+        if begun is not None:
+            try:
+                await self._await(begun)
+            except FerroKVError as error:
+                self._raise_unless_forgiven(error)
+            self._raise_failure()
 
     def _ask(
         self,
         keyspace: str,
         command: Callable[..., Any] | None,
         args: tuple[Any, ...],
+        forgiving: bool,
+        *,
         wants_sync: bool,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> Asked:
         """Have a command run behind everything gathered. One order for all who share this: that of the lock."""
         self._check_own()
         store = self.store
-        if loop is not None or get_ident() != self._thread:
-            self._is_queueing = True
+        mine = loop is None and get_ident() == self._thread
         with self._lock:
+            if mine and self._leads:
+                raise StoreBusy(
+                    "a signal handler or destructor can not write in the middle of a write by its own thread"
+                )
+            self._is_queueing |= not mine
+            self._is_minded |= not forgiving
             taken, self._fresh, self._fresh_bytes = self._fresh, {}, 0
             request = Request(run_deferred, keyspace, (taken, command, args))
-            request.wants_sync = wants_sync
+            request.wants_sync = wants_sync or self._is_closed
             asked = Asked(request, taken, store.engine.words[COMMIT])
             self._asked.append(asked)
             if loop is not None:
                 request.for_loop(loop)
-            if self._is_queueing:
-                # Order: in the queue before the lock is free, so that nothing which is written later comes before it.
+            elif self._is_queueing:
+                request.for_thread()
+            # Order: in the queue before the lock is free, so that nothing which is written later comes before it; but behind what
+            # the first thread is just writing by itself.
+            if self._leads:
+                self._behind.append(asked)
+            elif self._is_queueing:
                 self._submit(asked)
+            else:
+                self._leads = True
         return asked
 
     def _submit(self, asked: Asked) -> None:
-        if asked.request.loop is None:
-            asked.request.for_thread()
         try:
             self.store.submit(asked.request)
         except BaseException as error:
@@ -162,23 +194,40 @@ class Unsettled:
             self._note(asked)
             raise
 
-    def perform(
-        self, keyspace: str, command: Callable[..., Any] | None, args: tuple[Any, ...], *, wants_sync: bool = False
-    ) -> Any:
-        """The answer. A deferral that only one thread uses writes in that thread if nobody else is writing."""
-        asked = self._ask(keyspace, command, args, wants_sync)
+    def _stop_leading(self) -> None:
+        with self._lock:
+            self._leads = False
+            behind, self._behind = self._behind, []
+            for asked in behind:
+                try:
+                    self._submit(asked)
+                except FerroKVError:  # for the waiter, who is told by the request itself
+                    _wake(asked.request)
+
+    def _wait(self, asked: Asked) -> Any:
         request = asked.request
-        if request.lock is None:
-            self.store.serve(request)
-        else:
-            request.lock.acquire()
+        try:
+            if request.lock is None:
+                try:
+                    self.store.serve(request)
+                finally:
+                    self._stop_leading()
+            else:
+                request.lock.acquire()
+        except BaseException:
+            self._abandon(asked)
+            raise
         return self._note(asked)
 
-    async def aperform(
-        self, keyspace: str, command: Callable[..., Any] | None, args: tuple[Any, ...], *, wants_sync: bool = False
-    ) -> Any:
-        """The answer. A caller who is cancelled does not learn the outcome; `settle` looks at it."""
-        asked = self._ask(keyspace, command, args, wants_sync, asyncio.get_running_loop())
+    def _abandon(self, asked: Asked) -> None:
+        """A signal handler raised, or the store refused: whether what was taken along will be written is not known."""
+        with self._lock:
+            if asked.request.lock is None and not asked.request.is_done:
+                self._asked = [other for other in self._asked if other is not asked]
+                self._forget(asked)
+                self._fail(asked, StoreUncertain("writes of a deferral were interrupted, and may be missing"))
+
+    async def _await(self, asked: Asked) -> Any:
         future = asked.request.future
         assert future is not None
         try:
@@ -190,68 +239,58 @@ class Unsettled:
             raise
         return self._note(asked)
 
-    def append(self) -> None:
-        """As of `Deferral`."""
-        if self._fresh and not self.is_inherited:
-            self.perform(self._keyspace, None, ())
-
-    async def aappend(self) -> None:
-        """As of `Deferral`."""
-        if self._fresh and not self.is_inherited:
-            await self.aperform(self._keyspace, None, ())
-
-    def settle(self) -> None:
-        """As of `Deferral`."""
-        if not self._is_settled():
-            try:
-                self.perform(self._keyspace, None, (), wants_sync=True)
-            finally:
-                failure = self._look_back()
-            if failure is not None:
-                raise failure
-
-    async def asettle(self) -> None:
-        """As of `Deferral`."""
-        if not self._is_settled():
-            try:
-                await self.aperform(self._keyspace, None, (), wants_sync=True)
-            finally:
-                failure = self._look_back()
-            if failure is not None:
-                raise failure
+    # -- outcomes ------------------------------------------------------------------------------------------------
 
     def _note(self, asked: Asked, *, raises: bool = True) -> Any:
-        """Learn from the outcome what was written, and give the answer."""
+        """Learn from the outcome what was written, and give the answer. Those of callers who left come first, in order."""
         with self._lock:
-            self._asked = [other for other in self._asked if other is not asked]
-            for name, entry in asked.taken.items():
-                if self._gathered.get(name) is entry:
-                    del self._gathered[name]
-            outcome = asked.request.answer
-            if asked.request.error is not None:
-                if asked.taken and self._failure is None:
-                    self._failure = asked.request.error  # of writes that had seemed to be done
-                if raises:
-                    raise asked.request.error
-                return None
-            assert isinstance(outcome, Outcome)
-            self._learn(asked, outcome)
-        if outcome.error is not None and raises:
-            raise outcome.error
-        return outcome.answer
+            self._note_answered()
+            if any(other is asked for other in self._asked):
+                self._take_in(asked)
+        request = asked.request
+        error = request.error or (request.answer.error if isinstance(request.answer, Outcome) else None)
+        if error is not None and raises:
+            raise error
+        return request.answer.answer if error is None else None
+
+    def _note_answered(self) -> None:
+        """Take in what is answered, perhaps to callers who have left. Under the lock."""
+        while self._asked and self._asked[0].request.is_done:
+            self._take_in(self._asked[0])
+
+    def _take_in(self, asked: Asked) -> None:
+        """Learn from an outcome, once. Under the lock."""
+        self._asked = [other for other in self._asked if other is not asked]
+        self._forget(asked)
+        request = asked.request
+        if request.error is not None:
+            self._fail(asked, request.error)
+        elif isinstance(request.answer, Outcome):
+            self._learn(asked, request.answer)
+
+    def _forget(self, asked: Asked) -> None:
+        for name, entry in asked.taken.items():
+            if self._gathered.get(name) is entry:
+                del self._gathered[name]
+
+    def _fail(self, asked: Asked, error: BaseException) -> None:
+        """Keep an error for the settling, if anything that somebody minds was taken along."""
+        if self._failure is None and not all(entry.forgiving for entry in asked.taken.values()):
+            self._failure = error
+        elif asked.taken:
+            logger.warning("gathered writes were lost, which is ignored: writes=%d error=%s", len(asked.taken), error)
 
     def _learn(self, asked: Asked, outcome: Outcome) -> None:
-        if not outcome.changes:
-            return
         words = self.store.engine.words
         commit = words[COMMIT]
+        self._target = words[APPENDED]
         if commit != asked.commit or (self._commit != commit and self._known):
             self._known = {}  # somebody else's commit became durable meanwhile, and may have changed the same keys
         if commit == asked.commit:
             self._known.update(outcome.changes)
         self._commit = commit
-        self._appended = words[APPENDED]
         self._touched.update(outcome.changes)
+        self._touched |= outcome.seen
         self._all_touched |= outcome.remade
         self._prefixes = outcome.prefixes
 
@@ -266,32 +305,43 @@ class Unsettled:
         if self.is_inherited:
             return True
         with self._lock:
+            self._note_answered()
             return not self._fresh and not self._asked and self._failure is None and not self._is_unsynced()
 
     def _is_unsynced(self) -> bool:
-        """True if something was written that may not be durable. Forgets what is. Under the lock."""
-        if not self._touched:
+        """True if something was written or seen that may not be durable. Forgets what is. Under the lock."""
+        if not self._target:
             return False
-        if is_reached(self.store.engine.words[COMMIT], self._appended):
-            self._touched, self._known, self._all_touched = set(), {}, False
+        if is_reached(self.store.engine.words[COMMIT], self._target):
+            self._touched, self._known, self._all_touched, self._target = set(), {}, False, 0
             return False
         return True
 
-    def _look_back(self) -> BaseException | None:
-        """Note the outcomes that nobody has looked at, and say what went wrong with writes that had seemed to be done."""
+    def _raise_unless_forgiven(self, error: FerroKVError) -> None:
+        """The sync did not come: raise, unless everything that it was to cover may be lost."""
         with self._lock:
-            answered = [asked for asked in self._asked if asked.request.answer is not None or asked.request.error]
-            for asked in answered:
-                self._note(asked, raises=False)
+            self._failure = None
+            minded = self._is_minded
+        if minded:
+            raise error
+        logger.warning("writes were not made durable, which is ignored: %s", error)
+
+    def _raise_failure(self) -> None:
+        with self._lock:
+            self._note_answered()
             failure, self._failure = self._failure, None
-        return failure
+            self._is_minded = False
+        if failure is not None:
+            raise failure
 
     # -- reading -------------------------------------------------------------------------------------------------
 
     def find(self, keyspace: str, key: bytes) -> object:
-        """What this deferral itself knows of a key: bytes, None for deleted or expired, UNKNOWN, or False if it never wrote it."""
+        """What this deferral knows of a key: bytes, None for deleted or expired, UNKNOWN, or False for one that it has not met."""
         with self._lock:
-            entry = self._gathered.get((keyspace, key))
+            if self._asked:
+                self._note_answered()
+            entry: Any = self._gathered.get((keyspace, key))
             if entry is None:
                 if not self._is_unsynced():
                     return False
@@ -307,10 +357,23 @@ class Unsettled:
         return None if entry[1] and entry[1] <= self.store.engine.clock() else entry[0]
 
     def is_apart(self, keyspace: str, command: Callable[..., Any], args: tuple[Any, ...]) -> bool:
-        """True if a command can not see anything that this deferral wrote and that is not durable."""
+        """True if a command can not see anything that this deferral wrote or saw and that is not durable."""
         with self._lock:
             if not self._gathered and not self._asked and not self._is_unsynced():
                 return True
         if command in _ONE_KEY:
             return self.find(keyspace, args[0]) is False
         return command in _MANY_KEYS and all(self.find(keyspace, key) is False for key in args[0])
+
+
+def _wake(request: Request) -> None:
+    """Tell the waiter of a request that never reached the writer."""
+    if request.lock is not None:
+        request.lock.release()
+    elif request.loop is not None and request.future is not None:
+        request.loop.call_soon_threadsafe(_give_up, request)
+
+
+def _give_up(request: Request) -> None:
+    if request.future is not None and not request.future.done() and request.error is not None:
+        request.future.set_exception(request.error)

@@ -11,7 +11,7 @@ from weakref import WeakSet
 
 from ..engine.engine import logger
 from ..errors import DataError, StoreBusy, StoreClosed
-from ..options import Options, make_options
+from ..options import Options
 from ..storage import locks
 from ..storage.directory import prepare_directory
 from ..storage.local import LocalStorage
@@ -35,7 +35,7 @@ def open_store(path: str | os.PathLike[str], given: dict[str, object], *, read_o
 
     Options count for the first opening; later ones may leave them out or repeat them. `DataError` if they differ.
     """
-    options = make_options(given)
+    options = Options.checked(given)
     directory = prepare_directory(path, read_only=read_only)
     refuse_reentry()
     with _lock:
@@ -102,10 +102,11 @@ def _close_all() -> None:
 
 def _shut_down_at_exit(store: Store) -> None:
     """One store that can not be closed must not keep the others open."""
+    path = store.directory.path  # before: a closed store tells nothing
     try:
         store.shut_down()
     except Exception:  # noqa: BLE001
-        logger.exception("a store could not be closed at exit: path=%s", store.directory.path)
+        logger.exception("a store could not be closed at exit: path=%s", path)
 
 
 def remember_snapshot(snapshot: Closable) -> None:

@@ -19,7 +19,19 @@ class Request:
     A waiter that stops waiting (a cancelled task, an interrupted thread) does not stop the command.
     """
 
-    __slots__ = ("answer", "args", "command", "error", "future", "keyspace", "lock", "loop", "since", "wants_sync")
+    __slots__ = (
+        "answer",
+        "args",
+        "command",
+        "error",
+        "future",
+        "is_done",
+        "keyspace",
+        "lock",
+        "loop",
+        "since",
+        "wants_sync",
+    )
 
     def __init__(self, command: Command | None, keyspace: str, args: tuple[Any, ...]) -> None:
         self.command = command
@@ -28,6 +40,7 @@ class Request:
         self.since = 0.0  # when it was queued, by the steady clock; 0 if it never was
         # False: the answer may come once the write is appended, because the waiter will ask for a sync later (faces/deferral.py).
         self.wants_sync = True
+        self.is_done = False  # True once `answer` or `error` is final
         self.answer: Any = None
         self.error: BaseException | None = None
         self.lock: LockType | None = None
@@ -66,6 +79,8 @@ def fail_all(requests: Iterable[Request], error: BaseException) -> None:
 
 def deliver(requests: Sequence[Request]) -> None:
     """Wake every waiter: one call into each event loop, one release for each thread."""
+    for request in requests:
+        request.is_done = True
     if len(requests) == 1 and requests[0].loop is None:
         if requests[0].lock is not None:
             requests[0].lock.release()

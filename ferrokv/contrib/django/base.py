@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import time
@@ -15,7 +14,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT, MEMCACHE_MAX_KEY_LE
 from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
 from django.utils.module_loading import import_string
 
-from ferrokv import Options, ResponseError, Tx, WriteBatch
+from ferrokv import DataError, Options, ResponseError, Tx, WriteBatch
 
 from .compressors import make_compressor
 from .envelopes import (
@@ -33,13 +32,15 @@ from .envelopes import (
     tokens_match,
 )
 from .handles import UNCHANGED, Place
+from .herds import FOREVER_SECONDS
 from .serializers import make_serializer
-from .values import COMPRESSED_BYTES_MIN, INT64_MAX, INT64_MIN, ValueCodec
+from .values import COMPRESSED_BYTES_MIN, INT64_MAX, INT64_MIN, MISSING, ValueCodec
 
 DEFAULT_KEYSPACE: Final = "cache"
 LOCKS_SUFFIX: Final = ":locks"
 TAGS_SUFFIX: Final = ":tags"
 KEY_BYTES_MAX: Final = 65_535
+RESERVED: Final = frozenset({"sessions", "sessions:users"})
 OWN_OPTIONS: Final = frozenset(
     {
         "COMPRESSOR",
@@ -59,27 +60,58 @@ _INTEGER: Final = re.compile(rb"-?[0-9]{1,19}")
 NOT_AN_INTEGER: Final = "value is not an integer or out of range"
 
 
+def _options_of(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    options = params.get("OPTIONS") or {}
+    if not isinstance(options, Mapping):
+        raise ImproperlyConfigured(f"OPTIONS of a FerroKVCache is a dict: found={options!r}")
+    return options
+
+
+def is_taken(keyspace: str) -> bool:
+    """True for keyspaces that no cache may have, since others of the adapter's things are in them."""
+    return keyspace in RESERVED or keyspace.endswith((LOCKS_SUFFIX, TAGS_SUFFIX))
+
+
+def _size(option: str, given: Any) -> int:
+    """A number of bytes. `ImproperlyConfigured` for anything else."""
+    if isinstance(given, bool) or not isinstance(given, int) or not 0 <= given < 1 << 63:
+        raise ImproperlyConfigured(f"{option} is a number of bytes: found={given!r}")
+    return given
+
+
 def place_of(location: str | os.PathLike[str], params: Mapping[str, Any]) -> Place:
-    """Where a `CACHES` entry keeps its keys. `ImproperlyConfigured` names an option that is not known."""
-    if not os.fspath(location):
+    """Where a `CACHES` entry keeps its keys. `ImproperlyConfigured` names an option that is not known, or can not be."""
+    if not isinstance(location, str | os.PathLike) or not os.fspath(location):
         raise ImproperlyConfigured("LOCATION of a FerroKVCache is the directory of the store: it is missing or empty.")
-    options = params.get("OPTIONS", {})
+    options = _options_of(params)
     engine_options = {name: value for name, value in options.items() if name not in OWN_OPTIONS}
     unknown = sorted(set(engine_options) - set(Options._fields))
     if unknown:
         known = ", ".join((*sorted(OWN_OPTIONS), *Options._fields))
         raise ImproperlyConfigured(f"unknown OPTIONS of a FerroKVCache: {', '.join(unknown)}; known are {known}")
     keyspace = options.get("KEYSPACE", DEFAULT_KEYSPACE)
-    path = os.path.abspath(os.fspath(location))
-    return Place(path, keyspace, engine_options, options.get("MAX_BYTES", UNCHANGED))
+    max_bytes = options.get("MAX_BYTES", UNCHANGED)
+    try:
+        Options.checked(engine_options)
+    except DataError as error:
+        raise ImproperlyConfigured(f"OPTIONS of a FerroKVCache: {error}") from error
+    if max_bytes is not UNCHANGED and max_bytes is not None and _size("MAX_BYTES", max_bytes) == 0:
+        raise ImproperlyConfigured("MAX_BYTES is a positive number of bytes, or None: found=0")
+    if not isinstance(keyspace, str) or not keyspace:
+        raise ImproperlyConfigured(f"KEYSPACE is a name: found={keyspace!r}")
+    if is_taken(keyspace):
+        raise ImproperlyConfigured(
+            f"KEYSPACE {keyspace!r} is taken: ferrokv keeps sessions, tags or locks in such ones"
+        )
+    return Place(os.path.abspath(os.fspath(location)), keyspace, engine_options, max_bytes)
 
 
 class CacheBase(BaseCache):
     """Options, keys, timeouts and values."""
 
     def __init__(self, location: str | os.PathLike[str], params: dict[str, Any]) -> None:
-        super().__init__(params)
-        options = params.get("OPTIONS", {})
+        options = _options_of(params)
+        super().__init__({**params, "OPTIONS": options})
         self._place = place_of(location, params)
         self._tags_place = self._place.beside(self._place.keyspace + TAGS_SUFFIX)
         self._locks_place = self._place.beside(self._place.keyspace + LOCKS_SUFFIX)
@@ -96,7 +128,7 @@ class CacheBase(BaseCache):
             [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS],
             make_serializer(options.get("SERIALIZER", "pickle")),
             make_compressor(options.get("COMPRESSOR")),
-            options.get("COMPRESSOR_MIN_BYTES", COMPRESSED_BYTES_MIN),
+            _size("COMPRESSOR_MIN_BYTES", options.get("COMPRESSOR_MIN_BYTES", COMPRESSED_BYTES_MIN)),
         )
 
     # -- keys and timeouts ---------------------------------------------------------------------------------------
@@ -129,12 +161,13 @@ class CacheBase(BaseCache):
         return self._key(key, version), self._key(key, version + delta), version + delta
 
     def _ttl_ms(self, timeout: float | object | None) -> int | None:
-        """None for ever; zero or less: expired at once."""
+        """None for ever; zero or less: expired at once. ValueError for what is no number at all (NaN)."""
         if timeout is DEFAULT_TIMEOUT:
             timeout = self.default_timeout
-        if timeout is None or timeout == math.inf:
+        seconds: Any = timeout
+        if seconds is None or seconds >= FOREVER_SECONDS:
             return None
-        return int(timeout * 1000)  # type: ignore[operator]
+        return int(max(seconds, -1) * 1000)
 
     def _tag_names(self, tags: str | Iterable[str]) -> list[bytes]:
         """What holds the tokens of tags: those of this KEY_PREFIX, whatever the version of the key."""
@@ -201,11 +234,11 @@ class CacheBase(BaseCache):
         kind = OverflowError if "overflow" in str(error) else TypeError
         return kind(f"Key '{key}': {error}")
 
-    def _count_in_envelope(self, tx: Tx, name: bytes, delta: int, *, from_zero: bool) -> int | None:
-        """INCR for an integer with tags or a soft expiry, as a transaction: None if there is none that is fresh and valid."""
+    def _count_in(self, tx: Tx, name: bytes, delta: int, *, from_zero: bool) -> int | None:
+        """INCR, as a transaction, for an integer in envelopes or a value that does not count: None if there is none that counts."""
         stored = tx.get(name)
         opened = None if stored is None else open_envelope(stored)
-        if stored is None or opened is None or not self._is_valid_in(tx, opened):
+        if stored is None or opened is None or not self._counts(tx, opened):
             if from_zero:
                 tx.set(name, b"%d" % delta)
             return delta if from_zero else None
@@ -217,7 +250,10 @@ class CacheBase(BaseCache):
         tx.set(name, replace_inner(stored, opened.inner, b"%d" % counted), keepttl=True)
         return counted
 
-    def _is_valid_in(self, tx: Tx, opened: Opened) -> bool:
+    def _counts(self, tx: Tx, opened: Opened) -> bool:
+        """True if `get` would answer this value."""
         if opened.soft_ms is not None and opened.soft_ms <= time.time() * 1000:
             return False
-        return opened.guard is None or tokens_match(opened.guard, tx.keyspace(self._tags_place.keyspace).get)
+        if opened.guard is not None and not tokens_match(opened.guard, tx.keyspace(self._tags_place.keyspace).get):
+            return False
+        return self._codec.decode(opened.inner) is not MISSING

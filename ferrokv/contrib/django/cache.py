@@ -11,7 +11,7 @@ from typing import Any
 
 from .aio.herd import AsyncHerd
 from .blocking.herd import BlockingHerd
-from .forgiving import make_forgiving
+from .forgiving import forgiving
 from .pipelining import Pipelined
 
 
@@ -25,7 +25,7 @@ class FerroKVCache(AsyncHerd, BlockingHerd):
     def __init__(self, location: str | os.PathLike[str], params: dict[str, Any]) -> None:
         super().__init__(location, params)
         if self._ignores_failures:
-            make_forgiving(self)
+            self.__class__ = forgiving(type(self))  # type: ignore[arg-type]
 
     @staticmethod
     def pipelined() -> Pipelined:

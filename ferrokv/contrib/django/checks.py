@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,13 +16,12 @@ from django.core.checks import CheckMessage, Error, Warning  # noqa: A004
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from ferrokv import BlockingFerroKV, FerroKVError, inspect_directory
+from ferrokv import BlockingFerroKV, FerroKVError, Options, inspect_directory
 
-from .base import DEFAULT_KEYSPACE, place_of
-from .cache import FerroKVCache
+from .base import is_taken, place_of
 from .middleware import PipelinedMiddleware
 from .session_steps import KEYSPACE as SESSIONS
-from .session_steps import USERS_KEYSPACE, session_place
+from .session_steps import USERS_KEYSPACE, is_ours, session_place
 
 TAG: Final = "ferrokv"
 SESSION_ENGINE: Final = "ferrokv.contrib.django.sessions"
@@ -32,11 +32,7 @@ _SESSION_MIDDLEWARE: Final = "django.contrib.sessions.middleware.SessionMiddlewa
 def _entries() -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The aliases of CACHES that use ferrokv."""
     for alias, params in settings.CACHES.items():
-        try:
-            backend = import_string(params["BACKEND"])
-        except (ImportError, KeyError):
-            continue  # Django says it better
-        if isinstance(backend, type) and issubclass(backend, FerroKVCache):
+        if is_ours(params):
             yield alias, params
 
 
@@ -53,26 +49,21 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 def _check_options(alias: str, params: Mapping[str, Any]) -> Iterator[CheckMessage]:
     name = f"CACHES[{alias!r}]"
-    options = params.get("OPTIONS", {})
-    try:
-        import_string(params["BACKEND"])(params.get("LOCATION", ""), dict(params))
-    except (ImproperlyConfigured, ImportError, TypeError, ValueError) as error:
-        if params.get("LOCATION"):  # else check_places says it
-            yield Error(f"{name} can not be used: {error}", hint="Mend OPTIONS.", id="ferrokv.E005")
-        return
-    keyspace = options.get("KEYSPACE", DEFAULT_KEYSPACE)
-    if keyspace in (SESSIONS, USERS_KEYSPACE):
+    options = params.get("OPTIONS") or {}
+    keyspace = options.get("KEYSPACE") if isinstance(options, Mapping) else None
+    if isinstance(keyspace, str) and is_taken(keyspace):
         yield Error(
-            f"{name} uses the keyspace {keyspace!r}, which is that of the sessions: clear() would log everybody out.",
+            f"{name} uses the keyspace {keyspace!r}, in which ferrokv keeps sessions, tags or locks: clear() would end them.",
             hint="Give OPTIONS['KEYSPACE'] another name.",
             id="ferrokv.E004",
         )
-        if options.get("MAX_BYTES") is not None:
-            yield Error(
-                f"{name} gives the sessions' keyspace a quota: sessions would be evicted.",
-                hint="Take MAX_BYTES away.",
-                id="ferrokv.E003",
-            )
+        return
+    try:
+        import_string(params["BACKEND"])(params.get("LOCATION", ""), dict(params))
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with settings, a check says it
+        if _has_location(params):  # else check_places says it
+            yield Error(f"{name} can not be used: {error}", hint="Mend OPTIONS.", id="ferrokv.E005")
+        return
     ignored = [option for option in ("MAX_ENTRIES", "CULL_FREQUENCY") if option in options]
     if ignored:
         yield Warning(
@@ -84,14 +75,15 @@ def _check_options(alias: str, params: Mapping[str, Any]) -> Iterator[CheckMessa
 
 def _check_same_options() -> Iterator[CheckMessage]:
     """A process opens a directory once, so all aliases in it need the same engine options."""
-    seen: dict[str, tuple[str, Mapping[str, Any]]] = {}
+    seen: dict[str, tuple[str, Options]] = {}
     for alias, params in _entries():
         try:
             place = place_of(params.get("LOCATION", ""), params)
         except ImproperlyConfigured:
             continue
-        other, options = seen.setdefault(place.path, (alias, place.options))
-        differing = sorted(name for name, value in place.options.items() if options.get(name, value) != value)
+        own = Options.checked(place.options)
+        other, options = seen.setdefault(place.path, (alias, own))
+        differing = [name for name in Options._fields if getattr(own, name) != getattr(options, name)]
         if differing:
             yield Error(
                 f"CACHES[{alias!r}] and CACHES[{other!r}] share a directory, but differ in {', '.join(differing)}.",
@@ -125,7 +117,7 @@ def check_places(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     seen: set[str] = set()
     for alias, params in _entries():
-        if not params.get("LOCATION"):
+        if not _has_location(params):
             found.append(
                 Error(f"CACHES[{alias!r}] has no LOCATION.", hint="Name the directory of the store.", id="ferrokv.E001")
             )
@@ -138,6 +130,11 @@ def check_places(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             seen.add(path)
             found += _check_place(f"CACHES[{alias!r}]", path)
     return found
+
+
+def _has_location(params: Mapping[str, Any]) -> bool:
+    location = params.get("LOCATION")
+    return isinstance(location, str | os.PathLike) and bool(os.fspath(location))
 
 
 def _check_place(name: str, path: str) -> Iterator[CheckMessage]:
@@ -168,10 +165,14 @@ def _check_place(name: str, path: str) -> Iterator[CheckMessage]:
 def _public_root_above(path: Path) -> str | None:
     """The setting that names a directory of public files around `path`, if there is one."""
     roots = [("MEDIA_ROOT", settings.MEDIA_ROOT), ("STATIC_ROOT", settings.STATIC_ROOT)]
-    for entry in getattr(settings, "STATICFILES_DIRS", ()):
-        roots.append(("STATICFILES_DIRS", entry[1] if isinstance(entry, list | tuple) else entry))
+    for entry in getattr(settings, "STATICFILES_DIRS", None) or ():
+        roots.append(("STATICFILES_DIRS", entry[-1] if isinstance(entry, list | tuple) and entry else entry))
     for name, root in roots:
-        if root and path.is_relative_to(Path(root).resolve()):
+        try:
+            is_above = bool(root) and path.is_relative_to(Path(os.fsdecode(root)).resolve())
+        except (TypeError, ValueError, OSError):
+            continue  # no directory at all, which whoever uses the setting says
+        if is_above:
             return name
     return None
 

@@ -99,6 +99,12 @@ def _import(name: str, extra: str) -> ModuleType:
 
 
 NAMED: Final[dict[str, type]] = {"zlib": ZlibCompressor, "zstd": ZstdCompressor, "lz4": Lz4Compressor}
+NUMBERS: Final[dict[int, Any]] = {
+    ZlibCompressor.number: ZlibCompressor,
+    ZstdCompressor.number: ZstdCompressor,
+    Lz4Compressor.number: Lz4Compressor,
+}
+"""By what stands in front of a stored value."""
 
 
 def make_compressor(given: Any) -> Any:

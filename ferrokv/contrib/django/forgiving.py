@@ -35,7 +35,7 @@ IGNORED: Final = (
     UnsupportedFormat,
 )
 Answer = Callable[[dict[str, Any]], Any]
-"""What a method answers instead, from its arguments by name."""
+"""What a method answers instead, from its arguments by name; `self` is the cache."""
 
 
 def _nothing(arguments: dict[str, Any]) -> None:
@@ -55,10 +55,17 @@ def _counted_down(arguments: dict[str, Any]) -> int:
     return -int(arguments.get("delta", 1))
 
 
+def _version(arguments: dict[str, Any], sign: int) -> int:
+    """Where the key would be now: code that moves keys goes on, and finds nothing there."""
+    version = arguments.get("version")
+    return int((arguments["self"].version if version is None else version) + sign * arguments.get("delta", 1))
+
+
 ANSWERS: Final[dict[str, Answer]] = {
     "add": _false,
     "clear": _nothing,
     "decr": _counted_down,
+    "decr_version": lambda arguments: _version(arguments, -1),
     "delete": _false,
     "delete_many": _nothing,
     "delete_pattern": lambda arguments: 0,
@@ -69,6 +76,7 @@ ANSWERS: Final[dict[str, Answer]] = {
     "get_many": lambda arguments: {},
     "has_key": _false,
     "incr": _counted,
+    "incr_version": lambda arguments: _version(arguments, 1),
     "keys": lambda arguments: [],
     "persist": _false,
     "pexpire": _false,
@@ -81,15 +89,18 @@ ANSWERS: Final[dict[str, Answer]] = {
 }
 
 
-def make_forgiving(cache: Any) -> None:
-    """Have the methods of this object answer as an empty cache when the store fails. `get_or_set` computes, once."""
+@functools.cache
+def forgiving(kind: type) -> type:
+    """The class whose methods answer as those of an empty cache when the store fails. `get_or_set` computes, once."""
+    methods: dict[str, Callable[..., Any]] = {}
     for name, answer in ANSWERS.items():
-        setattr(cache, name, _forgiving(getattr(cache, name), answer))
-        setattr(cache, "a" + name, _forgiving_later(getattr(cache, "a" + name), answer))
-    cache.get_or_set = _computing(cache.get_or_set)
-    cache.aget_or_set = _computing_later(cache.aget_or_set)
-    cache.iter_keys = _iterating(cache.iter_keys)
-    cache.aiter_keys = _iterating_later(cache.aiter_keys)
+        methods[name] = _forgiving(getattr(kind, name), answer)
+        methods["a" + name] = _forgiving_later(getattr(kind, "a" + name), answer)
+    methods["get_or_set"] = _computing(getattr(kind, "get_or_set"))  # noqa: B009 - kind is any cache's class
+    methods["aget_or_set"] = _computing_later(getattr(kind, "aget_or_set"))  # noqa: B009
+    methods["iter_keys"] = _iterating(getattr(kind, "iter_keys"))  # noqa: B009
+    methods["aiter_keys"] = _iterating_later(getattr(kind, "aiter_keys"))  # noqa: B009
+    return type(kind.__name__, (kind,), {"__module__": kind.__module__, "__doc__": kind.__doc__, **methods})
 
 
 def _log(method: Callable[..., Any], error: Exception) -> None:
@@ -125,33 +136,46 @@ def _forgiving_later(method: Callable[..., Any], answer: Answer) -> Callable[...
 
 
 class _Once:
-    """A default that is computed at most once, however often it is asked for."""
+    """A default that is computed at most once, however often it is asked for. What it raises is no failure of the cache."""
 
     def __init__(self, default: Any) -> None:
         self._default = default
         self._is_computed = False
         self._value: Any = None
+        self.error: BaseException | None = None
 
     def __call__(self) -> Any:
+        if self.error is not None:
+            raise self.error
         if not self._is_computed:
-            self._value = self._default() if callable(self._default) else self._default
+            try:
+                self._value = self._default() if callable(self._default) else self._default
+            except BaseException as error:
+                self.error = error
+                raise
             self._is_computed = True
         return self._value
 
     async def later(self) -> Any:
         value = self()
         if inspect.isawaitable(value):
-            value = self._value = await value
+            try:
+                value = self._value = await value
+            except BaseException as error:
+                self.error = error
+                raise
         return value
 
 
 def _computing(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
-    def call(key: Any, default: Any, *args: Any, **kwargs: Any) -> Any:
+    def call(self: Any, key: Any, default: Any, *args: Any, **kwargs: Any) -> Any:
         once = _Once(default)
         try:
-            return method(key, once if callable(default) else default, *args, **kwargs)
+            return method(self, key, once if callable(default) else default, *args, **kwargs)
         except IGNORED as error:
+            if error is once.error:
+                raise
             _log(method, error)
             return once()
 
@@ -160,11 +184,13 @@ def _computing(method: Callable[..., Any]) -> Callable[..., Any]:
 
 def _computing_later(method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
-    async def call(key: Any, default: Any, *args: Any, **kwargs: Any) -> Any:
+    async def call(self: Any, key: Any, default: Any, *args: Any, **kwargs: Any) -> Any:
         once = _Once(default)
         try:
-            return await method(key, once.later if callable(default) else default, *args, **kwargs)
+            return await method(self, key, once.later if callable(default) else default, *args, **kwargs)
         except IGNORED as error:
+            if error is once.error:
+                raise
             _log(method, error)
             return await once.later()
 

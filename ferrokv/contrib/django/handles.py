@@ -55,9 +55,13 @@ class Place:
                 handle = _blocking.get(key)
                 if handle is None:
                     handle = BlockingFerroKV.open(self.path, keyspace=self.keyspace, **self.options)
-                    _blocking[key] = handle
                     if self.max_bytes is not UNCHANGED and key not in _native:
-                        handle.set_quota(self.max_bytes)
+                        try:  # before anybody has the handle: nothing is written while it holds without bound
+                            handle.set_quota(self.max_bytes)
+                        except BaseException:
+                            handle.close()
+                            raise
+                    _blocking[key] = handle
             self.blocking_handle = handle
         return handle
 
@@ -69,10 +73,14 @@ class Place:
             handle = _native.get(key)
             if handle is None:
                 opened = await FerroKV.open(self.path, keyspace=self.keyspace, **self.options)
+                if self.max_bytes is not UNCHANGED and key not in _blocking and key not in _native:
+                    try:
+                        await opened.set_quota(self.max_bytes)
+                    except BaseException:
+                        await opened.close()
+                        raise
                 handle = _native.setdefault(key, opened)
                 if handle is not opened:
                     await opened.close()
-                elif self.max_bytes is not UNCHANGED and key not in _blocking:
-                    await handle.set_quota(self.max_bytes)
             self.native_handle = handle
         return handle

@@ -2,41 +2,55 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final, NamedTuple
 
+Spot = tuple[str, str, bytes]
+"""A key among all: its directory, keyspace and name."""
 # Computing a key must not wait for itself.
-_computing: Final[ContextVar[frozenset[bytes]]] = ContextVar("ferrokv_computing", default=frozenset())
+_computing: Final[ContextVar[frozenset[Spot]]] = ContextVar("ferrokv_computing", default=frozenset())
+FOREVER_SECONDS: Final = 1e12  # 30,000 years; what is longer has no end
 
 
 class Wish(NamedTuple):
     """A key that is to hold `default`, or what that returns, for `ttl_ms`, and then be stale for `stale_ttl` seconds."""
 
-    name: bytes
+    spot: Spot
     default: Any
     ttl_ms: int | None
     stale_ttl: float | None
     tags: Sequence[str] | str | None
 
+    @property
+    def name(self) -> bytes:
+        """The stored key."""
+        return self.spot[2]
+
     def expiries(self) -> tuple[int | None, int | None]:
         """When the value becomes stale, in ms since 1970, and its TTL in ms. None for never."""
         if self.ttl_ms is None or self.stale_ttl is None:
             return None, self.ttl_ms
-        return int(time.time() * 1000) + self.ttl_ms, self.ttl_ms + int(self.stale_ttl * 1000)
+        soft_ms = int(time.time() * 1000) + self.ttl_ms
+        if self.stale_ttl >= FOREVER_SECONDS:
+            return soft_ms, None
+        if math.isnan(self.stale_ttl):
+            raise ValueError("stale_ttl is no number")
+        return soft_ms, self.ttl_ms + int(max(self.stale_ttl, 0) * 1000)
 
 
 def is_shared(wish: Wish) -> bool:
     """True if others could wait for this value: it has to be computed, and will be there."""
-    return callable(wish.default) and wish.name not in _computing.get() and (wish.ttl_ms is None or wish.ttl_ms > 0)
+    return callable(wish.default) and wish.spot not in _computing.get() and (wish.ttl_ms is None or wish.ttl_ms > 0)
 
 
 @contextmanager
-def marked(name: bytes) -> Iterator[None]:
+def marked(spot: Spot) -> Iterator[None]:
     """While this thread or task computes the key."""
-    token = _computing.set(_computing.get() | {name})
+    token = _computing.set(_computing.get() | {spot})
     try:
         yield
     finally:

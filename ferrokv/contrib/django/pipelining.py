@@ -1,14 +1,16 @@
 """One sync for all that a block of code writes: `with cache.pipelined():`, or the middleware around each request.
 
 What the current thread or task writes through any ferrokv cache, and through the session store, goes into deferrals
-(`FerroKV.deferral`), which are settled when the block ends. Each store has two: one whose failures are raised, and one for
-caches with IGNORE_EXCEPTIONS. Blocks may be nested; each ends with its writes durable.
+(`FerroKV.deferral`), one for each store, which are settled when the block ends. Blocks may be nested; each ends with its writes
+durable.
 """
 
 from __future__ import annotations
 
-import logging
-from contextlib import suppress
+import asyncio
+import os
+from collections.abc import Awaitable, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar, Token
 from threading import Lock
 from types import TracebackType
@@ -16,101 +18,144 @@ from typing import Any, Final, Self
 
 from ferrokv import Deferral, FerroKVError
 
-logger = logging.getLogger("ferrokv.contrib.django")
-
 
 class Pipelined:
     """A context manager of both kinds, for one use. Threads and tasks that are started inside it share it until it ends."""
 
     def __init__(self) -> None:
-        self._deferrals: dict[tuple[str, bool], Deferral] = {}
-        self._lock = Lock()
-        self._is_open = True
+        self._deferrals: dict[str, Deferral] = {}
+        self._lock = Lock()  # of the deferrals and of `_is_ending`, so that none is made when the last are settled
+        self._is_entered = False
+        self._is_open = False
+        self._is_ending = False
+        self._pid = 0
         self._token: Token[Pipelined | None] | None = None
-        self._outer: Pipelined | None = None
+        self._root = self  # the outermost block, which has the deferrals
+        self._failures: list[FerroKVError] = []
 
     @property
     def is_open(self) -> bool:
-        """False once the block has ended: what a task writes afterwards goes its own way."""
-        return self._is_open
+        """False once the block has ended, and in a forked child: what is written then goes its own way."""
+        return self._is_open and os.getpid() == self._pid
 
-    def deferral(self, handle: Any, path: str, forgives: bool) -> Deferral:
-        """The deferral for a handle on the store at `path`; after a fork, one of the child's own."""
-        key = (path, forgives)
-        found = self._deferrals.get(key)
-        if found is None or found.is_inherited:
+    def deferral(self, handle: Any, path: str) -> Deferral | None:
+        """The deferral for a handle on the store at `path`; None if the block is not open.
+
+        While the block is ending it is closed: what is written through it stays behind all that was written before.
+        """
+        if not self.is_open:
+            return None
+        found = self._deferrals.get(path)
+        if found is None:
             with self._lock:
-                found = self._deferrals.get(key)
-                if found is None or found.is_inherited:
-                    found = self._deferrals[key] = handle.deferral()
+                found = self._deferrals.get(path)
+                if found is None and not self._is_ending:
+                    found = self._deferrals[path] = handle.deferral()
         return found
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """For code of somebody else inside: unless there is a block around this one, it writes as if there were none."""
+        if self._root is not self:
+            yield
+            return
+        token = CURRENT.set(None)
+        try:
+            yield
+        finally:
+            CURRENT.reset(token)
+
+    # -- settling ------------------------------------------------------------------------------------------------
 
     def append(self) -> None:
         """Put all that was gathered before whatever others write next: for whoever is about to let go of a lock."""
-        for _, deferral in self._in_order():
-            deferral.append()
+        for deferral in list(self._deferrals.values()):
+            with suppress(FerroKVError):  # raised again where it is settled
+                deferral.append()
 
     async def aappend(self) -> None:
         """As `append`."""
-        for _, deferral in self._in_order():
-            await deferral.aappend()
+        for deferral in list(self._deferrals.values()):
+            with suppress(FerroKVError):
+                await deferral.aappend()
 
-    def settle(self) -> None:
-        """Wait until all that was written so far is durable. Raises what went wrong, but only logs it for caches that ignore it."""
-        deferrals = self._in_order()
-        failures: list[tuple[bool, FerroKVError]] = []
-        for _, deferral in deferrals[1:]:
-            with suppress(FerroKVError):  # raised again where it is settled
-                deferral.append()  # so that the sync of the first covers it
-        for forgives, deferral in deferrals:
+    def settle(self, path: str | None = None) -> None:
+        """Wait until all that was written so far, to the store at `path` or to all stores, is durable. Raises what went wrong."""
+        for deferral in self._chosen(path):
             try:
                 deferral.settle()
             except FerroKVError as error:
-                failures.append((forgives, error))
-        _raise_first(failures)
+                self._failures.append(error)
+        self._raise_first()
 
-    async def asettle(self) -> None:
-        """As `settle`."""
-        deferrals = self._in_order()
-        failures: list[tuple[bool, FerroKVError]] = []
-        for _, deferral in deferrals[1:]:
-            with suppress(FerroKVError):
-                await deferral.aappend()
-        for forgives, deferral in deferrals:
+    async def asettle(self, path: str | None = None) -> None:
+        """As `settle`. All is on its way before the first await, so a caller who is cancelled only stops waiting."""
+        begun: list[Awaitable[None]] = []
+        for deferral in self._chosen(path):
             try:
-                await deferral.asettle()
+                begun.append(deferral.begin_settling())
             except FerroKVError as error:
-                failures.append((forgives, error))
-        _raise_first(failures)
+                self._failures.append(error)
+        for outcome in await asyncio.gather(*begun, return_exceptions=True):
+            if isinstance(outcome, FerroKVError):
+                self._failures.append(outcome)
+            elif outcome is not None:
+                raise outcome
+        self._raise_first()
 
-    def _in_order(self) -> list[tuple[bool, Deferral]]:
-        """The deferrals of the block, or of the one around it, with whether their failures are ignored."""
-        found = (self._outer or self)._deferrals
-        return [(forgives, deferral) for (_, forgives), deferral in list(found.items())]
+    def _chosen(self, path: str | None) -> list[Deferral]:
+        return [deferral for place, deferral in list(self._deferrals.items()) if path is None or place == path]
+
+    def _raise_first(self) -> None:
+        """Raise a failure, now and at every later occasion: a cache that ignores failures must not hide those of the others."""
+        if self._failures:
+            raise self._failures[0]
+
+    # -- the block -----------------------------------------------------------------------------------------------
 
     def _enter(self) -> Self:
+        if self._is_entered:
+            raise RuntimeError("a pipelined block is entered once: make another with pipelined()")
+        self._is_entered = True
         outer = CURRENT.get()
         if outer is not None and outer.is_open:
-            self._outer = outer
+            self._root = outer
         else:
+            self._pid = os.getpid()
+            self._is_open = True
             self._token = CURRENT.set(self)
         return self
 
-    def _leave(self) -> None:
-        """End the block, but not the one around it, which goes on."""
-        if self._outer is not None:
-            return
-        self._is_open = False
-        assert self._token is not None
-        with suppress(ValueError):  # left in another context than it was entered in
-            CURRENT.reset(self._token)
+    def _leave(self) -> Pipelined | None:
+        """End the block, but not the one around it, which goes on. What has to be settled: nothing in a forked child."""
+        if self._token is not None:
+            with suppress(ValueError):  # left in another context than it was entered in
+                CURRENT.reset(self._token)
+        root = self._root
+        if os.getpid() != root._pid:
+            return None
+        if root is self:
+            with self._lock:
+                self._is_ending = True
+                for deferral in self._deferrals.values():
+                    deferral.close()
+        return root
+
+    def _end(self) -> None:
+        # Order: when all is on its way, so that nobody who was part of the block can write before it.
+        if self._root is self:
+            self._is_open = False
 
     def __enter__(self) -> Self:
         return self._enter()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._leave()
-        self.settle()
+        root = self._leave()
+        try:
+            if root is not None:
+                root.settle()
+        finally:
+            self._end()
 
     async def __aenter__(self) -> Self:
         return self._enter()
@@ -118,8 +163,12 @@ class Pipelined:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        self._leave()
-        await self.asettle()
+        root = self._leave()
+        try:
+            if root is not None:
+                await root.asettle()
+        finally:
+            self._end()
 
 
 CURRENT: Final[ContextVar[Pipelined | None]] = ContextVar("ferrokv_pipelined", default=None)
@@ -129,12 +178,3 @@ def current() -> Pipelined | None:
     """The block that this thread or task is in, if it has not ended."""
     pipelined = CURRENT.get()
     return pipelined if pipelined is not None and pipelined.is_open else None
-
-
-def _raise_first(failures: list[tuple[bool, FerroKVError]]) -> None:
-    for forgives, error in failures:
-        if forgives:
-            logger.warning("what a pipelined block wrote to the cache failed, which is ignored: %s", error)
-    for forgives, error in failures:
-        if not forgives:
-            raise error

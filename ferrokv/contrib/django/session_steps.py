@@ -7,7 +7,7 @@ expires. Whoever saves or deletes a session changes it in the same commit.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -29,15 +29,21 @@ SESSION_KEY_BYTES_MAX: Final = 1024
 USER: Final = "_auth_user_id"  # django.contrib.auth.SESSION_KEY, where login() puts the user's primary key
 
 
+def is_ours(params: Mapping[str, Any]) -> bool:
+    """True for an entry of CACHES whose backend is ferrokv's. Of one that can not be imported Django tells where it is used."""
+    try:
+        backend = import_string(params["BACKEND"])
+    except (ImportError, KeyError):
+        return False
+    return isinstance(backend, type) and issubclass(backend, FerroKVCache)
+
+
 @lru_cache(maxsize=1)
 def session_place() -> Place:
     """The sessions' keyspace: in the directory of SESSION_CACHE_ALIAS, or of the first alias that uses ferrokv."""
     for alias in (settings.SESSION_CACHE_ALIAS, *settings.CACHES):
         params = settings.CACHES.get(alias)
-        if params is None:
-            continue
-        backend = import_string(params["BACKEND"])
-        if isinstance(backend, type) and issubclass(backend, FerroKVCache):
+        if params is not None and is_ours(params):
             return place_of(params.get("LOCATION", ""), params).beside(KEYSPACE)
     raise ImproperlyConfigured("SESSION_ENGINE ferrokv.contrib.django.sessions needs a FerroKVCache in CACHES.")
 

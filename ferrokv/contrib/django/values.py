@@ -14,7 +14,10 @@ from hashlib import blake2b
 from hmac import compare_digest
 from typing import Any, Final
 
+from ferrokv import DataError
+
 from . import compressors, serializers
+from .compressors import INFLATED_BYTES_MAX
 from .envelopes import ENVELOPES
 from .serializers import PickleSerializer
 
@@ -36,7 +39,7 @@ MISSING: Final = object()
 
 
 class ValueCodec:
-    """Seals with the first key, accepts any. Reads what its own serializer made. Immutable; any thread."""
+    """Seals with the first key, accepts any. Reads what its own serializer made, whichever compressor there was. Any thread."""
 
     def __init__(
         self,
@@ -49,6 +52,7 @@ class ValueCodec:
         self._dumps = serializer.dumps
         self._loads = serializer.loads
         self._compressor = compressor
+        self._decompressors = {} if compressor is None else {getattr(compressor, "number", compressors.OWN): compressor}
         self._compressed_bytes_min = compressed_bytes_min if compressor is not None else 1 << 62
         sealed = getattr(serializer, "sealed", True)
         number = getattr(serializer, "number", serializers.OWN)
@@ -60,7 +64,11 @@ class ValueCodec:
         # The state of the hash behind its key and the head, for each head that can be read: only the body is left to hash.
         self._states = {
             head: [blake2b(head[1:], key=key, digest_size=_SEAL_BYTES) for key in keys]
-            for head in {self._head, self._compressed_head}
+            for head in {
+                self._head,
+                self._compressed_head,
+                *(bytes((kind, number, known)) for known in compressors.NUMBERS),
+            }
         }
         self._is_sealed = sealed
         self._usual_head = self._head if sealed else None
@@ -72,6 +80,8 @@ class ValueCodec:
             return b"%d" % value
         body: bytes = self._dumps(value)
         head = self._head
+        if len(body) > INFLATED_BYTES_MAX:  # nothing is inflated beyond that, so what is larger could not be read
+            raise DataError(f"a value has at most {INFLATED_BYTES_MAX} bytes before compression: found={len(body)}")
         if len(body) >= self._compressed_bytes_min:
             smaller = self._compressor.compress(body)
             if len(smaller) < len(body):
@@ -99,7 +109,7 @@ class ValueCodec:
         if stored[:1] in _DIGITS_FIRST:
             return int(stored)
         body = stored[_SEALED_HEAD if self._is_sealed else _HEAD :]
-        return self._load(body, compressed=head != self._head)
+        return self._load(body, head[_HEAD - 1])
 
     def verifies(self, stored: bytes) -> bool:
         """True if the bytes are an integer, or made by this serializer and, if they have to be, sealed with one of the keys."""
@@ -120,9 +130,13 @@ class ValueCodec:
         security_logger.warning("a cached value has no valid seal and counts as missing: bytes=%d", len(stored))
         return False
 
-    def _load(self, body: bytes, *, compressed: bool = False) -> Any:
+    def _load(self, body: bytes, compression: int) -> Any:
         try:
-            return self._loads(self._compressor.decompress(body) if compressed else body)
+            if compression != compressors.NONE:
+                if compression not in self._decompressors:
+                    self._decompressors[compression] = compressors.NUMBERS[compression]()
+                body = self._decompressors[compression].decompress(body)
+            return self._loads(body)
         except Exception as error:  # noqa: BLE001 - a class that a deployment renamed must not make every page fail
             return self._not_loaded(error)
 

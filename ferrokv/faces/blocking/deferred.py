@@ -8,16 +8,18 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from ...batch import WriteBatch
 from ...commands import strings
-from ...commands.encoding import Key, encode_key
+from ...commands.encoding import Expiry, Key, encode_key
 from ...engine.records import Records
 from ...engine.transaction import Transaction
 from ...storage.requests import Op
 from ..arguments import check_batch
+from ..outcomes import run_read
 from ..pipelines import Tx, check_function, run_function
-from ..unsettled import UNKNOWN, Unsettled, run_read
+from ..unsettled import UNKNOWN, Unsettled
 from .hashes import BlockingHashReads, BlockingHashWrites
 from .keys import BlockingKeyReads, BlockingKeyWrites
 from .lists import BlockingListReads, BlockingListWrites
+from .locks import BlockingLock
 from .sets import BlockingSetReads, BlockingSetWrites
 from .sorted_sets import BlockingSortedSetReads, BlockingSortedSetWrites
 from .strings import BlockingStringReads, BlockingStringWrites
@@ -45,12 +47,13 @@ class BlockingDeferredCommands(
     `write` costs no I/O, what has to answer one append to the WAL. Blocking pops do not wait.
     """
 
-    __slots__ = ("_handle", "_keyspace", "_unsettled")
+    __slots__ = ("_forgiving", "_handle", "_keyspace", "_unsettled")
 
-    def __init__(self, unsettled: Unsettled, handle: Any, keyspace: str) -> None:
+    def __init__(self, unsettled: Unsettled, handle: Any, keyspace: str, forgiving: bool) -> None:
         self._unsettled = unsettled
         self._handle = handle
         self._keyspace = keyspace
+        self._forgiving = forgiving
 
     def get(self, name: Key) -> bytes | None:
         """The value, or None. As fast as elsewhere for keys that the deferral did not write."""
@@ -63,22 +66,45 @@ class BlockingDeferredCommands(
 
     def write(self, batch: WriteBatch) -> bool:
         """True. The writes are gathered; they will be appended before whatever is written next."""
-        if self._unsettled.gather(self._keyspace, check_batch(batch)):
-            self._unsettled.perform(self._keyspace, None, ())
+        writes = check_batch(batch)
+        much = self._unsettled.gather(self._keyspace, writes, self._forgiving)
+        if much is None:  # it was closed: behind what is gathered, which may not be on its way yet
+            return self._write(strings.write_many, writes)
+        if much:
+            self._unsettled.perform(self._keyspace, None, (), self._forgiving)
         return True
 
     def transaction(self, function: Callable[[Tx], T]) -> T:
         """What `function(tx)` returns, as of `FerroKV.transaction`."""
         checked = check_function(function)
-        return self._unsettled.perform(self._keyspace, run_function, (checked,))  # type: ignore[no-any-return]
+        return self._unsettled.perform(self._keyspace, run_function, (checked,), self._forgiving)  # type: ignore[no-any-return]
+
+    def lock(
+        self,
+        name: Key,
+        timeout: Expiry | None = None,
+        sleep: float = 0.1,
+        blocking: bool = True,
+        blocking_timeout: float | None = None,
+        lock_class: type[BlockingLock] | None = None,
+        thread_local: bool = True,
+    ) -> BlockingLock:
+        """As `lock` of the handle; whoever tries for it next is behind everything that was gathered before its release."""
+        kind = lock_class or BlockingLock
+        return kind(self, self._handle._owners, name, timeout, sleep, blocking, blocking_timeout, thread_local)
 
     def _query(self, command: Callable[Concatenate[Records, P], Op[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         if self._unsettled.is_apart(self._keyspace, command, args):
             return self._handle._query(command, *args)  # type: ignore[no-any-return]
-        return self._unsettled.perform(self._keyspace, run_read, (command, args))  # type: ignore[no-any-return]
+        return self._unsettled.perform(self._keyspace, run_read, (command, args), self._forgiving)  # type: ignore[no-any-return]
 
     def _write(self, command: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._unsettled.perform(self._keyspace, command, args)  # type: ignore[no-any-return]
+        return self._unsettled.perform(self._keyspace, command, args, self._forgiving)  # type: ignore[no-any-return]
+
+    def _write_unawaited(
+        self, command: Callable[Concatenate[Transaction, P], object], *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        self._unsettled.perform_unawaited(self._keyspace, command, args)
 
     def _wait_for(
         self,
@@ -88,4 +114,4 @@ class BlockingDeferredCommands(
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        return self._unsettled.perform(self._keyspace, command, args)  # type: ignore[no-any-return]
+        return self._unsettled.perform(self._keyspace, command, args, self._forgiving)  # type: ignore[no-any-return]

@@ -95,9 +95,10 @@ class AsyncContract(AsyncLooking):
         if not names:
             return {}
         db = self._a_ready() or await self._a_store()
-        found = {}
+        found: dict[Any, Any] = {}
+        tokens: dict[bytes, bytes | None] = {}
         for key, stored in zip(names.values(), await db.mget(list(names)), strict=True):
-            value = await self._a_value(stored)
+            value = await self._a_value(stored, tokens)
             if value is not MISSING:
                 found[key] = value
         return found
@@ -141,9 +142,9 @@ class AsyncContract(AsyncLooking):
             return self._counted(key, await db.incr(name, delta, xx=not ignore_key_check))
         except ResponseError as error:
             stored = await db.get(name)
-            if stored is None or stored[:1] not in ENVELOPES:
+            if stored is None or (stored[:1] not in ENVELOPES and await self._a_is_live(stored)):
                 raise self._counter_error(key, error) from error
-        count = partial(self._count_in_envelope, name=name, delta=delta, from_zero=ignore_key_check)
+        count = partial(self._count_in, name=name, delta=delta, from_zero=ignore_key_check)
         try:
             return self._counted(key, await db.transaction(count))
         except ResponseError as error:

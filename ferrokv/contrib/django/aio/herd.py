@@ -10,7 +10,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, Final
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
@@ -19,9 +19,9 @@ from ferrokv import LockError
 
 from ..envelopes import Guard, seal_in
 from ..herds import Wish, is_shared, marked
+from ..pipelining import Pipelined
 from ..values import MISSING
 from .extras import AsyncExtras
-from .locks import AsyncAppendingLock
 
 WAIT_SECONDS: Final = 30.0  # then the caller computes, too: better twice than never
 POLL_SECONDS: Final = 0.005
@@ -51,32 +51,42 @@ class AsyncHerd(AsyncExtras):
         value, is_stale = await self._a_look(name)
         if value is not MISSING and not is_stale:
             return value
-        wish = Wish(name, default, self._ttl_ms(timeout), stale_ttl, tags)
+        wish = Wish((self._place.path, self._place.keyspace, name), default, self._ttl_ms(timeout), stale_ttl, tags)
         if not is_shared(wish):
             return await self._a_compute(wish)
         return await self._a_compute_once(wish)
 
     async def _a_compute_once(self, wish: Wish) -> Any:
-        locks = await self._locks_place.native()
-        lock = locks.lock(wish.name, lock_class=AsyncAppendingLock, thread_local=False)
-        deadline = time.monotonic() + WAIT_SECONDS
-        while not await lock.acquire(blocking=False):
-            for _ in range(LOOKS_EACH_TRY):
-                value, is_stale = await self._a_look(wish.name)
-                if value is not MISSING and (not is_stale or wish.stale_ttl is not None):
+        """One sync for taking the lock, the value, and letting go of the lock: others who try for it see what is appended."""
+        async with Pipelined() as block:
+            locks = await self._a_store(self._locks_place)
+            lock = locks.lock(wish.name, thread_local=False)
+            deadline = time.monotonic() + WAIT_SECONDS
+            while not await lock.acquire(blocking=False):
+                if time.monotonic() > deadline:
+                    return await self._a_compute(wish, block)
+                value = await self._a_waited(wish)
+                if value is not MISSING:
                     return value
-                if not await locks.exists(wish.name):
-                    break
-                await asyncio.sleep(POLL_SECONDS)
-            if time.monotonic() > deadline:
-                return await self._a_compute(wish)
-        try:
-            with marked(wish.name):
-                value, is_stale = await self._a_look(wish.name)
-                return value if value is not MISSING and not is_stale else await self._a_compute(wish)
-        finally:
-            with suppress(LockError):  # cleared by somebody meanwhile
-                await asyncio.shield(lock.release())
+            try:
+                with marked(wish.spot):
+                    value, is_stale = await self._a_look(wish.name)
+                    return value if value is not MISSING and not is_stale else await self._a_compute(wish, block)
+            finally:
+                with suppress(LockError):  # cleared by somebody meanwhile
+                    await asyncio.shield(lock.release())
+
+    async def _a_waited(self, wish: Wish) -> Any:
+        """What somebody else computed, or is good enough until then; MISSING if it is time to try for the lock again."""
+        locks = await self._a_settled_store(self._locks_place)  # where a lock can be read, since it is durable now
+        for _ in range(LOOKS_EACH_TRY):
+            value, is_stale = await self._a_look(wish.name)
+            if value is not MISSING and (not is_stale or wish.stale_ttl is not None):
+                return value
+            if not await locks.exists(wish.name):
+                break
+            await asyncio.sleep(POLL_SECONDS)
+        return MISSING
 
     async def _a_look(self, name: bytes) -> tuple[Any, bool]:
         """The value or MISSING, and whether it is stale."""
@@ -86,13 +96,14 @@ class AsyncHerd(AsyncExtras):
         inner, is_stale = await self._a_open(stored)
         return MISSING if inner is None else self._codec.decode(inner), is_stale
 
-    async def _a_compute(self, wish: Wish) -> Any:
+    async def _a_compute(self, wish: Wish, block: Pipelined | None = None) -> Any:
         guard = await self._a_guard(wish.tags)  # before the computation
         value = wish.default
-        if callable(value):
-            value = value()
-        if inspect.isawaitable(value):
-            value = await value
+        with nullcontext() if block is None else block.aside():
+            if callable(value):
+                value = value()
+            if inspect.isawaitable(value):
+                value = await value
         if wish.ttl_ms is not None and wish.ttl_ms <= 0:
             return value
         await self._a_keep(wish, await self._a_encode(value), guard)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ferrokv import AsyncLock
 
-from ..pipelining import CURRENT
+from ..pipelining import current
 
 
 class AsyncAppendingLock(AsyncLock):
@@ -14,7 +14,9 @@ class AsyncAppendingLock(AsyncLock):
 
     async def release(self) -> None:
         """As of its base."""
-        pipelined = CURRENT.get()
-        if pipelined is not None and pipelined.is_open:
-            await pipelined.aappend()
-        await super().release()
+        pipelined = current()
+        try:
+            if pipelined is not None:
+                await pipelined.aappend()
+        finally:
+            await super().release()

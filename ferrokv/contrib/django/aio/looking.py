@@ -11,7 +11,7 @@ from ferrokv import WriteBatch
 from ..base import CacheBase
 from ..envelopes import ENVELOPES, EPOCH, STALE, Guard, make_guard, open_envelope, tokens_match, without_soft_expiry
 from ..handles import Place
-from ..pipelining import CURRENT
+from ..pipelining import CURRENT, current
 from ..values import MISSING
 
 TRIES_MAX: Final = 100
@@ -29,43 +29,55 @@ class AsyncLooking(CacheBase):
         place = place or self._place
         handle = await place.native()
         pipelined = CURRENT.get()
-        if pipelined is None or not pipelined.is_open:
-            return handle
-        return handle.within(pipelined.deferral(handle, place.path, self._ignores_failures))
+        deferral = None if pipelined is None else pipelined.deferral(handle, place.path)
+        return handle if deferral is None else handle.within(deferral, forgiving=self._ignores_failures)
 
-    async def _a_settled_store(self) -> Any:
-        """The store itself, once what `pipelined` has gathered so far is durable."""
-        pipelined = CURRENT.get()
-        if pipelined is not None and pipelined.is_open:
-            await pipelined.asettle()
-        return await self._place.native()
+    async def _a_settled_store(self, place: Place | None = None) -> Any:
+        """The store itself, once what `pipelined` has written to it so far is durable."""
+        pipelined = current()
+        if pipelined is not None:
+            await pipelined.asettle(self._place.path)
+        return await (place or self._place).native()
 
-    async def _a_open(self, stored: bytes) -> tuple[bytes | None, bool]:
-        """The value in its envelopes, or None if its tags were invalidated; and whether it is stale."""
+    async def _a_open(
+        self, stored: bytes, tokens: dict[bytes, bytes | None] | None = None
+    ) -> tuple[bytes | None, bool]:
+        """The value in its envelopes, or None if its tags were invalidated; and whether it is stale.
+
+        `tokens` holds what this call has looked up already, and takes in the rest.
+        """
         if stored[:1] not in ENVELOPES:
             return stored, False
         opened = open_envelope(stored)
         if opened is None:
             return None, False
         if opened.guard is not None:
-            tags = await self._a_store(self._tags_place)
-            found = {name: await tags.get(name) for name in opened.guard.names}
-            if not tokens_match(opened.guard, found.get):
+            tokens = {} if tokens is None else tokens
+            names = [name for name in opened.guard.names if name not in tokens]
+            if names:
+                tags = await self._a_store(self._tags_place)
+                for name in names:
+                    tokens[name] = await tags.get(name)
+            if not tokens_match(opened.guard, tokens.get):
                 return None, False
         return opened.inner, opened.soft_ms is not None and opened.soft_ms <= time.time() * 1000
 
-    async def _a_value(self, stored: bytes | None) -> Any:
+    async def _a_value(self, stored: bytes | None, tokens: dict[bytes, bytes | None] | None = None) -> Any:
         """What `get` answers, or MISSING."""
         if stored is None:
             return MISSING
-        inner, is_stale = await self._a_open(stored)
+        inner, is_stale = await self._a_open(stored, tokens)
         return MISSING if inner is None or is_stale else self._codec.decode(inner)
 
     async def _a_is_live(self, stored: bytes | None) -> bool:
-        """True if `get` would answer this value."""
+        """True if `get` would answer this value: it is loaded to know."""
+        return await self._a_value(stored) is not MISSING
+
+    async def _a_is_named(self, stored: bytes | None, tokens: dict[bytes, bytes | None]) -> bool:
+        """True if the key counts among the keys: as `_a_is_live`, but nothing is loaded, so a class that is gone does not show."""
         if stored is None:
             return False
-        inner, is_stale = await self._a_open(stored)
+        inner, is_stale = await self._a_open(stored, tokens)
         return inner is not None and not is_stale and self._codec.verifies(inner)
 
     async def _a_guard(self, tags: Sequence[str] | str | None) -> Guard | None:
@@ -107,4 +119,5 @@ class AsyncLooking(CacheBase):
     async def _a_live_names(self, db: Any, names: Sequence[bytes]) -> list[bytes]:
         """Those of the names whose values count."""
         stored = await db.mget(names) if names else []
-        return [name for name, found in zip(names, stored, strict=True) if await self._a_is_live(found)]
+        tokens: dict[bytes, bytes | None] = {}
+        return [name for name, found in zip(names, stored, strict=True) if await self._a_is_named(found, tokens)]

@@ -19,9 +19,8 @@ class AsyncSessions(SessionSteps):
         place = session_place()
         handle = await place.native()
         pipelined = CURRENT.get()
-        if pipelined is None or not pipelined.is_open:
-            return handle
-        return handle.within(pipelined.deferral(handle, place.path, False))
+        deferral = None if pipelined is None else pipelined.deferral(handle, place.path)
+        return handle if deferral is None else handle.within(deferral)
 
     async def aexists(self, session_key: str | None) -> bool:
         """True if there is such a session."""

@@ -96,9 +96,10 @@ class BlockingContract(BlockingLooking):
         if not names:
             return {}
         db = self._ready() or self._store()
-        found = {}
+        found: dict[Any, Any] = {}
+        tokens: dict[bytes, bytes | None] = {}
         for key, stored in zip(names.values(), db.mget(list(names)), strict=True):
-            value = self._value(stored)
+            value = self._value(stored, tokens)
             if value is not MISSING:
                 found[key] = value
         return found
@@ -142,9 +143,9 @@ class BlockingContract(BlockingLooking):
             return self._counted(key, db.incr(name, delta, xx=not ignore_key_check))
         except ResponseError as error:
             stored = db.get(name)
-            if stored is None or stored[:1] not in ENVELOPES:
+            if stored is None or (stored[:1] not in ENVELOPES and self._is_live(stored)):
                 raise self._counter_error(key, error) from error
-        count = partial(self._count_in_envelope, name=name, delta=delta, from_zero=ignore_key_check)
+        count = partial(self._count_in, name=name, delta=delta, from_zero=ignore_key_check)
         try:
             return self._counted(key, db.transaction(count))
         except ResponseError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, Final
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
@@ -18,9 +18,9 @@ from ferrokv import LockError
 
 from ..envelopes import Guard, seal_in
 from ..herds import Wish, is_shared, marked
+from ..pipelining import Pipelined
 from ..values import MISSING
 from .extras import BlockingExtras
-from .locks import BlockingAppendingLock
 
 WAIT_SECONDS: Final = 30.0  # then the caller computes, too: better twice than never
 POLL_SECONDS: Final = 0.005
@@ -50,32 +50,42 @@ class BlockingHerd(BlockingExtras):
         value, is_stale = self._look(name)
         if value is not MISSING and not is_stale:
             return value
-        wish = Wish(name, default, self._ttl_ms(timeout), stale_ttl, tags)
+        wish = Wish((self._place.path, self._place.keyspace, name), default, self._ttl_ms(timeout), stale_ttl, tags)
         if not is_shared(wish):
             return self._compute(wish)
         return self._compute_once(wish)
 
     def _compute_once(self, wish: Wish) -> Any:
-        locks = self._locks_place.blocking()
-        lock = locks.lock(wish.name, lock_class=BlockingAppendingLock, thread_local=False)
-        deadline = time.monotonic() + WAIT_SECONDS
-        while not lock.acquire(blocking=False):
-            for _ in range(LOOKS_EACH_TRY):
-                value, is_stale = self._look(wish.name)
-                if value is not MISSING and (not is_stale or wish.stale_ttl is not None):
+        """One sync for taking the lock, the value, and letting go of the lock: others who try for it see what is appended."""
+        with Pipelined() as block:
+            locks = self._store(self._locks_place)
+            lock = locks.lock(wish.name, thread_local=False)
+            deadline = time.monotonic() + WAIT_SECONDS
+            while not lock.acquire(blocking=False):
+                if time.monotonic() > deadline:
+                    return self._compute(wish, block)
+                value = self._waited(wish)
+                if value is not MISSING:
                     return value
-                if not locks.exists(wish.name):
-                    break
-                time.sleep(POLL_SECONDS)
-            if time.monotonic() > deadline:
-                return self._compute(wish)
-        try:
-            with marked(wish.name):
-                value, is_stale = self._look(wish.name)
-                return value if value is not MISSING and not is_stale else self._compute(wish)
-        finally:
-            with suppress(LockError):  # cleared by somebody meanwhile
-                lock.release()
+            try:
+                with marked(wish.spot):
+                    value, is_stale = self._look(wish.name)
+                    return value if value is not MISSING and not is_stale else self._compute(wish, block)
+            finally:
+                with suppress(LockError):  # cleared by somebody meanwhile
+                    lock.release()
+
+    def _waited(self, wish: Wish) -> Any:
+        """What somebody else computed, or is good enough until then; MISSING if it is time to try for the lock again."""
+        locks = self._settled_store(self._locks_place)  # where a lock can be read, since it is durable now
+        for _ in range(LOOKS_EACH_TRY):
+            value, is_stale = self._look(wish.name)
+            if value is not MISSING and (not is_stale or wish.stale_ttl is not None):
+                return value
+            if not locks.exists(wish.name):
+                break
+            time.sleep(POLL_SECONDS)
+        return MISSING
 
     def _look(self, name: bytes) -> tuple[Any, bool]:
         """The value or MISSING, and whether it is stale."""
@@ -85,11 +95,12 @@ class BlockingHerd(BlockingExtras):
         inner, is_stale = self._open(stored)
         return MISSING if inner is None else self._codec.decode(inner), is_stale
 
-    def _compute(self, wish: Wish) -> Any:
+    def _compute(self, wish: Wish, block: Pipelined | None = None) -> Any:
         guard = self._guard(wish.tags)  # before the computation
         value = wish.default
-        if callable(value):
-            value = value()
+        with nullcontext() if block is None else block.aside():
+            if callable(value):
+                value = value()
         if wish.ttl_ms is not None and wish.ttl_ms <= 0:
             return value
         self._keep(wish, self._encode(value), guard)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from ferrokv import BlockingLock
 
-from ..pipelining import CURRENT
+from ..pipelining import current
 
 
 class BlockingAppendingLock(BlockingLock):
@@ -15,7 +15,9 @@ class BlockingAppendingLock(BlockingLock):
 
     def release(self) -> None:
         """As of its base."""
-        pipelined = CURRENT.get()
-        if pipelined is not None and pipelined.is_open:
-            pipelined.append()
-        super().release()
+        pipelined = current()
+        try:
+            if pipelined is not None:
+                pipelined.append()
+        finally:
+            super().release()

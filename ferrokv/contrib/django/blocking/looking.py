@@ -12,7 +12,7 @@ from ferrokv import WriteBatch
 from ..base import CacheBase
 from ..envelopes import ENVELOPES, EPOCH, STALE, Guard, make_guard, open_envelope, tokens_match, without_soft_expiry
 from ..handles import Place
-from ..pipelining import CURRENT
+from ..pipelining import CURRENT, current
 from ..values import MISSING
 
 TRIES_MAX: Final = 100
@@ -30,43 +30,55 @@ class BlockingLooking(CacheBase):
         place = place or self._place
         handle = place.blocking()
         pipelined = CURRENT.get()
-        if pipelined is None or not pipelined.is_open:
-            return handle
-        return handle.within(pipelined.deferral(handle, place.path, self._ignores_failures))
+        deferral = None if pipelined is None else pipelined.deferral(handle, place.path)
+        return handle if deferral is None else handle.within(deferral, forgiving=self._ignores_failures)
 
-    def _settled_store(self) -> Any:
-        """The store itself, once what `pipelined` has gathered so far is durable."""
-        pipelined = CURRENT.get()
-        if pipelined is not None and pipelined.is_open:
-            pipelined.settle()
-        return self._place.blocking()
+    def _settled_store(self, place: Place | None = None) -> Any:
+        """The store itself, once what `pipelined` has written to it so far is durable."""
+        pipelined = current()
+        if pipelined is not None:
+            pipelined.settle(self._place.path)
+        return (place or self._place).blocking()
 
-    def _open(self, stored: bytes) -> tuple[bytes | None, bool]:
-        """The value in its envelopes, or None if its tags were invalidated; and whether it is stale."""
+    def _open(
+        self, stored: bytes, tokens: dict[bytes, bytes | None] | None = None
+    ) -> tuple[bytes | None, bool]:
+        """The value in its envelopes, or None if its tags were invalidated; and whether it is stale.
+
+        `tokens` holds what this call has looked up already, and takes in the rest.
+        """
         if stored[:1] not in ENVELOPES:
             return stored, False
         opened = open_envelope(stored)
         if opened is None:
             return None, False
         if opened.guard is not None:
-            tags = self._store(self._tags_place)
-            found = {name: tags.get(name) for name in opened.guard.names}
-            if not tokens_match(opened.guard, found.get):
+            tokens = {} if tokens is None else tokens
+            names = [name for name in opened.guard.names if name not in tokens]
+            if names:
+                tags = self._store(self._tags_place)
+                for name in names:
+                    tokens[name] = tags.get(name)
+            if not tokens_match(opened.guard, tokens.get):
                 return None, False
         return opened.inner, opened.soft_ms is not None and opened.soft_ms <= time.time() * 1000
 
-    def _value(self, stored: bytes | None) -> Any:
+    def _value(self, stored: bytes | None, tokens: dict[bytes, bytes | None] | None = None) -> Any:
         """What `get` answers, or MISSING."""
         if stored is None:
             return MISSING
-        inner, is_stale = self._open(stored)
+        inner, is_stale = self._open(stored, tokens)
         return MISSING if inner is None or is_stale else self._codec.decode(inner)
 
     def _is_live(self, stored: bytes | None) -> bool:
-        """True if `get` would answer this value."""
+        """True if `get` would answer this value: it is loaded to know."""
+        return self._value(stored) is not MISSING
+
+    def _is_named(self, stored: bytes | None, tokens: dict[bytes, bytes | None]) -> bool:
+        """True if the key counts among the keys: as `_is_live`, but nothing is loaded, so a class that is gone does not show."""
         if stored is None:
             return False
-        inner, is_stale = self._open(stored)
+        inner, is_stale = self._open(stored, tokens)
         return inner is not None and not is_stale and self._codec.verifies(inner)
 
     def _guard(self, tags: Sequence[str] | str | None) -> Guard | None:
@@ -108,4 +120,5 @@ class BlockingLooking(CacheBase):
     def _live_names(self, db: Any, names: Sequence[bytes]) -> list[bytes]:
         """Those of the names whose values count."""
         stored = db.mget(names) if names else []
-        return [name for name, found in zip(names, stored, strict=True) if self._is_live(found)]
+        tokens: dict[bytes, bytes | None] = {}
+        return [name for name, found in zip(names, stored, strict=True) if self._is_named(found, tokens)]

@@ -20,9 +20,8 @@ class BlockingSessions(SessionSteps):
         place = session_place()
         handle = place.blocking()
         pipelined = CURRENT.get()
-        if pipelined is None or not pipelined.is_open:
-            return handle
-        return handle.within(pipelined.deferral(handle, place.path, False))
+        deferral = None if pipelined is None else pipelined.deferral(handle, place.path)
+        return handle if deferral is None else handle.within(deferral)
 
     def exists(self, session_key: str | None) -> bool:
         """True if there is such a session."""

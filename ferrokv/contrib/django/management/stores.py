@@ -10,8 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from django.conf import settings
 from django.core.cache import InvalidCacheBackendError, caches
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils.module_loading import import_string
 
 from ferrokv import BlockingFerroKV, CorruptionError, FerroKVError, StoreBusy
 
@@ -33,14 +36,17 @@ class StoreCommand(BaseCommand):
         parser.add_argument("--alias", default="default", help='which entry of CACHES is meant (default: "default")')
 
     def cache(self, alias: str) -> FerroKVCache:
-        """The cache of an alias. `CommandError` if it is none of ours."""
+        """The cache of an alias, whose failures are raised in spite of IGNORE_EXCEPTIONS. `CommandError` if it is none of ours."""
         try:
             cache = caches[alias]
-        except InvalidCacheBackendError as error:
+        except (InvalidCacheBackendError, ImproperlyConfigured) as error:
             raise CommandError(str(error)) from error
         if not isinstance(cache, FerroKVCache):
             raise CommandError(f"CACHES[{alias!r}] is no FerroKVCache.")
-        return cache
+        params = dict(settings.CACHES[alias])
+        params["OPTIONS"] = {**(params.get("OPTIONS") or {}), "IGNORE_EXCEPTIONS": False}
+        strict: FerroKVCache = import_string(params["BACKEND"])(params["LOCATION"], params)
+        return strict
 
     def store(self, alias: str) -> BlockingFerroKV:
         """The store of an alias."""

@@ -24,7 +24,10 @@ class Command(StoreCommand):
         cache = self.cache(alias)
         place = cache._place
         if interactive:
-            answer = input(f"Clear the keyspace {place.keyspace!r} of {place.path}? [y/N] ")
+            try:
+                answer = input(f"Clear the keyspace {place.keyspace!r} of {place.path}? [y/N] ")
+            except EOFError as error:
+                raise CommandError("There is nobody to ask: nothing was cleared. --noinput clears without.") from error
             if answer.strip().lower() not in ("y", "yes"):
                 raise CommandError("Nothing was cleared.")
         with errors_as_exit_codes():
