@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .conformance.upstream import django_tests
+from .conformance.upstream import upstream_tests
 
 ROOT = Path(__file__).parent.parent
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 def test_django_cache_and_session_suites_pass_on_ferrokv(tmp_path: Path, cases: str, least: int) -> None:
     environment = {
         **os.environ,
-        "FERROKV_DJANGO_TESTS": str(django_tests()),
+        "FERROKV_DJANGO_TESTS": str(upstream_tests("django")),
         "FERROKV_STORE": str(tmp_path / "store"),
         "DJANGO_SETTINGS_MODULE": "tests.conformance.settings",
         "PYTHONPATH": str(ROOT),

@@ -1,28 +1,39 @@
-"""`FerroKVCache`: aiocache's backend contract (0.12) on ferrokv.
+"""`FerroKVCache`: aiocache's backend contract on ferrokv, in one class for aiocache 0.12 and its 1.0 line.
 
-aiocache's public methods are templates around hooks; each hook here is one ferrokv command, so each is atomic, also across
-the event loops and tasks of the process.
+aiocache's public methods are templates around hooks; each hook here is one ferrokv command, so each is atomic among all tasks,
+event loops and processes, and a timeout (aiocache cancels the caller) leaves all of a write or nothing.
 """
 
 from __future__ import annotations
 
 import os
+import urllib.parse
 from collections.abc import Iterable, Mapping
+from enum import Enum
 from typing import Any, Final
 
 from aiocache.base import BaseCache
 from aiocache.serializers import JsonSerializer
 
-from ferrokv import FerroKV, ResponseError, WriteBatch
+from ferrokv import DataError, FerroKV, Options, ResponseError, WriteBatch
 
-CLEAR_KEYS: Final = 10_000  # deleted by one commit
+from .keys import KeyBuilder, head_of, usual_key
+from .locks import NOT_GIVEN, is_lock, prepare_release, take_lock
+
+CLEAR_KEYS: Final = 10_000  # deleted by one commit, of a namespace that is too large for one
+UNCHANGED: Final[Any] = object()
+FOREVER_SECONDS: Final = 1e12  # 30,000 years
+_GLOB: Final = str.maketrans({special: f"\\{special}" for special in "*?[]\\"})
 
 
 class FerroKVCache(BaseCache):  # type: ignore[misc]
-    """A cache in a keyspace of the store at `path`; the directory is made if it is missing.
+    """A cache in a keyspace of the store at `path`; the directory is made if it is missing, and opened at the first use.
 
-    Other arguments are aiocache's: serializer (default JSON, as in aiocache's Redis backend), plugins, namespace,
-    key_builder, timeout, ttl. `options` are those of `ferrokv.Options`. Float TTLs count to the millisecond.
+    `max_bytes` bounds it: over it, what expires soonest goes first; None takes a bound away. `options` are those of
+    `ferrokv.Options`, which may also be given one by one. The rest is aiocache's: `serializer` (default JSON, as in its Redis
+    cache), `plugins`, `namespace`, `key_builder`, `timeout`, `ttl`. Float TTLs count to the millisecond; None and 0 are "for ever".
+
+    Any task, event loop and thread of a process may share one object; all objects of a process share one engine for each directory.
     """
 
     NAME = "ferrokv"
@@ -32,117 +43,155 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
         path: str | os.PathLike[str],
         *,
         keyspace: str = "aiocache",
+        max_bytes: int | str | None = UNCHANGED,
         options: Mapping[str, Any] | None = None,
         serializer: Any = None,
+        namespace: str | None = None,
+        key_builder: KeyBuilder | None = None,
         **kwargs: Any,
     ) -> None:
+        own = {name: kwargs.pop(name) for name in Options._fields if name in kwargs}
+        if namespace is not None:
+            kwargs["namespace"] = namespace
         super().__init__(serializer=serializer or JsonSerializer(), **kwargs)
+        for name in (
+            "build_key",
+            "_build_key",
+        ):  # 0.12 sets the one on the object, 1.0 the other: both are methods here
+            self.__dict__.pop(name, None)
+        self._key_builder = key_builder or usual_key
         self.path = os.path.abspath(os.fspath(path))
         self.keyspace = keyspace
-        self._options = dict(options or {})
+        self._max_bytes = _number(max_bytes)
+        self._options = {name: _number(value) for name, value in {**(options or {}), **own}.items()}
+        Options.checked(self._options)
         self._handle: FerroKV | None = None
-        self._pid = 0
 
     @classmethod
     def parse_uri_path(cls, path: str) -> dict[str, str]:
         """The arguments that the path of a URL gives: `ferrokv:///var/cache` is the directory /var/cache."""
-        return {"path": path}
+        return {"path": urllib.parse.unquote(path)}
+
+    def build_key(self, key: Any, namespace: str | None = None) -> Any:
+        """The stored key, in the namespace or else in that of this object. A `key_builder` is called with both."""
+        name = key.value if isinstance(key, Enum) else key
+        return self._key_builder(name, self.namespace if namespace is None else namespace)
+
+    _build_key = build_key
 
     async def _db(self) -> FerroKV:
-        """The handle, opened at the first use in this process."""
+        """The handle; the first use opens it."""
         handle = self._handle
-        if handle is None or self._pid != os.getpid():
+        if handle is None:
             opened = await FerroKV.open(self.path, keyspace=self.keyspace, **self._options)
-            if self._handle is not None and self._pid == os.getpid():
+            if self._handle is None and self._max_bytes is not UNCHANGED:
+                try:
+                    await opened.set_quota(self._max_bytes)
+                except BaseException:
+                    await opened.close()
+                    raise
+            handle = self._handle
+            if handle is not None:
                 await opened.close()  # another task was faster
-                return self._handle
-            handle = self._handle = opened
-            self._pid = os.getpid()
+            else:
+                handle = self._handle = opened
         return handle
 
-    async def _get(self, key: str, encoding: str | None = "utf-8", _conn: Any = None) -> Any:
-        handle = self._handle
-        if handle is None or self._pid != os.getpid():
-            handle = await self._db()
-        value = await handle.get(key)
+    async def _get(self, key: Any, encoding: str | None = "utf-8", _conn: Any = None) -> Any:
+        value = await (self._handle or await self._db()).get(key)
         return value if value is None or encoding is None else value.decode(encoding)
 
-    async def _gets(self, key: str, encoding: str | None = "utf-8", _conn: Any = None) -> Any:
-        return await self._get(key, encoding)
+    async def _gets(self, key: Any, encoding: str | None = "utf-8", _conn: Any = None) -> Any:
+        """The token of compare-and-set: the stored value, as text if it is text."""
+        value = await (self._handle or await self._db()).get(key)
+        try:
+            return value if value is None or encoding is None else value.decode(encoding)
+        except UnicodeDecodeError:
+            return value
 
-    async def _multi_get(self, keys: Iterable[str], encoding: str | None = "utf-8", _conn: Any = None) -> list[Any]:
-        db = await self._db()
-        values = await db.mget(list(keys))
+    async def _multi_get(self, keys: Iterable[Any], encoding: str | None = "utf-8", _conn: Any = None) -> list[Any]:
+        values = await (await self._db()).mget(list(keys))
         return [value if value is None or encoding is None else value.decode(encoding) for value in values]
 
     async def _set(
-        self, key: str, value: Any, ttl: float | None = None, _cas_token: Any = None, _conn: Any = None
+        self, key: Any, value: Any, ttl: float | None = None, _cas_token: Any = None, _conn: Any = None
     ) -> bool:
-        db = await self._db()
+        db = self._handle or await self._db()
         px = _milliseconds(ttl)
         if _cas_token is not None:
             return await db.compare_and_set(key, _cas_token, value, px=px)
         return bool(await db.set(key, value, px=px))
 
-    async def _multi_set(self, pairs: Iterable[tuple[str, Any]], ttl: float | None = None, _conn: Any = None) -> bool:
+    async def _multi_set(self, pairs: Iterable[tuple[Any, Any]], ttl: float | None = None, _conn: Any = None) -> bool:
         px = _milliseconds(ttl)
         batch = WriteBatch()
         for key, value in pairs:
             batch.set(key, value, px=px)
-        db = await self._db()
-        return await db.write(batch)
+        return await (await self._db()).write(batch)
 
-    async def _add(self, key: str, value: Any, ttl: float | None = None, _conn: Any = None) -> bool:
+    async def _add(self, key: Any, value: Any, ttl: float | None = None, _conn: Any = NOT_GIVEN) -> bool:
         db = await self._db()
+        if is_lock(value, _conn):
+            return await take_lock(db, key, value, _milliseconds(ttl))
         if await db.set(key, value, px=_milliseconds(ttl), nx=True) is not True:
             raise ValueError(f"Key {key} already exists, use .set to update the value")
         return True
 
-    async def _exists(self, key: str, _conn: Any = None) -> bool:
-        db = await self._db()
-        return bool(await db.exists(key))
+    async def _exists(self, key: Any, _conn: Any = None) -> bool:
+        return bool(await (await self._db()).exists(key))
 
-    async def _increment(self, key: str, delta: int, _conn: Any = None) -> int:
+    async def _increment(self, key: Any, delta: int, _conn: Any = None) -> int:
         db = await self._db()
         try:
             answer: int = await db.incr(key, delta)
         except ResponseError as error:
-            raise TypeError("Value is not an integer") from error
+            raise TypeError(f"Value is not an integer: {error}") from error
         return answer
 
-    async def _expire(self, key: str, ttl: float, _conn: Any = None) -> bool:
+    async def _expire(self, key: Any, ttl: float, _conn: Any = None) -> bool:
         db = await self._db()
-        if not ttl:
+        px = _milliseconds(ttl)
+        if px is None:
             return await db.getex(key, persist=True) is not None
-        return await db.pexpire(key, _milliseconds(ttl) or 1)
+        return bool(await db.pexpire(key, px))
 
-    async def _delete(self, key: str, _conn: Any = None) -> int:
-        db = await self._db()
-        return await db.delete(key)
+    async def _delete(self, key: Any, _conn: Any = None) -> int:
+        return await (await self._db()).delete(key)
 
     async def _clear(self, namespace: str | None = None, _conn: Any = None) -> bool:
-        """Clear the keys that begin with the namespace; without one, the keyspace."""
+        """Clear the keys of the namespace, and no others, at once; without one, the keyspace, which is O(1)."""
         db = await self._db()
         if not namespace:
             return await db.flushdb()
-        names = [key async for key, _ in db.scan(prefix=namespace)]
-        for start in range(0, len(names), CLEAR_KEYS):
-            await db.delete(*names[start : start + CLEAR_KEYS])
+        head = head_of(self._key_builder, namespace)
+        try:
+            await db.delete_range(prefix=head)
+        except DataError:  # more than a million: not at once
+            names: list[bytes] = []
+            async for name in db.scan_iter(head.decode("utf-8", "surrogatepass").translate(_GLOB) + "*"):
+                names.append(name)
+                if len(names) >= CLEAR_KEYS:
+                    await db.delete(*names)
+                    names = []
+            if names:
+                await db.delete(*names)
         return True
 
     async def _raw(
         self, command: str, *args: Any, encoding: str | None = "utf-8", _conn: Any = None, **kwargs: Any
     ) -> Any:
-        """Any method of `FerroKV` by its name; bytes are decoded when there is an encoding."""
-        db = await self._db()
-        if command.startswith("_"):
-            raise AttributeError(command)
-        answer = await getattr(db, command)(*args, **kwargs)
-        return answer.decode(encoding) if encoding is not None and isinstance(answer, bytes) else answer
+        """A method of `FerroKV` by its name, with stored keys; bytes are decoded when there is an encoding, also in lists."""
+        method = None if command.startswith("_") else getattr(await self._db(), command, None)
+        if method is None:
+            raise AttributeError(f"ferrokv has no command {command!r}")
+        answer = await method(*args, **kwargs)
+        return answer if encoding is None else _decoded(answer, encoding)
 
-    async def _redlock_release(self, key: str, value: Any) -> int:
-        db = await self._db()
-        return int(await db.compare_and_delete(key, value))
+    async def _redlock_release(self, key: Any, value: Any) -> int:
+        released = int(await (await self._db()).compare_and_delete(key, value))
+        if released:
+            prepare_release(key)
+        return released
 
     async def _close(self, *args: Any, _conn: Any = None, **kwargs: Any) -> None:
         handle, self._handle = self._handle, None
@@ -154,5 +203,20 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
 
 
 def _milliseconds(ttl: float | None) -> int | None:
-    """A TTL in ms that is at least one; aiocache means "for ever" by None and by 0."""
-    return max(1, round(ttl * 1000)) if ttl else None
+    """A TTL in ms that is at least one; aiocache means "for ever" by None and by 0. ValueError for NaN."""
+    return max(1, round(ttl * 1000)) if ttl and not ttl >= FOREVER_SECONDS else None
+
+
+def _number(value: Any) -> Any:
+    """What a URL says as text."""
+    if isinstance(value, str):
+        return float(value) if "." in value else int(value)
+    return value
+
+
+def _decoded(answer: Any, encoding: str) -> Any:
+    if isinstance(answer, bytes):
+        return answer.decode(encoding)
+    if isinstance(answer, list):
+        return [_decoded(part, encoding) for part in answer]
+    return answer

@@ -1,0 +1,48 @@
+"""What makes aiocache's `RedLock` hold across processes and event loops, which alone it only does among the tasks of one loop.
+
+RedLock calls the hook `_add` with a fresh uuid and its lease, and takes a ValueError as "somebody else of this loop has it": a
+holder in another process it does not wait for. So the hook itself waits, for as long as the lease at most, as RedLock says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from typing import Any, Final
+
+from aiocache.lock import RedLock
+
+from ferrokv import FerroKV
+
+POLL_SECONDS: Final = 0.005
+NOT_GIVEN: Any = object()
+_UUID4: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+
+def is_lock(value: Any, conn: Any) -> bool:
+    """True for `_add` by a RedLock: `add` always gives a connection, and nobody else such values."""
+    return conn is NOT_GIVEN and isinstance(value, str) and _UUID4.fullmatch(value) is not None
+
+
+async def take_lock(db: FerroKV, key: Any, value: str, lease_ms: int | None) -> bool:
+    """True once the key holds the value, or when the lease has passed meanwhile: then, says RedLock, callers proceed.
+
+    Without a lease a dead holder would be waited for in vain, so there is no waiting. `ValueError` if the key is held.
+    """
+    deadline = None if lease_ms is None else time.monotonic() + lease_ms / 1000
+    while await db.set(key, value, px=lease_ms, nx=True) is not True:
+        if deadline is None:
+            raise ValueError(f"Key {key} already exists, use .set to update the value")
+        while await db.exists(key):
+            if time.monotonic() >= deadline:
+                return True
+            await asyncio.sleep(POLL_SECONDS)
+    return True
+
+
+def prepare_release(key: Any) -> None:
+    """RedLock is about to wake those who wait in its loop. In another loop the next holder may have taken that event away."""
+    events = getattr(RedLock, "_EVENTS", None)
+    if events is not None:
+        events.setdefault(key, asyncio.Event())
