@@ -26,6 +26,8 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[bench]"
 	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/django_cache.py
+	$(BIN)/python benchmarks/aiocache_cache.py
+	$(BIN)/python benchmarks/dogpile_cache.py
 	$(BIN)/python benchmarks/processes.py
 	$(BIN)/python benchmarks/lists_and_hashes.py
 

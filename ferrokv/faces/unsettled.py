@@ -283,6 +283,7 @@ class Unsettled:
     def _learn(self, asked: Asked, outcome: Outcome) -> None:
         words = self.store.engine.words
         commit = words[COMMIT]
+        self._is_unsynced()  # so that what is durable is not remembered for ever by who never settles
         self._target = words[APPENDED]
         if commit != asked.commit or (self._commit != commit and self._known):
             self._known = {}  # somebody else's commit became durable meanwhile, and may have changed the same keys

@@ -16,10 +16,10 @@ KeyBuilder = Callable[[Any, Any], Any]
 
 def usual_key(key: Any, namespace: Any) -> str | bytes:
     """The stored key of text, bytes, or anything that `str` makes text of."""
+    head = _head(namespace)
     if isinstance(key, bytes):
-        head = _head(namespace).encode()
-        return head + key if head or b":" not in key else b":" + key
-    text, head = str(key), _head(namespace)
+        return head.encode() + key if head or b":" not in key else b":" + key
+    text = str(key)
     return head + text if head or ":" not in text else ":" + text
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from ...batch import WriteBatch
-from ...commands import strings
+from ...commands import locks, strings
 from ...commands.encoding import Expiry, Key, encode_key
 from ...engine.records import Records
 from ...engine.transaction import Transaction
@@ -94,7 +94,8 @@ class BlockingDeferredCommands(
         return kind(self, self._handle._owners, name, timeout, sleep, blocking, blocking_timeout, thread_local)
 
     def _query(self, command: Callable[Concatenate[Records, P], Op[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        if self._unsettled.is_apart(self._keyspace, command, args):
+        # Who asks for a lock wants to know what others have appended: taking one need not be durable.
+        if command is not locks.is_held and self._unsettled.is_apart(self._keyspace, command, args):
             return self._handle._query(command, *args)  # type: ignore[no-any-return]
         return self._unsettled.perform(self._keyspace, run_read, (command, args), self._forgiving)  # type: ignore[no-any-return]
 

@@ -1,0 +1,72 @@
+"""dogpile.cache: ferrokv against its file backend, `dogpile.cache.dbm`, and its in-memory one, same keys and values. `make bench`.
+
+µs a call, medians, measured in turn; the ratio is the target that the project set itself. dbm never syncs, ferrokv syncs each
+write.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from dogpile.cache import make_region
+
+RESULTS = Path(__file__).parent / "results"
+VALUE = {"title": "a cached page", "rows": list(range(20))}
+
+
+def interleaved(calls: dict[str, Callable[[], Any]], repeat: int, rounds: int) -> dict[str, float]:
+    """Median µs of a call for each, measured in turn."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            for _ in range(repeat):
+                call()
+            times[name].append((time.perf_counter() - start) / repeat * 1e6)
+    return {name: statistics.median(found) for name, found in times.items()}
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(dir=".") as folder:
+        regions = {
+            "ferrokv": make_region().configure("ferrokv", arguments={"path": f"{folder}/ferrokv"}),
+            "dbm": make_region().configure("dogpile.cache.dbm", arguments={"filename": f"{folder}/dbm"}),
+            "memory": make_region().configure("dogpile.cache.memory_pickle"),
+        }
+        many = {f"key:{i}": VALUE for i in range(100)}
+        numbers = count()
+        for region in regions.values():
+            region.set("k", VALUE)
+        results = {
+            "get_hit": interleaved({n: lambda r=r: r.get("k") for n, r in regions.items()}, 500, 11),
+            "get_or_create_hit": interleaved(
+                {n: lambda r=r: r.get_or_create("k", dict) for n, r in regions.items()}, 500, 11
+            ),
+            "get_or_create_miss": interleaved(
+                {n: lambda r=r: r.get_or_create(f"miss:{next(numbers)}", dict) for n, r in regions.items()}, 50, 9
+            ),
+            "set": interleaved({n: lambda r=r: r.set("k", VALUE) for n, r in regions.items()}, 50, 9),
+            "get_multi_100": interleaved({n: lambda r=r: r.get_multi(list(many)) for n, r in regions.items()}, 10, 9),
+            "set_multi_100": interleaved({n: lambda r=r: r.set_multi(many) for n, r in regions.items()}, 5, 9),
+        }
+        hit = results["get_hit"]
+        ratios = {"dbm / get hit (at least 3)": round(hit["dbm"] / hit["ferrokv"], 3)}
+        for name, figures in results.items():
+            print(f"{name:20}", "  ".join(f"{kind}={value:,.1f}" for kind, value in figures.items()))
+        for name, ratio in ratios.items():
+            print(f"{name:40} {ratio:6.2f}")
+        RESULTS.mkdir(exist_ok=True)
+        text = json.dumps({"python": platform.python_version(), **results, "ratios": ratios}, indent=1)
+        (RESULTS / "dogpile_cache.json").write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,14 @@
+"""dogpile.cache: a persistent backend whose mutexes hold across threads and processes.
+
+::
+
+    from dogpile.cache import make_region
+
+    region = make_region().configure("ferrokv", expiration_time=300, arguments={"path": "var/cache"})
+
+docs/sqlalchemy.md tells the rest.
+"""
+
+from .backend import FerroKVBackend
+
+__all__ = ["FerroKVBackend"]

@@ -1,0 +1,146 @@
+"""`FerroKVBackend`: dogpile.cache's backend contract on ferrokv."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterable, Mapping
+from threading import Lock
+from typing import Any, Final
+
+from dogpile.cache.api import NO_VALUE, BytesBackend
+
+from ferrokv import BlockingFerroKV, Options, WriteBatch
+
+from .mutex import FerroKVMutex
+
+logger = logging.getLogger("ferrokv.contrib.dogpile")
+
+KEY_BYTES_MAX: Final = 65_535
+LOCKS_SUFFIX: Final = ":locks"
+UNCHANGED: Final[Any] = object()
+FOREVER_SECONDS: Final = 1e12  # 30,000 years
+
+
+def shorten(key: str) -> str:
+    """The key, or its hash (SHA-256) if ferrokv does not take it: too long, such as written-out arguments, empty, or no Unicode."""
+    try:
+        usable = 0 < len(key.encode()) <= KEY_BYTES_MAX
+    except UnicodeEncodeError:
+        usable = False
+    return key if usable else hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class FerroKVBackend(BytesBackend):
+    """Values in a keyspace of the store at the argument `path`, which is opened at the first use.
+
+    Arguments, all but `path` optional:
+
+    - `keyspace` ("dogpile"): two regions with different ones keep apart.
+    - `ferrokv_expiration_time`: seconds after which a value is gone, to the millisecond; larger than the region's expiration time,
+      so that dogpile can still give the old value while a new one is made. By default nothing expires.
+    - `distributed_lock` (True): one creator for each key among all threads and processes; False: among the threads of a process.
+    - `lock_timeout` (None): seconds after which a lock is free in any case. When its process ends it is free without that, too.
+    - `lock_sleep` (0.01): seconds between two looks at a lock that somebody has. `lock_blocking` (True), `lock_blocking_timeout`
+      (None) and `thread_local_lock` (False) as in dogpile's Redis backend.
+    - `max_bytes`: about how much the keyspace may hold; over it, what expires soonest goes first, then what is oldest.
+    - the fields of `ferrokv.Options`.
+
+    Others are ignored, as dogpile's own backends do, with a line in the log. Any thread, and forked children, may use one object.
+    """
+
+    key_mangler = staticmethod(shorten)
+
+    def __init__(self, arguments: Mapping[str, Any]) -> None:
+        given = dict(arguments)
+        if not given.get("path"):
+            raise ValueError("the ferrokv backend needs the argument path, the directory of the store")
+        self.path = given.pop("path")
+        self.keyspace = str(given.pop("keyspace", "dogpile"))
+        self._ttl_ms = _milliseconds(given.pop("ferrokv_expiration_time", None))
+        self.distributed_lock = bool(given.pop("distributed_lock", True))
+        self.lock_timeout = given.pop("lock_timeout", None)
+        self._lock_options = {
+            "timeout": self.lock_timeout,
+            "sleep": given.pop("lock_sleep", 0.01),
+            "blocking": given.pop("lock_blocking", True),
+            "blocking_timeout": given.pop("lock_blocking_timeout", None),
+            "thread_local": given.pop("thread_local_lock", False),
+        }
+        self._max_bytes = given.pop("max_bytes", UNCHANGED)
+        self._options = {name: given.pop(name) for name in Options._fields if name in given}
+        Options.checked(self._options)
+        for name in given:
+            logger.warning("an argument of the ferrokv backend is not known, and ignored: %s", name)
+        self._opening = Lock()
+        self._handle: BlockingFerroKV | None = None
+        self._locks: BlockingFerroKV | None = None
+
+    def _db(self) -> BlockingFerroKV:
+        """The handle; the first use opens it."""
+        if self._handle is None:
+            with self._opening:
+                if self._handle is None:
+                    opened = BlockingFerroKV.open(self.path, keyspace=self.keyspace, **self._options)
+                    try:
+                        if self._max_bytes is not UNCHANGED:
+                            opened.set_quota(self._max_bytes)
+                        self._locks = opened.keyspace(self.keyspace + LOCKS_SUFFIX)
+                    except BaseException:
+                        opened.close()
+                        raise
+                    self._handle = opened
+        return self._handle
+
+    def get_serialized(self, key: str) -> Any:
+        """The bytes of the key, or NO_VALUE."""
+        found = (self._handle or self._db()).get(key)
+        return NO_VALUE if found is None else found
+
+    def get_serialized_multi(self, keys: Iterable[str]) -> Any:
+        """The bytes of each key, or NO_VALUE, in the order of the keys, all of one moment."""
+        names = list(keys)
+        return [NO_VALUE if found is None else found for found in self._db().mget(names)] if names else []
+
+    def set_serialized(self, key: str, value: bytes) -> None:
+        """Durable when it returns."""
+        if self._ttl_ms is None:
+            self._db().set(key, value)
+        else:
+            self._db().psetex(key, self._ttl_ms, value)
+
+    def set_serialized_multi(self, mapping: Mapping[str, bytes]) -> None:
+        """All of them in one commit with one sync, or none."""
+        batch = WriteBatch()
+        for key, value in mapping.items():
+            batch.set(key, value, px=self._ttl_ms)
+        if batch:
+            self._db().write(batch)
+
+    def delete(self, key: str) -> None:
+        """It does not matter whether there is one."""
+        self._db().delete(key)
+
+    def delete_multi(self, keys: Iterable[str]) -> None:
+        """In one commit with one sync."""
+        names = list(keys)
+        if names:
+            self._db().delete(*names)
+
+    def has_lock_timeout(self) -> bool:
+        """True if a lock may become free while its holder is still at work."""
+        return self.distributed_lock and self.lock_timeout is not None
+
+    def get_mutex(self, key: str) -> Any:
+        """A mutex of the key among all threads and processes; None, for which dogpile takes one of its own, among threads."""
+        if not self.distributed_lock:
+            return None
+        self._db()
+        assert self._locks is not None
+        return FerroKVMutex(self._locks, shorten(key), self._lock_options)
+
+
+def _milliseconds(seconds: Any) -> int | None:
+    """A TTL in ms that is at least one; None and 0 are "for ever". ValueError for NaN and what is no number."""
+    ttl = float(seconds or 0)
+    return max(1, round(ttl * 1000)) if ttl and not ttl >= FOREVER_SECONDS else None

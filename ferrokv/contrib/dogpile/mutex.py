@@ -1,0 +1,49 @@
+"""The mutex of a key: dogpile elects with it the one who creates a value."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from ferrokv import BlockingFerroKV, BlockingLock, LockError
+
+logger = logging.getLogger("ferrokv.contrib.dogpile")
+
+
+class FerroKVMutex:
+    """Held by one among all threads and processes, and freed when its process ends. Another thread may release it.
+
+    Taking and releasing it costs no sync: whoever tries for it next is behind both in the WAL, and if the machine stops, its holder
+    has stopped as well. The value that is set meanwhile is synced as ever.
+    """
+
+    def __init__(self, locks: BlockingFerroKV, key: str, options: Mapping[str, Any]) -> None:
+        self._locks = locks
+        self._key = key
+        self._options = options
+
+    def _lock(self) -> BlockingLock:
+        """The lock, made when it is needed: dogpile asks for a mutex at every hit, and hardly ever takes it."""
+        made = self.__dict__.get("made")
+        if made is None:
+            lock = self._locks.within(self._locks.deferral()).lock(self._key, **self._options)
+            made = self.__dict__.setdefault("made", lock)  # threads share a mutex: one of theirs for all
+        return made  # type: ignore[no-any-return]
+
+    def acquire(self, wait: bool = True) -> bool:
+        """True once it is held by this object; False if somebody has it and `wait` is False, or the time to wait is over."""
+        return self._lock().acquire() if wait else self._lock().acquire(blocking=False)
+
+    def release(self) -> None:
+        """Free it. If `lock_timeout` has done so already, that is logged: the value was created all the same."""
+        try:
+            self._lock().release()
+        except LockError:
+            if self._options["timeout"] is None:
+                raise
+            logger.warning("a mutex was lost to its lock_timeout before it was released: key=%s", self._key)
+
+    def locked(self) -> bool:
+        """True if anybody has it."""
+        return self._lock().locked()
