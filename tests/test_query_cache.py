@@ -1,0 +1,222 @@
+"""The example's cache for SQLAlchemy queries, on synchronous and asynchronous engines, over the example's data."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dogpile.cache import make_region
+from sqlalchemy import Engine, create_engine, event, func, select, update
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.orm import Session, selectinload
+
+from .site import SITE
+
+sys.path.insert(0, str(SITE))
+from services.models import Base, Country, Town
+from services.query_cache import FromCache, QueryCache
+
+
+def towns() -> list[Any]:
+    blank = {"continent": "EU", "area_km2": 1, "population": 1, "currency": "", "languages": "", "capital": ""}
+    place = {"region": "", "latitude": 0.0, "longitude": 0.0, "timezone": "Europe/Paris"}
+    france = Country(iso="FR", name="France", **blank)
+    spain = Country(iso="ES", name="Spain", **blank)
+    rows = [("Paris", france, 2_000_000), ("Lyon", france, 500_000), ("Madrid", spain, 3_000_000)]
+    return [Town(name=name, country=country, population=people, **place) for name, country, people in rows]
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    made = create_engine(f"sqlite:///{tmp_path}/towns.sqlite3")
+    Base.metadata.create_all(made)
+    with Session(made) as session:
+        session.add_all(towns())
+        session.commit()
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def cache(store_path: Path) -> QueryCache:
+    region = make_region().configure("ferrokv", expiration_time=300, arguments={"path": store_path})
+    return QueryCache(region, Base.metadata)
+
+
+@pytest.fixture
+def sessions(cache: QueryCache) -> type[Session]:
+    made = type("CachedSession", (Session,), {})
+    cache.listen(made)
+    return made
+
+
+@pytest.fixture
+def asked(engine: Engine) -> list[str]:
+    """Every statement that reaches the database."""
+    return note_statements(engine)
+
+
+def note_statements(engine: Engine) -> list[str]:
+    seen: list[str] = []
+
+    def note(connection: Any, cursor: Any, statement: str, *more: Any) -> None:
+        seen.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    return seen
+
+
+def largest(iso: str) -> Any:
+    return select(Town).where(Town.country_id == iso).order_by(Town.population.desc()).options(FromCache())
+
+
+TOTAL = select(func.sum(Town.population)).options(FromCache())
+COUNTRIES = select(Country).order_by(Country.iso).options(FromCache())
+
+
+def names(session: Session, iso: str = "FR") -> list[str]:
+    return [town.name for town in session.scalars(largest(iso))]
+
+
+def test_an_answer_comes_from_the_database_once(sessions: Any, engine: Engine, asked: list[str]) -> None:
+    for _ in range(3):
+        with sessions(engine) as session:
+            assert names(session) == ["Paris", "Lyon"]
+            assert names(session, "ES") == ["Madrid"]
+            assert session.scalar(TOTAL) == 5_500_000
+    assert len(asked) == 3
+
+
+def test_a_commit_ends_what_is_made_from_its_tables(sessions: Any, engine: Engine, asked: list[str]) -> None:
+    with sessions(engine) as session:
+        names(session)
+        session.scalars(COUNTRIES).all()
+    with sessions(engine) as session:
+        session.get(Town, 2).population = 9_000_000
+        session.commit()
+    asked.clear()
+    with sessions(engine) as session:
+        assert names(session) == ["Lyon", "Paris"]
+        assert [country.iso for country in session.scalars(COUNTRIES)] == ["ES", "FR"]
+    assert len(asked) == 1, "the countries were not changed"
+    for change in (
+        lambda session: session.add(towns()[0]) or session.query(Country).delete(),
+        lambda session: session.execute(update(Town).where(Town.id == 1).values(population=0)),
+        lambda session: session.delete(session.get(Town, 3)),
+    ):
+        with sessions(engine) as session:
+            session.scalar(TOTAL)
+        with sessions(engine) as session, session.no_autoflush:
+            change(session)
+            session.rollback()
+        asked.clear()
+        with sessions(engine) as session:
+            session.scalar(TOTAL)
+        assert asked == [], "nothing was committed"
+    with sessions(engine) as session:
+        session.execute(update(Town).where(Town.id == 1).values(population=0))
+        session.commit()
+    with sessions(engine) as session:
+        assert session.scalar(TOTAL) == 12_000_000
+
+
+def test_a_session_sees_its_own_changes_and_keeps_them_to_itself(sessions: Any, engine: Engine) -> None:
+    with sessions(engine) as session:
+        assert session.scalar(TOTAL) == 5_500_000
+    with sessions(engine) as writer:
+        writer.get(Town, 1).population = 0
+        assert writer.scalar(TOTAL) == 3_500_000
+        with sessions(engine) as reader:
+            assert reader.scalar(TOTAL) == 5_500_000
+        with writer.begin_nested():
+            writer.get(Town, 2).population = 0
+        assert writer.scalar(TOTAL) == 3_000_000
+        with sessions(engine) as reader:
+            assert reader.scalar(TOTAL) == 5_500_000, "a savepoint commits nothing"
+        writer.commit()
+    with sessions(engine) as session:
+        assert session.scalar(TOTAL) == 3_000_000
+
+
+def test_a_transaction_that_began_before_a_change_caches_nothing_new(
+    sessions: Any, engine: Engine, cache: QueryCache
+) -> None:
+    """Its view of the database may be older than what others have committed meanwhile."""
+    with sessions(engine) as old:
+        old.scalars(select(Country.iso)).all()
+        with sessions(engine) as writer:
+            writer.get(Town, 1).population = 0
+            writer.commit()
+        connection = old.connection()
+        asked: list[str] = []
+        event.listen(connection, "before_cursor_execute", lambda *args: asked.append(args[2]))
+        old.scalar(TOTAL)
+        assert len(asked) == 1
+    with sessions(engine) as session:
+        asked = note_statements(engine)
+        assert session.scalar(TOTAL) == 3_500_000
+        assert len(asked) == 1, "the answer of the older transaction is not given to others"
+
+
+def test_relationships_and_names(sessions: Any, engine: Engine, asked: list[str]) -> None:
+    with_towns = (
+        select(Country).order_by(Country.iso).options(selectinload(Country.towns), FromCache("with towns", also=[Town]))
+    )
+
+    def counts() -> list[int]:
+        with sessions(engine) as session:
+            found = session.scalars(with_towns).all()
+        return [len(country.towns) for country in found]
+
+    assert [counts(), counts()] == [[1, 2], [1, 2]]
+    assert len(asked) == 2
+    with sessions(engine) as session:
+        session.delete(session.get(Town, 1))
+        session.commit()
+    assert counts() == [1, 1]
+    with sessions(engine) as session:
+        session.scalars(COUNTRIES).all()
+
+
+def test_changes_that_pass_by_the_orm_are_forgotten_by_hand(sessions: Any, engine: Engine, cache: QueryCache) -> None:
+    with sessions(engine) as session:
+        assert session.scalar(TOTAL) == 5_500_000
+    with engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE places_town SET population = 0")
+    with sessions(engine) as session:
+        assert session.scalar(TOTAL) == 5_500_000
+    cache.forget(Town)
+    with sessions(engine) as session:
+        assert session.scalar(TOTAL) == 0
+
+
+@pytest.fixture
+async def aengine(engine: Engine, tmp_path: Path) -> AsyncIterator[AsyncEngine]:
+    made = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/towns.sqlite3")
+    yield made
+    await made.dispose()
+
+
+async def test_asynchronous_sessions(sessions: Any, aengine: AsyncEngine, engine: Engine) -> None:
+    asked = note_statements(aengine.sync_engine)
+
+    async def total() -> int:
+        async with AsyncSession(aengine, sync_session_class=sessions) as session:
+            return int(await session.scalar(TOTAL))
+
+    assert await asyncio.gather(*(total() for _ in range(8))) == [5_500_000] * 8
+    assert len(asked) == 1, "the tasks of a loop wait for one another without standing in its way"
+    async with AsyncSession(aengine, sync_session_class=sessions) as session:
+        town = await session.get(Town, 1)
+        town.population = 0
+        await session.commit()
+    assert await total() == 3_500_000
+    with sessions(engine) as session:
+        assert session.scalar(TOTAL) == 3_500_000, "one cache for both kinds"
+        session.get(Town, 2).population = 0
+        session.commit()
+    assert await total() == 3_000_000
