@@ -5,13 +5,18 @@ BIN := $(abspath $(VENV))/bin
 ADDRESS ?= 127.0.0.1
 PORT ?= 8000
 
-.PHONY: demo test lint bench torture mutants clean
+.PHONY: demo services test lint bench torture mutants clean
 
 demo: $(VENV)/.installed-demo
 	cd example_project && $(BIN)/python manage.py migrate --verbosity 0
 	cd example_project && $(BIN)/python manage.py load_places
 	@echo "Open http://$(ADDRESS):$(PORT)/ - end with Ctrl-C"
 	cd example_project && exec $(BIN)/python -m uvicorn atlas.asgi:application --host $(ADDRESS) --port $(PORT) --log-level warning
+
+# The same towns, once `make demo` has loaded them, as a FastAPI service in four processes.
+services: $(VENV)/.installed-services
+	@echo "Open http://$(ADDRESS):$(PORT)/docs - end with Ctrl-C"
+	cd example_project && exec $(BIN)/python -m uvicorn services.fastapi_service:app --workers 4 --host $(ADDRESS) --port $(PORT) --log-level warning
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n auto

@@ -79,12 +79,9 @@ class Site:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             assert self.server.poll() is None, "the server ended"
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-            except OSError:
-                time.sleep(0.05)
-            else:
+            if self._is_listening():
                 return
+            time.sleep(0.05)
         raise AssertionError("the server did not start")
 
     def workers(self) -> list[int]:
@@ -102,6 +99,15 @@ class Site:
         self.server.wait(10)
         for pid in workers:
             _kill(pid)
+        while self._is_listening():  # on a socket of a worker that is just dying, whose connections are reset
+            time.sleep(0.01)
+
+    def _is_listening(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
+        except OSError:
+            return False
+        return True
 
     def kill_worker(self, pid: int) -> None:
         """SIGKILL to one worker, which its server replaces."""

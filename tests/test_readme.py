@@ -34,7 +34,7 @@ def _run(document: Any) -> None:
     examples = list(document.examples())
     for example in examples:
         example.evaluate()
-    assert len(examples) == 6
+    assert len(examples) == 7
 
 
 def test_doctests() -> None:

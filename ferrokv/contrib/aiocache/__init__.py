@@ -5,10 +5,10 @@
     from aiocache import cached
     from ferrokv.contrib.aiocache import FerroKVCache
 
-    @cached(cache=FerroKVCache, path="var/cache", namespace="api", ttl=300)
+    @cached(cache=FerroKVCache, path="./cache", namespace="api", ttl=300)
     async def forecast(city): ...
 
-Importing it also makes `Cache.from_url("ferrokv:///var/cache")` work, where aiocache has it. docs/aiocache.md tells the rest.
+Importing it also makes `Cache.from_url("ferrokv:///srv/cache")` work, where aiocache has it. docs/aiocache.md tells the rest.
 """
 
 import aiocache as _aiocache

@@ -69,7 +69,7 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
 
     @classmethod
     def parse_uri_path(cls, path: str) -> dict[str, str]:
-        """The arguments that the path of a URL gives: `ferrokv:///var/cache` is the directory /var/cache."""
+        """The arguments that the path of a URL gives: `ferrokv:///srv/cache` is the directory /srv/cache."""
         return {"path": urllib.parse.unquote(path)}
 
     def build_key(self, key: Any, namespace: str | None = None) -> Any:

@@ -4,7 +4,7 @@
 
     from dogpile.cache import make_region
 
-    region = make_region().configure("ferrokv", expiration_time=300, arguments={"path": "var/cache"})
+    region = make_region().configure("ferrokv", expiration_time=300, arguments={"path": "./cache"})
 
 docs/sqlalchemy.md tells the rest.
 """
