@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .mutant import Mutant
+from .mutants_adapters import ADAPTER_MUTANTS
 from .mutants_copies import COPY_MUTANTS
 from .mutants_django import DJANGO_MUTANTS
 from .mutants_redis import REDIS_MUTANTS
@@ -426,7 +427,7 @@ def main() -> None:
     words = sys.argv[1:]
     chosen = [
         mutant
-        for mutant in (*MUTANTS, *REDIS_MUTANTS, *COPY_MUTANTS, *DJANGO_MUTANTS)
+        for mutant in (*MUTANTS, *REDIS_MUTANTS, *COPY_MUTANTS, *DJANGO_MUTANTS, *ADAPTER_MUTANTS)
         if not words or any(word in mutant.name for word in words)
     ]
     count = os.cpu_count() or 1

@@ -205,6 +205,7 @@ def test_a_mutex_may_be_released_by_another_thread(store_path: Path) -> None:
     other = backend.get_mutex("k")
     assert other.acquire(False) is True
     assert mutex.locked() is True
+    assert backend.get_mutex("k").locked() is True, "also for whoever knows nothing of it yet"
     other.release()
 
 

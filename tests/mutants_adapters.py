@@ -1,0 +1,134 @@
+"""Seeded bugs in the adapters for aiocache and dogpile.cache, and in the example's cache of queries."""
+
+from __future__ import annotations
+
+from .mutant import Mutant
+
+AIOCACHE = "tests/test_aiocache.py::"
+DOGPILE = "tests/test_dogpile.py::"
+QUERIES = "tests/test_query_cache.py::"
+A = "ferrokv/contrib/aiocache/"
+D = "ferrokv/contrib/dogpile/"
+Q = "example_project/services/query_cache.py"
+
+ADAPTER_MUTANTS = [
+    Mutant(
+        "a RedLock walks through what another process holds",
+        A + "cache.py",
+        "        if is_lock(value, _conn):\n",
+        "        if not db:\n",
+        f"{AIOCACHE}test_a_lock_holds_across_processes",
+    ),
+    Mutant(
+        "who waits for a RedLock waits longer than the lease",
+        A + "locks.py",
+        "            if time.monotonic() >= deadline:",
+        "            if time.monotonic() >= deadline + 10:",
+        f"{AIOCACHE}test_who_waits_for_a_red_lock_waits_for_the_lease_at_most",
+    ),
+    Mutant(
+        "who waits for a RedLock without a lease waits for ever",
+        A + "locks.py",
+        "        if deadline is None:\n            raise ValueError(",
+        "        if deadline == 0:\n            raise ValueError(",
+        f"{AIOCACHE}test_without_a_lease_nobody_waits_for_ever",
+    ),
+    Mutant(
+        "a colon in a namespace looks like its end",
+        A + "keys.py",
+        '.replace(":", "\\\\:")',
+        "",
+        f"{AIOCACHE}test_two_namespaces_never_share_a_stored_key",
+    ),
+    Mutant(
+        "a key without namespace looks as if it had one",
+        A + "keys.py",
+        'return head + text if head or ":" not in text else ":" + text',
+        "return head + text",
+        f"{AIOCACHE}test_clearing_a_namespace_is_exact",
+    ),
+    Mutant(
+        "a namespace is cleared although the key builder hides it",
+        A + "keys.py",
+        "    if head == without or not",
+        "    if not",
+        f"{AIOCACHE}test_key_builders",
+    ),
+    Mutant(
+        "TTLs count in seconds",
+        A + "cache.py",
+        "max(1, round(ttl * 1000))",
+        "max(1, round(ttl) * 1000)",
+        f"{AIOCACHE}test_float_ttls_count_to_the_millisecond",
+    ),
+    Mutant(
+        "compare-and-set does not compare",
+        A + "cache.py",
+        "        if _cas_token is not None:\n",
+        "        if _cas_token == b'':\n",
+        f"{AIOCACHE}test_locks_in_one_loop",
+    ),
+    Mutant(
+        "a mutex holds in its process only",
+        D + "backend.py",
+        "        if not self.distributed_lock:\n            return None\n",
+        "        if self.distributed_lock:\n            return None\n",
+        f"{DOGPILE}test_eight_processes_create_each_value_once",
+    ),
+    Mutant(
+        "taking a mutex is synced",
+        D + "mutex.py",
+        "self._locks.within(self._locks.deferral()).lock(",
+        "self._locks.lock(",
+        f"{DOGPILE}test_batches_cost_one_sync_and_a_creation_too",
+    ),
+    Mutant(
+        "whether a mutex is locked is read from what is durable",
+        "ferrokv/faces/blocking/deferred.py",
+        "        if command is not locks.is_held and ",
+        "        if ",
+        f"{DOGPILE}test_a_mutex_may_be_released_by_another_thread",
+    ),
+    Mutant(
+        "a creation fails when its mutex was lost to the timeout",
+        D + "mutex.py",
+        'if self._options["timeout"] is None:',
+        "if self._options:",
+        f"{DOGPILE}test_a_mutex_that_was_lost_to_its_timeout",
+    ),
+    Mutant(
+        "a batch does not expire",
+        D + "backend.py",
+        "batch.set(key, value, px=self._ttl_ms)",
+        "batch.set(key, value)",
+        f"{DOGPILE}test_values_expire_natively",
+    ),
+    Mutant(
+        "an old view of the database is cached as new",
+        Q,
+        "begun = state.session.info.get(BEGUN)",
+        "begun = None",
+        f"{QUERIES}test_a_transaction_that_began_before_a_change_caches_nothing_new",
+    ),
+    Mutant(
+        "a savepoint counts as a commit",
+        Q,
+        "        if session.in_nested_transaction():\n",
+        "        if session is None:\n",
+        f"{QUERIES}test_a_session_sees_its_own_changes_and_keeps_them_to_itself",
+    ),
+    Mutant(
+        "a session does not see its own changes",
+        Q,
+        "        if tables & _changed(session):\n",
+        "        if not tables:\n",
+        f"{QUERIES}test_a_session_sees_its_own_changes_and_keeps_them_to_itself",
+    ),
+    Mutant(
+        "the tables of eager loads do not count",
+        Q,
+        "        tables |= {table for kind in option.also for table in _tables_of(inspect(kind))}\n",
+        "",
+        f"{QUERIES}test_relationships_and_names",
+    ),
+]
