@@ -15,12 +15,12 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import django
 from django.conf import settings
+from in_turn import interleaved
 
 RESULTS = Path(__file__).parent / "results"
 KEY = "country:FR"
@@ -39,18 +39,6 @@ def configure(folder: str) -> None:
         },
     )
     django.setup()
-
-
-def interleaved(calls: dict[str, Callable[[], Any]], repeat: int, rounds: int) -> dict[str, float]:
-    """Median µs of a call for each, measured in turn."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            for _ in range(repeat):
-                call()
-            times[name].append((time.perf_counter() - start) / repeat * 1e6)
-    return {name: statistics.median(found) for name, found in times.items()}
 
 
 async def native_hits(cache: Any, repeat: int, rounds: int) -> dict[str, float]:

@@ -8,30 +8,15 @@ from __future__ import annotations
 
 import json
 import platform
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 from dogpile.cache import make_region
+from in_turn import interleaved
 
 RESULTS = Path(__file__).parent / "results"
 VALUE = {"title": "a cached page", "rows": list(range(20))}
-
-
-def interleaved(calls: dict[str, Callable[[], Any]], repeat: int, rounds: int) -> dict[str, float]:
-    """Median µs of a call for each, measured in turn."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            for _ in range(repeat):
-                call()
-            times[name].append((time.perf_counter() - start) / repeat * 1e6)
-    return {name: statistics.median(found) for name, found in times.items()}
 
 
 def main() -> None:

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from .commands import keys
 from .commands.collections import WRONG_TYPE
-from .commands.encoding import Expiry, Key, encode_keyspace
+from .commands.encoding import Key, encode_keyspace
 from .engine.records import Records
 from .engine.transaction import Transaction
 from .errors import FerroKVError, ResponseError
 from .faces.aio.hashes import AsyncHashReads, AsyncHashWrites
 from .faces.aio.keys import AsyncKeyReads, AsyncKeyWrites
 from .faces.aio.lists import AsyncListReads, AsyncListWrites
-from .faces.aio.locks import AsyncLock
+from .faces.aio.locks import AsyncLocking
 from .faces.aio.scans import AsyncScans
 from .faces.aio.sets import AsyncSetReads, AsyncSetWrites
 from .faces.aio.sorted_sets import AsyncSortedSetReads, AsyncSortedSetWrites
@@ -88,6 +88,7 @@ class FerroKV(
     AsyncHashWrites,
     AsyncSetWrites,
     AsyncSortedSetWrites,
+    AsyncLocking,
 ):
     """One keyspace of a store. Make it with `open`; use it as a context manager, or call `close`."""
 
@@ -171,20 +172,6 @@ class FerroKV(
         from .faces.aio.deferred import AsyncDeferredCommands
 
         return AsyncDeferredCommands(deferral.unsettled(self._store), self, self._keyspace, forgiving)
-
-    def lock(
-        self,
-        name: Key,
-        timeout: Expiry | None = None,
-        sleep: float = 0.1,
-        blocking: bool = True,
-        blocking_timeout: float | None = None,
-        lock_class: type[AsyncLock] | None = None,
-        thread_local: bool = True,
-    ) -> AsyncLock:
-        """A lock that lasts `timeout` seconds at most. Acquiring waits for `blocking_timeout` seconds, looking every `sleep`."""
-        kind = lock_class or AsyncLock
-        return kind(self, self._owners, name, timeout, sleep, blocking, blocking_timeout, thread_local)
 
     async def flush(self) -> bool:
         """True. What was written before is in tables, and its WALs are gone."""

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from .commands import keys
 from .commands.collections import WRONG_TYPE
-from .commands.encoding import Expiry, Key, encode_keyspace
+from .commands.encoding import Key, encode_keyspace
 from .engine.records import Records
 from .engine.transaction import Transaction
 from .errors import FerroKVError, ResponseError
 from .faces.blocking.hashes import BlockingHashReads, BlockingHashWrites
 from .faces.blocking.keys import BlockingKeyReads, BlockingKeyWrites
 from .faces.blocking.lists import BlockingListReads, BlockingListWrites
-from .faces.blocking.locks import BlockingLock
+from .faces.blocking.locks import BlockingLocking
 from .faces.blocking.scans import BlockingScans
 from .faces.blocking.sets import BlockingSetReads, BlockingSetWrites
 from .faces.blocking.sorted_sets import BlockingSortedSetReads, BlockingSortedSetWrites
@@ -81,6 +81,7 @@ class BlockingFerroKV(
     BlockingHashWrites,
     BlockingSetWrites,
     BlockingSortedSetWrites,
+    BlockingLocking,
 ):
     """One keyspace of a store. Make it with `open`; use it as a context manager, or call `close`."""
 
@@ -155,20 +156,6 @@ class BlockingFerroKV(
         from .faces.blocking.deferred import BlockingDeferredCommands
 
         return BlockingDeferredCommands(deferral.unsettled(self._store), self, self._keyspace, forgiving)
-
-    def lock(
-        self,
-        name: Key,
-        timeout: Expiry | None = None,
-        sleep: float = 0.1,
-        blocking: bool = True,
-        blocking_timeout: float | None = None,
-        lock_class: type[BlockingLock] | None = None,
-        thread_local: bool = True,
-    ) -> BlockingLock:
-        """A lock that lasts `timeout` seconds at most. Acquiring waits for `blocking_timeout` seconds, looking every `sleep`."""
-        kind = lock_class or BlockingLock
-        return kind(self, self._owners, name, timeout, sleep, blocking, blocking_timeout, thread_local)
 
     def flush(self) -> bool:
         """True. What was written before is in tables, and its WALs are gone."""

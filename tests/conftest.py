@@ -7,10 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ferrokv import BlockingFerroKV
+from ferrokv.storage.local import LocalStorage
+from ferrokv.storage.requests import Sync
 
 ROOT = Path(__file__).parent.parent
 
@@ -26,6 +29,21 @@ def db(store_path: Path) -> Iterator[BlockingFerroKV]:
     """An open store."""
     with BlockingFerroKV.open(store_path) as handle:
         yield handle
+
+
+@pytest.fixture
+def syncs(monkeypatch: pytest.MonkeyPatch) -> list[Sync]:
+    """Every sync of file content from now on."""
+    seen: list[Sync] = []
+    perform = LocalStorage.perform
+
+    def noting(self: LocalStorage, request: Any) -> Any:
+        if isinstance(request, Sync):
+            seen.append(request)
+        return perform(self, request)
+
+    monkeypatch.setattr(LocalStorage, "perform", noting)
+    return seen
 
 
 @pytest.fixture

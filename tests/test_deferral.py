@@ -17,21 +17,6 @@ from ferrokv.storage.local import LocalStorage
 from ferrokv.storage.requests import Sync
 
 
-@pytest.fixture
-def syncs(monkeypatch: pytest.MonkeyPatch) -> list[Sync]:
-    """Every sync that is performed."""
-    seen: list[Sync] = []
-    perform = LocalStorage.perform
-
-    def noting(self: LocalStorage, request: Any) -> Any:
-        if isinstance(request, Sync):
-            seen.append(request)
-        return perform(self, request)
-
-    monkeypatch.setattr(LocalStorage, "perform", noting)
-    return seen
-
-
 def test_ten_writes_and_their_answers_cost_one_sync(db: BlockingFerroKV, syncs: list[Sync]) -> None:
     db.set("n", 5)
     syncs.clear()

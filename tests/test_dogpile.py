@@ -26,7 +26,6 @@ from dogpile.testing.fixtures import (
 
 from ferrokv import BlockingFerroKV, DataError, LockNotOwnedError
 from ferrokv.contrib.dogpile import FerroKVBackend
-from ferrokv.storage.local import LocalStorage
 from ferrokv.storage.requests import Sync
 
 from .conftest import ROOT
@@ -77,20 +76,6 @@ class TestMutexWithTimeout(_GenericMutexTestSuite):
 def region(path: Path, expiration_time: float | None = None, **arguments: Any) -> Any:
     kept: dict[str, Any] = {} if expiration_time is None else {"expiration_time": expiration_time}
     return make_region().configure("ferrokv", arguments={"path": path, **arguments}, **kept)
-
-
-@pytest.fixture
-def syncs(monkeypatch: pytest.MonkeyPatch) -> list[Sync]:
-    seen: list[Sync] = []
-    perform = LocalStorage.perform
-
-    def noting(self: LocalStorage, request: Any) -> Any:
-        if isinstance(request, Sync):
-            seen.append(request)
-        return perform(self, request)
-
-    monkeypatch.setattr(LocalStorage, "perform", noting)
-    return seen
 
 
 # -- values ------------------------------------------------------------------------------------------------------

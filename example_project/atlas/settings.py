@@ -81,3 +81,13 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 TIME_ZONE = "UTC"
 USE_TZ = True
 USE_THOUSAND_SEPARATOR = True
+# What fails is said on the terminal, also without DEBUG.
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"terminal": {"class": "logging.StreamHandler", "level": "WARNING"}},
+    "loggers": {
+        "django": {"handlers": ["terminal"], "level": "WARNING"},
+        "ferrokv": {"handlers": ["terminal"], "level": "WARNING"},
+    },
+}

@@ -7,7 +7,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from ...batch import WriteBatch
 from ...commands import locks, strings
-from ...commands.encoding import Expiry, Key, encode_key
+from ...commands.encoding import Key, encode_key
 from ...engine.records import Records
 from ...engine.transaction import Transaction
 from ...storage.requests import Op
@@ -18,7 +18,7 @@ from ..unsettled import UNKNOWN, Unsettled
 from .hashes import AsyncHashReads, AsyncHashWrites
 from .keys import AsyncKeyReads, AsyncKeyWrites
 from .lists import AsyncListReads, AsyncListWrites
-from .locks import AsyncLock
+from .locks import AsyncLocking
 from .sets import AsyncSetReads, AsyncSetWrites
 from .sorted_sets import AsyncSortedSetReads, AsyncSortedSetWrites
 from .strings import AsyncStringReads, AsyncStringWrites
@@ -40,6 +40,7 @@ class AsyncDeferredCommands(
     AsyncSetWrites,
     AsyncSortedSetReads,
     AsyncSortedSetWrites,
+    AsyncLocking,
 ):
     """The commands in one keyspace of a deferral. Answers are true once the deferral is settled.
 
@@ -78,19 +79,8 @@ class AsyncDeferredCommands(
         checked = check_function(function)
         return await self._unsettled.aperform(self._keyspace, run_function, (checked,), self._forgiving)  # type: ignore[no-any-return]
 
-    def lock(
-        self,
-        name: Key,
-        timeout: Expiry | None = None,
-        sleep: float = 0.1,
-        blocking: bool = True,
-        blocking_timeout: float | None = None,
-        lock_class: type[AsyncLock] | None = None,
-        thread_local: bool = True,
-    ) -> AsyncLock:
-        """As `lock` of the handle; whoever tries for it next is behind everything that was gathered before its release."""
-        kind = lock_class or AsyncLock
-        return kind(self, self._handle._owners, name, timeout, sleep, blocking, blocking_timeout, thread_local)
+    def _owners(self) -> locks.Owners:
+        return self._handle._owners()  # type: ignore[no-any-return]
 
     async def _query(self, command: Callable[Concatenate[Records, P], Op[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         # Who asks for a lock wants to know what others have appended: taking one need not be durable.

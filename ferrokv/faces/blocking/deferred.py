@@ -8,7 +8,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from ...batch import WriteBatch
 from ...commands import locks, strings
-from ...commands.encoding import Expiry, Key, encode_key
+from ...commands.encoding import Key, encode_key
 from ...engine.records import Records
 from ...engine.transaction import Transaction
 from ...storage.requests import Op
@@ -19,7 +19,7 @@ from ..unsettled import UNKNOWN, Unsettled
 from .hashes import BlockingHashReads, BlockingHashWrites
 from .keys import BlockingKeyReads, BlockingKeyWrites
 from .lists import BlockingListReads, BlockingListWrites
-from .locks import BlockingLock
+from .locks import BlockingLocking
 from .sets import BlockingSetReads, BlockingSetWrites
 from .sorted_sets import BlockingSortedSetReads, BlockingSortedSetWrites
 from .strings import BlockingStringReads, BlockingStringWrites
@@ -41,6 +41,7 @@ class BlockingDeferredCommands(
     BlockingSetWrites,
     BlockingSortedSetReads,
     BlockingSortedSetWrites,
+    BlockingLocking,
 ):
     """The commands in one keyspace of a deferral. Answers are true once the deferral is settled.
 
@@ -79,19 +80,8 @@ class BlockingDeferredCommands(
         checked = check_function(function)
         return self._unsettled.perform(self._keyspace, run_function, (checked,), self._forgiving)  # type: ignore[no-any-return]
 
-    def lock(
-        self,
-        name: Key,
-        timeout: Expiry | None = None,
-        sleep: float = 0.1,
-        blocking: bool = True,
-        blocking_timeout: float | None = None,
-        lock_class: type[BlockingLock] | None = None,
-        thread_local: bool = True,
-    ) -> BlockingLock:
-        """As `lock` of the handle; whoever tries for it next is behind everything that was gathered before its release."""
-        kind = lock_class or BlockingLock
-        return kind(self, self._handle._owners, name, timeout, sleep, blocking, blocking_timeout, thread_local)
+    def _owners(self) -> locks.Owners:
+        return self._handle._owners()  # type: ignore[no-any-return]
 
     def _query(self, command: Callable[Concatenate[Records, P], Op[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         # Who asks for a lock wants to know what others have appended: taking one need not be durable.

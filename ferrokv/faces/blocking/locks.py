@@ -133,3 +133,26 @@ class BlockingLock:
         if not self._asking._write(locks.extend, self._key, own, self._ttl_ms, True):
             raise LockNotOwnedError("Cannot reacquire a lock that's no longer owned")
         return True
+
+
+class BlockingLocking(Asking):
+    """Makes locks."""
+
+    __slots__ = ()
+
+    def lock(
+        self,
+        name: Key,
+        timeout: Expiry | None = None,
+        sleep: float = 0.1,
+        blocking: bool = True,
+        blocking_timeout: float | None = None,
+        lock_class: type[BlockingLock] | None = None,
+        thread_local: bool = True,
+    ) -> BlockingLock:
+        """A lock that lasts `timeout` seconds at most. Acquiring waits for `blocking_timeout` seconds, looking every `sleep`."""
+        kind = lock_class or BlockingLock
+        return kind(self, self._owners, name, timeout, sleep, blocking, blocking_timeout, thread_local)
+
+    def _owners(self) -> locks.Owners:
+        raise NotImplementedError
