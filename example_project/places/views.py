@@ -177,4 +177,5 @@ def store(request: HttpRequest) -> HttpResponse:
         for name, value in stats._asdict().items()
         if name not in ("levels", "keyspaces", "quotas", "store_id", "path")
     }
+    facts["other processes"] = ", ".join(str(process.pid) for process in facts.pop("processes")) or None
     return _page(request, "store", provenance, {"stats": stats, "facts": facts, "levels": levels})
