@@ -5,13 +5,25 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import signal
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ferrokv import BlockingFerroKV, DataError, FerroKV, ResponseError, StoreClosed, StoreFailed, Tx, WriteBatch
+from ferrokv import (
+    BlockingFerroKV,
+    DataError,
+    FerroKV,
+    ResponseError,
+    StoreClosed,
+    StoreFailed,
+    StoreUncertain,
+    Tx,
+    WriteBatch,
+)
 from ferrokv.format.control import APPENDED, COMMIT
 from ferrokv.storage.local import LocalStorage
 from ferrokv.storage.requests import Sync
@@ -292,3 +304,80 @@ def test_a_process_that_dies_before_settling_leaves_a_store_that_goes_on(
     assert db.get("n") == b"1", "what is appended and not synced is seen by nobody who reads"
     assert db.incr("n") == 4, "but it stands: the next commit is chained to it"
     assert db.get("gathered") == b"1"
+
+
+class SignalError(Exception):
+    """What a signal handler raises."""
+
+
+@pytest.fixture
+def interrupts() -> Iterator[Callable[[float], None]]:
+    """Raise `SignalError` in so many seconds; 0 for not at all."""
+
+    def handle(*args: object) -> None:
+        raise SignalError
+
+    before = signal.signal(signal.SIGALRM, handle)
+    yield lambda seconds: signal.setitimer(signal.ITIMER_REAL, seconds)  # type: ignore[return-value]
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a signal within a destructor
+def test_what_a_signal_handler_interrupts_is_never_lost_in_silence(
+    db: BlockingFerroKV, interrupts: Callable[[float], None]
+) -> None:
+    """Either settling says that a gathered write may be missing, or it is there; and the deferral goes on in any case."""
+    chance = random.Random(1)
+    interrupted = told = 0
+    for i in range(1_500):
+        deferral = db.deferral()
+        mine = db.within(deferral)
+        mine.write(WriteBatch().set(f"k{i}", i))
+        try:
+            interrupts(chance.uniform(0.00002, 0.00015))
+            mine.incr("n")
+            interrupts(0)
+            continue
+        except SignalError:
+            interrupted += 1
+        finally:
+            interrupts(0)
+        try:
+            deferral.settle()
+        except StoreUncertain:
+            told += 1
+        else:
+            assert db.get(f"k{i}") == b"%d" % i
+        mine.incr("m")
+        thread = threading.Thread(target=mine.incr, args=("m",))
+        thread.start()
+        thread.join(10)
+        assert not thread.is_alive()
+        deferral.settle()
+    assert interrupted > 20
+    assert told < interrupted
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("deferred", [False, True])
+def test_a_lock_whose_release_was_interrupted_is_free(
+    db: BlockingFerroKV, interrupts: Callable[[float], None], deferred: bool
+) -> None:
+    chance = random.Random(2)
+    interrupted = held = 0
+    for i in range(400):
+        lock = (db.within(db.deferral()) if deferred else db).lock(f"k{i}", thread_local=False)
+        assert lock.acquire()
+        try:
+            interrupts(chance.uniform(0.00002, 0.0003))
+            lock.release()
+            interrupts(0)
+        except SignalError:
+            interrupted += 1
+        finally:
+            interrupts(0)
+        db.set("behind", 1)
+        held += bool(db.exists(f"k{i}")) and lock.token is None
+    assert interrupted > 10
+    assert held <= interrupted // 10, "only a signal before the first step of the release leaves it to its holder"

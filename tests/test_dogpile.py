@@ -136,6 +136,12 @@ def test_long_keys_and_keys_of_every_kind(store_path: Path) -> None:
         assert cache.key_is_locked(key) is False
 
 
+def test_long_keys_in_a_region_that_mangles_them_itself(store_path: Path) -> None:
+    cache = make_region(key_mangler=lambda key: "v1:" + key).configure("ferrokv", arguments={"path": store_path})
+    cache.set("x" * 100_000, 1)
+    assert cache.get("x" * 100_000) == 1
+
+
 def test_keyspaces_keep_regions_apart(store_path: Path) -> None:
     one, two = region(store_path), region(store_path, keyspace="two")
     one.set("k", 1)
@@ -146,8 +152,16 @@ def test_keyspaces_keep_regions_apart(store_path: Path) -> None:
 def test_arguments(store_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(ValueError, match="path"):
         FerroKVBackend({})
-    for bad in ({"block_bytes": 1}, {"ferrokv_expiration_time": "soon"}, {"ferrokv_expiration_time": float("nan")}):
-        with pytest.raises(ValueError, match=r"block_bytes|soon|NaN"):
+    for bad in (
+        {"block_bytes": 1},
+        {"ferrokv_expiration_time": "soon"},
+        {"ferrokv_expiration_time": float("nan")},
+        {"lock_timeout": 0},
+        {"lock_timeout": float("nan")},
+        {"lock_sleep": -1},
+        {"keyspace": "dogpile:locks"},
+    ):
+        with pytest.raises(ValueError, match=r"block_bytes|soon|NaN|lock"):
             FerroKVBackend({"path": store_path, **bad})
     FerroKVBackend({"path": store_path, "typo": 1})
     assert "typo" in caplog.text
@@ -233,16 +247,42 @@ def test_a_mutex_that_was_lost_to_its_timeout(store_path: Path, caplog: pytest.L
     assert patient.has_lock_timeout() is False
     mutex = patient.get_mutex("j")
     mutex.acquire()
-    patient._locks.delete("j")  # type: ignore[union-attr]
+    patient._locks.delete(b"j")  # type: ignore[union-attr]
     with pytest.raises(LockNotOwnedError):
         mutex.release()
 
 
-def test_waiting_for_a_mutex_has_an_end_if_one_is_given(store_path: Path) -> None:
-    backend = FerroKVBackend({"path": store_path, "lock_blocking_timeout": 0.05})
-    assert backend.get_mutex("k").acquire() is True
-    assert backend.get_mutex("k").acquire() is False
+def test_without_distributed_locks_dogpile_takes_its_own(store_path: Path) -> None:
     assert FerroKVBackend({"path": store_path, "distributed_lock": False}).get_mutex("k") is None
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # a fork beside threads is what this is about
+def test_mutexes_of_before_a_fork_serve_the_child(store_path: Path) -> None:
+    """dogpile's registry keeps the mutex that a thread of the parent is just holding, and gives it to the child."""
+    cache = region(store_path)
+    creating, may_end = threading.Event(), threading.Event()
+
+    def create() -> int:
+        creating.set()
+        may_end.wait(10)
+        return 1
+
+    thread = threading.Thread(target=cache.get_or_create, args=("k", create))
+    thread.start()
+    creating.wait(10)
+    pid = os.fork()
+    if pid == 0:  # pragma: no cover - in the child
+        code = 1
+        try:
+            assert cache.key_is_locked("k") is True
+            assert cache.get_or_create("j", lambda: 2) == 2
+            code = 0 if cache.get_or_create("k", lambda: 3) == 1 else 2
+        finally:
+            os._exit(code)
+    time.sleep(0.1)
+    may_end.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def test_threads_create_once_in_one_process(store_path: Path) -> None:

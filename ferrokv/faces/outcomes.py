@@ -66,3 +66,16 @@ def run_read(tx: Transaction, command: Callable[..., Op[T]], args: tuple[Any, ..
     """A command that only reads, on the newest state."""
     answer: T = tx.complete(command(tx, *args))
     return answer
+
+
+def wake(request: Request) -> None:
+    """Tell the waiter of a request that never reached the writer."""
+    if request.lock is not None:
+        request.lock.release()
+    elif request.loop is not None and request.future is not None:
+        request.loop.call_soon_threadsafe(_fail_future, request)
+
+
+def _fail_future(request: Request) -> None:
+    if request.future is not None and not request.future.done() and request.error is not None:
+        request.future.set_exception(request.error)

@@ -27,7 +27,7 @@ from ..errors import FerroKVError, StoreBusy, StoreClosed, StoreUncertain
 from ..format.control import APPENDED, COMMIT, is_reached
 from ..runtime.store import Store
 from ..runtime.waiters import Request
-from .outcomes import Asked, Entry, Name, Outcome, run_deferred
+from .outcomes import Asked, Entry, Name, Outcome, run_deferred, wake
 
 logger = logging.getLogger("ferrokv.deferral")
 GATHERED_RECORDS_MAX: Final = 1_000
@@ -49,7 +49,7 @@ class Unsettled:
         self._lock = RLock()  # owner of everything below; never held across I/O
         self._is_closed = False
         self._is_queueing = False  # True once another thread or an event loop uses it
-        self._leads = False  # its one thread is at a command itself
+        self._leads: Asked | None = None  # what its one thread is at itself
         self._behind: list[Asked] = []  # commands that came meanwhile, from others
         self._gathered: dict[Name, Entry] = {}  # plain writes that no answered request has taken along
         self._fresh: dict[Name, Entry] = {}  # those of them that no request has taken along
@@ -85,7 +85,8 @@ class Unsettled:
                 return None
             for key, value, ttl_ms in writes:
                 expires_ms = 0 if ttl_ms is None else expiry_at(now_ms, ttl_ms, "set")
-                self._gathered[keyspace, key] = self._fresh[keyspace, key] = Entry(value, expires_ms, forgiving)
+                # Order: what is only in the second, after a signal, would be read and never written.
+                self._fresh[keyspace, key] = self._gathered[keyspace, key] = Entry(value, expires_ms, forgiving)
                 self._fresh_bytes += len(key) + len(value or b"")
             self._is_minded |= not forgiving
         return len(self._fresh) >= GATHERED_RECORDS_MAX or self._fresh_bytes >= GATHERED_BYTES_MAX
@@ -94,7 +95,26 @@ class Unsettled:
         self, keyspace: str, command: Callable[..., Any] | None, args: tuple[Any, ...], forgiving: bool = False
     ) -> Any:
         """The answer. A deferral that only one thread uses writes in that thread if nobody else is writing."""
-        return self._wait(self._ask(keyspace, command, args, forgiving, wants_sync=False))
+        return self._perform(keyspace, command, args, forgiving, wants_sync=False)
+
+    def _perform(
+        self, space: str, command: Callable[..., Any] | None, args: tuple[Any, ...], forgiving: bool, wants_sync: bool
+    ) -> Any:
+        if self._leads is not None and get_ident() == self._thread:
+            raise StoreBusy("a signal handler or destructor can not write in the middle of a write by its own thread")
+        try:
+            asked = self._ask(space, command, args, forgiving, wants_sync=wants_sync)
+            if asked.request.lock is not None:
+                asked.request.lock.acquire()
+            else:
+                try:
+                    self.store.serve(asked.request)
+                finally:
+                    self._stop_leading()
+            return self._note(asked)
+        except BaseException:
+            self._recover()
+            raise
 
     async def aperform(
         self, keyspace: str, command: Callable[..., Any] | None, args: tuple[Any, ...], forgiving: bool = False
@@ -128,7 +148,7 @@ class Unsettled:
         """As of `Deferral`."""
         if not self._is_settled():
             try:
-                self._wait(self._ask(self._keyspace, None, (), True, wants_sync=True))
+                self._perform(self._keyspace, None, (), True, wants_sync=True)
             except FerroKVError as error:
                 self._raise_unless_forgiven(error)
             self._raise_failure()
@@ -158,74 +178,81 @@ class Unsettled:
     ) -> Asked:
         """Have a command run behind everything gathered. One order for all who share this: that of the lock."""
         self._check_own()
-        store = self.store
         mine = loop is None and get_ident() == self._thread
         with self._lock:
-            if mine and self._leads:
-                raise StoreBusy(
-                    "a signal handler or destructor can not write in the middle of a write by its own thread"
-                )
             self._is_queueing |= not mine
             self._is_minded |= not forgiving
-            taken, self._fresh, self._fresh_bytes = self._fresh, {}, 0
+            taken = self._fresh
             request = Request(run_deferred, keyspace, (taken, command, args))
             request.wants_sync = wants_sync or self._is_closed
-            asked = Asked(request, taken, store.engine.words[COMMIT])
-            self._asked.append(asked)
+            asked = Asked(request, taken, self.store.engine.words[COMMIT])
             if loop is not None:
                 request.for_loop(loop)
             elif self._is_queueing:
                 request.for_thread()
-            # Order: in the queue before the lock is free, so that nothing which is written later comes before it; but behind what
-            # the first thread is just writing by itself.
-            if self._leads:
-                self._behind.append(asked)
-            elif self._is_queueing:
-                self._submit(asked)
-            else:
-                self._leads = True
+            try:
+                self._asked.append(asked)
+                self._fresh, self._fresh_bytes = {}, 0
+                # Order: in the queue before the lock is free, so that nothing which is written later comes before it; but behind
+                # what the first thread is just writing by itself.
+                if self._leads is not None:
+                    self._behind.append(asked)
+                elif self._is_queueing:
+                    self._submit(asked)
+                else:
+                    self._leads = asked
+            except BaseException:
+                self._give_up(asked)
+                raise
         return asked
 
     def _submit(self, asked: Asked) -> None:
         try:
             self.store.submit(asked.request)
-        except BaseException as error:
+        except FerroKVError as error:
             asked.request.error = error
-            self._note(asked)
+            asked.request.is_done = True
+            self._take_in(asked)
             raise
 
     def _stop_leading(self) -> None:
+        """Let what others have asked meanwhile go on its way. Can be begun again, should a signal handler raise in it."""
         with self._lock:
-            self._leads = False
-            behind, self._behind = self._behind, []
-            for asked in behind:
+            while self._behind:
+                asked = self._behind[0]
                 try:
-                    self._submit(asked)
+                    if not asked.request.since:  # else it is in the queue
+                        self._submit(asked)
                 except FerroKVError:  # for the waiter, who is told by the request itself
-                    _wake(asked.request)
+                    wake(asked.request)
+                if self._behind and self._behind[0] is asked:
+                    del self._behind[0]
+            self._leads = None
 
-    def _wait(self, asked: Asked) -> Any:
-        request = asked.request
-        try:
-            if request.lock is None:
-                try:
-                    self.store.serve(request)
-                finally:
-                    self._stop_leading()
-            else:
-                request.lock.acquire()
-        except BaseException:
-            self._abandon(asked)
-            raise
-        return self._note(asked)
+    # -- signal handlers that raise ------------------------------------------------------------------------------
 
-    def _abandon(self, asked: Asked) -> None:
-        """A signal handler raised, or the store refused: whether what was taken along will be written is not known."""
+    def _recover(self) -> None:
+        """Behind any exception in the first thread: others go on, and what may never be answered is told at the settling."""
+        if get_ident() != self._thread:
+            return
         with self._lock:
-            if asked.request.lock is None and not asked.request.is_done:
-                self._asked = [other for other in self._asked if other is not asked]
-                self._forget(asked)
-                self._fail(asked, StoreUncertain("writes of a deferral were interrupted, and may be missing"))
+            if self._leads is not None:
+                self._stop_leading()
+            for asked in list(self._asked):
+                if asked.request.lock is None and asked.request.loop is None and not asked.request.is_done:
+                    self._give_up(asked)
+
+    def _give_up(self, asked: Asked) -> None:
+        """Whether what it took along will be written is not known, unless it took nothing yet. Under the lock."""
+        if not any(other is asked for other in self._asked):
+            return
+        if self._leads is asked:
+            self._leads = None
+        self._behind = [other for other in self._behind if other is not asked]
+        if self._fresh is not asked.taken:
+            self._forget(asked)
+            self._fail(asked, StoreUncertain("writes of a deferral were interrupted, and may be missing"))
+        self._asked = [other for other in self._asked if other is not asked]
 
     async def _await(self, asked: Asked) -> Any:
         future = asked.request.future
@@ -259,14 +286,15 @@ class Unsettled:
             self._take_in(self._asked[0])
 
     def _take_in(self, asked: Asked) -> None:
-        """Learn from an outcome, once. Under the lock."""
-        self._asked = [other for other in self._asked if other is not asked]
+        """Learn from an outcome. Under the lock."""
         self._forget(asked)
         request = asked.request
         if request.error is not None:
             self._fail(asked, request.error)
         elif isinstance(request.answer, Outcome):
             self._learn(asked, request.answer)
+        # Order: at last, so that what a signal handler interrupts is done once more.
+        self._asked = [other for other in self._asked if other is not asked]
 
     def _forget(self, asked: Asked) -> None:
         for name, entry in asked.taken.items():
@@ -275,6 +303,8 @@ class Unsettled:
 
     def _fail(self, asked: Asked, error: BaseException) -> None:
         """Keep an error for the settling, if anything that somebody minds was taken along."""
+        if not isinstance(error, FerroKVError):  # of a signal handler in the middle of the write
+            error = StoreUncertain(f"writes of a deferral were interrupted, and may be missing: {error!r}")
         if self._failure is None and not all(entry.forgiving for entry in asked.taken.values()):
             self._failure = error
         elif asked.taken:
@@ -365,16 +395,3 @@ class Unsettled:
         if command in _ONE_KEY:
             return self.find(keyspace, args[0]) is False
         return command in _MANY_KEYS and all(self.find(keyspace, key) is False for key in args[0])
-
-
-def _wake(request: Request) -> None:
-    """Tell the waiter of a request that never reached the writer."""
-    if request.lock is not None:
-        request.lock.release()
-    elif request.loop is not None and request.future is not None:
-        request.loop.call_soon_threadsafe(_give_up, request)
-
-
-def _give_up(request: Request) -> None:
-    if request.future is not None and not request.future.done() and request.error is not None:
-        request.future.set_exception(request.error)

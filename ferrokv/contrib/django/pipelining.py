@@ -81,11 +81,16 @@ class Pipelined:
 
     def settle(self, path: str | None = None) -> None:
         """Wait until all that was written so far, to the store at `path` or to all stores, is durable. Raises what went wrong."""
+        interrupted: BaseException | None = None
         for deferral in self._chosen(path):
             try:
                 deferral.settle()
             except FerroKVError as error:
                 self._failures.append(error)
+            except BaseException as error:  # noqa: BLE001 - a signal handler's: the other stores are settled all the same
+                interrupted = error
+        if interrupted is not None:
+            raise interrupted
         self._raise_first()
 
     async def asettle(self, path: str | None = None) -> None:

@@ -22,13 +22,15 @@ UNCHANGED: Final[Any] = object()
 FOREVER_SECONDS: Final = 1e12  # 30,000 years
 
 
-def shorten(key: str) -> str:
-    """The key, or its hash (SHA-256) if ferrokv does not take it: too long, such as written-out arguments, empty, or no Unicode."""
+def stored_key(key: str) -> bytes:
+    """The key in UTF-8; its SHA-256 if ferrokv can not take it: too long, such as written-out arguments, empty, no Unicode."""
     try:
-        usable = 0 < len(key.encode()) <= KEY_BYTES_MAX
+        encoded = key.encode()
     except UnicodeEncodeError:
-        usable = False
-    return key if usable else hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+        encoded = b""
+    if 0 < len(encoded) <= KEY_BYTES_MAX:
+        return encoded
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest().encode()
 
 
 class FerroKVBackend(BytesBackend):
@@ -41,15 +43,12 @@ class FerroKVBackend(BytesBackend):
       so that dogpile can still give the old value while a new one is made. By default nothing expires.
     - `distributed_lock` (True): one creator for each key among all threads and processes; False: among the threads of a process.
     - `lock_timeout` (None): seconds after which a lock is free in any case. When its process ends it is free without that, too.
-    - `lock_sleep` (0.01): seconds between two looks at a lock that somebody has. `lock_blocking` (True), `lock_blocking_timeout`
-      (None) and `thread_local_lock` (False) as in dogpile's Redis backend.
+    - `lock_sleep` (0.01): seconds between two looks at a lock that somebody has.
     - `max_bytes`: about how much the keyspace may hold; over it, what expires soonest goes first, then what is oldest.
     - the fields of `ferrokv.Options`.
 
     Others are ignored, as dogpile's own backends do, with a line in the log. Any thread, and forked children, may use one object.
     """
-
-    key_mangler = staticmethod(shorten)
 
     def __init__(self, arguments: Mapping[str, Any]) -> None:
         given = dict(arguments)
@@ -57,16 +56,20 @@ class FerroKVBackend(BytesBackend):
             raise ValueError("the ferrokv backend needs the argument path, the directory of the store")
         self.path = given.pop("path")
         self.keyspace = str(given.pop("keyspace", "dogpile"))
+        if self.keyspace.endswith(LOCKS_SUFFIX):
+            raise ValueError(f"the keyspace {self.keyspace!r} is that of the locks of another one")
         self._ttl_ms = _milliseconds(given.pop("ferrokv_expiration_time", None))
         self.distributed_lock = bool(given.pop("distributed_lock", True))
         self.lock_timeout = given.pop("lock_timeout", None)
-        self._lock_options = {
+        self._lock_options: dict[str, Any] = {
             "timeout": self.lock_timeout,
             "sleep": given.pop("lock_sleep", 0.01),
-            "blocking": given.pop("lock_blocking", True),
-            "blocking_timeout": given.pop("lock_blocking_timeout", None),
-            "thread_local": given.pop("thread_local_lock", False),
+            "thread_local": False,  # the one who creates in the background is another thread
         }
+        if self.lock_timeout is not None and not 0 < float(self.lock_timeout) < FOREVER_SECONDS:
+            raise ValueError(f"lock_timeout is a positive number of seconds: found={self.lock_timeout!r}")
+        if not 0 <= float(self._lock_options["sleep"]) < FOREVER_SECONDS:
+            raise ValueError(f"lock_sleep is a number of seconds: found={self._lock_options['sleep']!r}")
         self._max_bytes = given.pop("max_bytes", UNCHANGED)
         self._options = {name: given.pop(name) for name in Options._fields if name in given}
         Options.checked(self._options)
@@ -94,36 +97,36 @@ class FerroKVBackend(BytesBackend):
 
     def get_serialized(self, key: str) -> Any:
         """The bytes of the key, or NO_VALUE."""
-        found = (self._handle or self._db()).get(key)
+        found = (self._handle or self._db()).get(stored_key(key))
         return NO_VALUE if found is None else found
 
     def get_serialized_multi(self, keys: Iterable[str]) -> Any:
         """The bytes of each key, or NO_VALUE, in the order of the keys, all of one moment."""
-        names = list(keys)
+        names = [stored_key(key) for key in keys]
         return [NO_VALUE if found is None else found for found in self._db().mget(names)] if names else []
 
     def set_serialized(self, key: str, value: bytes) -> None:
         """Durable when it returns."""
         if self._ttl_ms is None:
-            self._db().set(key, value)
+            self._db().set(stored_key(key), value)
         else:
-            self._db().psetex(key, self._ttl_ms, value)
+            self._db().psetex(stored_key(key), self._ttl_ms, value)
 
     def set_serialized_multi(self, mapping: Mapping[str, bytes]) -> None:
         """All of them in one commit with one sync, or none."""
         batch = WriteBatch()
         for key, value in mapping.items():
-            batch.set(key, value, px=self._ttl_ms)
+            batch.set(stored_key(key), value, px=self._ttl_ms)
         if batch:
             self._db().write(batch)
 
     def delete(self, key: str) -> None:
         """It does not matter whether there is one."""
-        self._db().delete(key)
+        self._db().delete(stored_key(key))
 
     def delete_multi(self, keys: Iterable[str]) -> None:
         """In one commit with one sync."""
-        names = list(keys)
+        names = [stored_key(key) for key in keys]
         if names:
             self._db().delete(*names)
 
@@ -137,7 +140,7 @@ class FerroKVBackend(BytesBackend):
             return None
         self._db()
         assert self._locks is not None
-        return FerroKVMutex(self._locks, shorten(key), self._lock_options)
+        return FerroKVMutex(self._locks, stored_key(key), self._lock_options)
 
 
 def _milliseconds(seconds: Any) -> int | None:

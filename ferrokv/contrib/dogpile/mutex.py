@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,18 +19,20 @@ class FerroKVMutex:
     has stopped as well. The value that is set meanwhile is synced as ever.
     """
 
-    def __init__(self, locks: BlockingFerroKV, key: str, options: Mapping[str, Any]) -> None:
+    def __init__(self, locks: BlockingFerroKV, key: bytes, options: Mapping[str, Any]) -> None:
         self._locks = locks
         self._key = key
         self._options = options
+        self._made: dict[int, BlockingLock] = {}
 
     def _lock(self) -> BlockingLock:
         """The lock, made when it is needed: dogpile asks for a mutex at every hit, and hardly ever takes it."""
-        made = self.__dict__.get("made")
+        pid = os.getpid()  # dogpile may keep a mutex of before a fork, whose deferral is the parent's
+        made = self._made.get(pid)
         if made is None:
             lock = self._locks.within(self._locks.deferral()).lock(self._key, **self._options)
-            made = self.__dict__.setdefault("made", lock)  # threads share a mutex: one of theirs for all
-        return made  # type: ignore[no-any-return]
+            made = self._made.setdefault(pid, lock)  # threads share a mutex: one of theirs for all
+        return made
 
     def acquire(self, wait: bool = True) -> bool:
         """True once it is held by this object; False if somebody has it and `wait` is False, or the time to wait is over."""
@@ -42,7 +45,7 @@ class FerroKVMutex:
         except LockError:
             if self._options["timeout"] is None:
                 raise
-            logger.warning("a mutex was lost to its lock_timeout before it was released: key=%s", self._key)
+            logger.warning("a mutex was lost to its lock_timeout before it was released: key=%r", self._key)
 
     def locked(self) -> bool:
         """True if anybody has it."""

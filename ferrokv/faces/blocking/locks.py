@@ -98,8 +98,15 @@ class BlockingLock:
         own = self.token
         if own is None:
             raise LockError("Cannot release an unlocked lock")
-        self._local.token = None
-        if not self._asking._write(locks.release, self._key, own):
+        try:
+            released = self._asking._write(locks.release, self._key, own)
+        except BaseException:
+            # The caller was interrupted or cancelled, and may not come back: it is freed all the same.
+            self._asking._write_unawaited(locks.release, self._key, own)
+            raise
+        finally:
+            self._local.token = None
+        if not released:
             raise LockNotOwnedError("Cannot release a lock that's no longer owned")
 
     def locked(self) -> bool:
