@@ -29,8 +29,8 @@ ADAPTER_MUTANTS = [
     Mutant(
         "who waits for a RedLock without a lease waits for ever",
         A + "locks.py",
-        "        if deadline is None:\n            raise ValueError(",
-        "        if deadline == 0:\n            raise ValueError(",
+        "            if deadline is None:\n                raise ValueError(",
+        "            if deadline == 0:\n                raise ValueError(",
         f"{AIOCACHE}test_without_a_lease_nobody_waits_for_ever",
     ),
     Mutant(
@@ -57,8 +57,8 @@ ADAPTER_MUTANTS = [
     Mutant(
         "TTLs count in seconds",
         A + "cache.py",
-        "max(1, round(ttl * 1000))",
-        "max(1, round(ttl) * 1000)",
+        "max(1, round(max(ttl, 0) * 1000))",
+        "max(1, round(max(ttl, 0)) * 1000)",
         f"{AIOCACHE}test_float_ttls_count_to_the_millisecond",
     ),
     Mutant(
@@ -99,16 +99,65 @@ ADAPTER_MUTANTS = [
     Mutant(
         "a batch does not expire",
         D + "backend.py",
-        "batch.set(key, value, px=self._ttl_ms)",
-        "batch.set(key, value)",
+        "batch.set(stored_key(key), value, px=self._ttl_ms)",
+        "batch.set(stored_key(key), value)",
         f"{DOGPILE}test_values_expire_natively",
     ),
     Mutant(
         "an old view of the database is cached as new",
         Q,
-        "begun = state.session.info.get(BEGUN)",
-        "begun = None",
+        "begun: Begun | None = session.info.get(BEGUN)",
+        "begun: Begun | None = None",
         f"{QUERIES}test_a_transaction_that_began_before_a_change_caches_nothing_new",
+    ),
+    Mutant(
+        "the values of a query are not part of its key",
+        Q,
+        "sorted(compiled.construct_params(_parameters(state)).items())",
+        "()",
+        f"{QUERIES}test_every_way_to_give_parameters_is_part_of_the_key",
+    ),
+    Mutant(
+        "databases share answers",
+        Q,
+        "(engine.url.render_as_string(), ",
+        "(",
+        f"{QUERIES}test_databases_do_not_share_answers",
+    ),
+    Mutant(
+        "what a session has loaded rides along",
+        Q,
+        "            return _ask_apart(state, session.connection(bind_arguments=state.bind_arguments))",
+        "            return state.invoke_statement().freeze()",
+        f"{QUERIES}test_what_a_session_has_loaded_does_not_ride_along",
+    ),
+    Mutant(
+        "tables that are only joined do not count",
+        Q,
+        "visitors.iterate(_complete(compiled))",
+        "visitors.iterate(statement)",
+        f"{QUERIES}test_tables_that_are_only_joined_count",
+    ),
+    Mutant(
+        "a cancelled task keeps the mutex that it was about to get",
+        "example_project/services/waiting.py",
+        "        taking.add_done_callback(lambda done: _put_back(mutex, done))\n",
+        "",
+        f"{QUERIES}test_cancelled_tasks_leave_no_mutex_and_no_invalidation_behind",
+    ),
+    Mutant(
+        "a forked child uses the mutex of its parent",
+        D + "mutex.py",
+        "        pid = os.getpid()",
+        "        pid = 0",
+        f"{DOGPILE}test_mutexes_of_before_a_fork_serve_the_child",
+    ),
+    Mutant(
+        "a cancelled RedLock stays until its lease is over",
+        A + "locks.py",
+        "        task = asyncio.ensure_future(db.compare_and_delete(key, value))",
+        "        task = asyncio.ensure_future(db.compare_and_delete(key, b''))",
+        f"{AIOCACHE}test_a_lock_whose_taker_was_cancelled_is_free",
     ),
     Mutant(
         "a savepoint counts as a commit",
@@ -120,8 +169,8 @@ ADAPTER_MUTANTS = [
     Mutant(
         "a session does not see its own changes",
         Q,
-        "        if tables & _changed(session):\n",
-        "        if not tables:\n",
+        "        if session.new or session.dirty or session.deleted or session.info.get(CHANGED):\n",
+        "        if session.new:\n",
         f"{QUERIES}test_a_session_sees_its_own_changes_and_keeps_them_to_itself",
     ),
     Mutant(

@@ -72,11 +72,32 @@ DJANGO_MUTANTS = [
         f"{PIPELINED}test_a_response_does_not_leave_when_its_writes_are_lost",
     ),
     Mutant(
+        "a lock whose release was interrupted stays",
+        "ferrokv/faces/blocking/locks.py",
+        "it is freed all the same.\n            self._asking._write_unawaited(locks.release, self._key, own)\n",
+        "it is not freed.\n",
+        f"{DEFERRAL}test_a_lock_whose_release_was_interrupted_is_free",
+    ),
+    Mutant(
         "a block waits for what it wrote only, not for what it was told",
         "ferrokv/faces/unsettled.py",
         "        self._target = words[APPENDED]\n",
         "        self._target = words[APPENDED] if outcome.changes else self._target\n",
         f"{ATTACKS}test_a_block_that_was_told_of_an_undurable_add_waits_for_it",
+    ),
+    Mutant(
+        "what a signal handler interrupts is lost in silence",
+        "ferrokv/faces/unsettled.py",
+        '            self._fail(asked, StoreUncertain("writes of a deferral were interrupted, and may be missing"))\n',
+        "",
+        f"{DEFERRAL}test_what_a_signal_handler_interrupts_is_never_lost_in_silence",
+    ),
+    Mutant(
+        "others wait for ever for a write that a signal handler interrupted",
+        "ferrokv/faces/unsettled.py",
+        "                finally:\n                    self._stop_leading()\n",
+        "                finally:\n                    asked = asked\n",
+        f"{DEFERRAL}test_what_a_signal_handler_interrupts_is_never_lost_in_silence",
     ),
     Mutant(
         "a forked child writes into the block of its parent",
@@ -88,8 +109,8 @@ DJANGO_MUTANTS = [
     Mutant(
         "writes of others overtake those of the thread that leads",
         "ferrokv/faces/unsettled.py",
-        "            if self._leads:\n                self._behind.append(asked)\n            elif self._is_queueing:",
-        "            if self._is_queueing:",
+        "                if self._leads is not None:\n                    self._behind.append(asked)\n                elif ",
+        "                if ",
         f"{ATTACKS}test_a_second_thread_does_not_overtake_the_first",
     ),
     Mutant(

@@ -134,7 +134,11 @@ async def test_raw_takes_the_methods_of_the_store(cache: FerroKVCache) -> None:
     assert await cache.raw("lrange", "list", 0, -1) == ["a", "b"]
     assert await cache.raw("mget", "list2", "none") == [None, None]
     assert await cache.raw("keys", "l*") == ["list"]
-    for name in ("no_such_command", "_store", "__class__"):
+    await cache.raw("hset", "hash", "f", "v")
+    assert await cache.raw("hgetall", "hash") == {"f": "v"}
+    await cache.raw("sadd", "set", "m")
+    assert await cache.raw("smembers", "set") == {"m"}
+    for name in ("no_such_command", "_store", "__class__", "close", "scan", "lock", "stats"):
         with pytest.raises(AttributeError):
             await cache.raw(name)
 
@@ -187,6 +191,10 @@ def test_arguments_that_nobody_knows(store_path: Path) -> None:
         FerroKVCache(store_path, block_bytes=1)
     with pytest.raises(DataError):
         FerroKVCache(store_path, options={"nonsense": 1})
+    with pytest.raises(ValueError, match="path"):
+        FerroKVCache("")
+    with pytest.raises(ValueError, match="names the directory"):
+        FerroKVCache.parse_uri_path("/")
     assert not store_path.exists()
 
 
@@ -473,6 +481,31 @@ async def test_who_waits_for_a_red_lock_waits_for_the_lease_at_most(cache: Ferro
         async with RedLock(cache, "short", lease=5):
             assert await cache.exists("short-lock")
     RedLock._EVENTS.clear()
+
+
+async def test_a_lock_whose_taker_was_cancelled_is_free(cache: FerroKVCache) -> None:
+    await cache.set("warm", 1)
+    taken = 0
+    for i in range(100):
+        task = asyncio.create_task(RedLock(cache, f"k{i}", lease=30).__aenter__())
+        await asyncio.sleep(i * 0.00001)
+        task.cancel()
+        try:
+            await task
+        except asyncio.CancelledError:
+            continue
+        taken += 1
+    await cache.set("behind", 1)
+    await asyncio.sleep(0.05)
+    assert len(await cache.raw("keys", "*-lock")) == taken < 100
+    RedLock._EVENTS.clear()
+
+
+async def test_events_of_locks_that_were_lost_by_time_are_forgotten(cache: FerroKVCache) -> None:
+    for i in range(20):
+        async with RedLock(cache, f"k{i}", lease=0.001):
+            await asyncio.sleep(0.003)
+    assert RedLock._EVENTS == {}
 
 
 async def test_without_a_lease_nobody_waits_for_ever(cache: FerroKVCache) -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dogpile.cache import make_region
-from sqlalchemy import Engine, create_engine, event, func, select, update
+from sqlalchemy import Engine, Integer, bindparam, create_engine, event, func, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import Session, joinedload, selectinload
+
+from ferrokv import StoreFull
 
 from .site import SITE
 
@@ -182,6 +187,125 @@ def test_relationships_and_names(sessions: Any, engine: Engine, asked: list[str]
         session.scalars(COUNTRIES).all()
 
 
+def town_names(session: Session, statement: Any, **parameters: Any) -> list[str]:
+    return list(session.scalars(statement.options(FromCache()), parameters))
+
+
+def test_every_way_to_give_parameters_is_part_of_the_key(sessions: Any, engine: Engine) -> None:
+    by_number = select(Town.name).where(Town.id == bindparam("number"))
+    for _ in range(2):
+        with sessions(engine) as session:
+            assert [town_names(session, by_number, number=i) for i in (1, 3)] == [["Paris"], ["Madrid"]]
+            assert [town_names(session, by_number.params(number=i)) for i in (1, 3)] == [["Paris"], ["Madrid"]]
+            countries = [session.get(Country, iso) for iso in ("FR", "ES")]
+            of_country = [select(Town.name).where(Town.country == country).order_by(Town.id) for country in countries]
+            assert [town_names(session, one) for one in of_country] == [["Paris", "Lyon"], ["Madrid"]]
+            called = [
+                select(Town.name).where(Town.id == bindparam(None, callable_=lambda i=i: i, type_=Integer))
+                for i in (1, 3)
+            ]
+            assert [town_names(session, one) for one in called] == [["Paris"], ["Madrid"]]
+            within = [select(Town.name).where(Town.id.in_(numbers)).order_by(Town.id) for numbers in ([1], [1, 2])]
+            assert [town_names(session, one) for one in within] == [["Paris"], ["Paris", "Lyon"]]
+
+
+def test_entities_and_columns_with_the_same_sql_are_told_apart(sessions: Any, engine: Engine) -> None:
+    columns = select(*Country.__table__.columns).order_by(Country.iso).options(FromCache())
+    for _ in range(2):
+        with sessions(engine) as session:
+            assert [type(row[0]) for row in session.execute(COUNTRIES)] == [Country, Country]
+            assert [row[0] for row in session.execute(columns)] == ["ES", "FR"]
+
+
+def test_tables_that_are_only_joined_count(sessions: Any, engine: Engine) -> None:
+    joined = select(Country.iso, func.count()).join(Country.towns).group_by(Country.iso).order_by(Country.iso)
+    eager = select(Country).order_by(Country.iso).options(joinedload(Country.towns), FromCache())
+
+    def ask() -> tuple[list[Any], list[int]]:
+        with sessions(engine) as session:
+            counts = [tuple(row) for row in session.execute(joined.options(FromCache()))]
+            return counts, [len(country.towns) for country in session.scalars(eager).unique()]
+
+    assert ask() == ask() == ([("ES", 1), ("FR", 2)], [1, 2])
+    with sessions(engine) as session:
+        session.delete(session.get(Town, 1))
+        session.commit()
+    assert ask() == ([("ES", 1), ("FR", 1)], [1, 1])
+
+
+def test_what_a_session_has_loaded_does_not_ride_along(sessions: Any, engine: Engine) -> None:
+    with sessions(engine, expire_on_commit=False) as old:
+        kept = old.get(Town, 1)
+        old.commit()
+        with sessions(engine) as writer:
+            writer.get(Town, 1).population = 7
+            writer.commit()
+        assert old.scalars(largest("FR")).all()[1] is kept
+        assert kept.population == 7
+    with sessions(engine) as session:
+        assert [town.population for town in session.scalars(largest("FR"))] == [500_000, 7]
+    with sessions(engine) as session:
+        france = session.get(Country, "FR")
+        assert len(france.towns) == 2
+        session.scalars(COUNTRIES).all()
+    with sessions(engine) as session:
+        session.delete(session.get(Town, 1))
+        session.commit()
+    with sessions(engine) as session:
+        assert [len(country.towns) for country in session.scalars(COUNTRIES)] == [1, 1]
+
+
+def test_a_hit_keeps_its_hands_off_changes(sessions: Any, engine: Engine) -> None:
+    with sessions(engine) as session:
+        session.scalars(largest("FR")).all()
+    for flush in (False, True):
+        with sessions(engine, autoflush=False) as session:
+            town = session.get(Town, 1)
+            town.population = 77
+            if flush:
+                session.flush()
+            session.scalars(largest("FR")).all()
+            session.scalars(COUNTRIES).all()
+            assert town.population == 77
+            session.commit()
+        with Session(engine) as plain:
+            assert plain.get(Town, 1).population == 77  # type: ignore[union-attr]
+        with sessions(engine) as session:
+            session.get(Town, 1).population = 2_000_000
+            session.commit()
+            session.scalars(largest("FR")).all()
+
+
+def test_databases_do_not_share_answers(sessions: Any, engine: Engine, tmp_path: Path) -> None:
+    other = create_engine(f"sqlite:///{tmp_path}/other.sqlite3")
+    Base.metadata.create_all(other)
+    with sessions(engine) as session:
+        assert session.scalar(TOTAL) == 5_500_000
+    with sessions(other) as session:
+        assert session.scalar(TOTAL) is None
+    with sessions(binds={Base: other}) as session:
+        assert session.scalar(TOTAL) is None
+        session.add(towns()[0])
+        session.commit()
+        assert session.scalar(TOTAL) == 2_500_000, "with its country come all of its towns"
+    other.dispose()
+
+
+def test_a_store_that_fails_does_not_make_a_commit_look_failed(
+    sessions: Any, engine: Engine, cache: QueryCache, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*args: Any) -> None:
+        raise StoreFull("no room")
+
+    with sessions(engine) as session:
+        session.get(Town, 1).population = 7
+        monkeypatch.setattr(cache._region, "set_multi", fail)
+        session.commit()
+        assert "until they expire" in caplog.text
+        session.get(Town, 2).population = 7
+        session.commit()
+
+
 def test_changes_that_pass_by_the_orm_are_forgotten_by_hand(sessions: Any, engine: Engine, cache: QueryCache) -> None:
     with sessions(engine) as session:
         assert session.scalar(TOTAL) == 5_500_000
@@ -220,3 +344,44 @@ async def test_asynchronous_sessions(sessions: Any, aengine: AsyncEngine, engine
         session.get(Town, 2).population = 0
         session.commit()
     assert await total() == 3_000_000
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a connection that was cancelled
+async def test_cancelled_tasks_leave_no_mutex_and_no_invalidation_behind(
+    sessions: Any, aengine: AsyncEngine, cache: QueryCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def count(number: int) -> int:
+        statement = select(func.count()).select_from(Town).where(Town.id < number).options(FromCache())
+        async with AsyncSession(aengine, sync_session_class=sessions) as session:
+            return int(await session.scalar(statement))
+
+    for i in range(60):
+        task = asyncio.create_task(count(i))
+        await asyncio.sleep(i * 0.0001)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    async with asyncio.timeout(20):
+        assert [await count(i) for i in range(60)] == [min(max(i - 1, 0), 3) for i in range(60)]
+
+    renew, renewed = cache._renew, threading.Event()
+
+    def slowly(tables: set[str]) -> None:
+        time.sleep(0.1)
+        renew(tables)
+        renewed.set()
+
+    monkeypatch.setattr(cache, "_renew", slowly)
+
+    async def change() -> None:
+        async with AsyncSession(aengine, sync_session_class=sessions) as session:
+            (await session.get(Town, 1)).population = 7
+            await session.commit()
+
+    async with AsyncSession(aengine, sync_session_class=sessions) as session:
+        await session.scalar(TOTAL)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(change(), 0.05)
+    assert await asyncio.to_thread(renewed.wait, 10)
+    async with AsyncSession(aengine, sync_session_class=sessions) as session:
+        assert await session.scalar(TOTAL) == 3_500_007

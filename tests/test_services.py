@@ -62,6 +62,7 @@ def test_fastapi_under_four_workers(serve: Callable[[str], tuple[Site, Client]])
     assert len({answer["answered_by"] for answer in found}) > 1
     assert found[0]["zones"][0]["zone"] == "Asia/Shanghai"
 
+    assert {len(answer) for answer in client.ask_all(["/countries"] * 20)} == {252}
     pages = client.ask_all(["/countries/fr"] * 100)
     assert sorted(page["visits"] for page in pages) == list(range(1, 101)), "every visit is counted, once"
     assert pages[0]["country"]["largest"][0] == {

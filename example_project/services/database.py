@@ -31,6 +31,12 @@ engine = create_async_engine(f"sqlite+aiosqlite:///{VAR / 'places.sqlite3'}")
 sessions = async_sessionmaker(engine, sync_session_class=CachedSession)
 
 
+async def countries() -> list[str]:
+    """The names of all countries."""
+    async with sessions() as session:
+        return list((await session.scalars(select(Country.name).order_by(Country.name))).all())
+
+
 async def country(iso: str) -> dict[str, Any] | None:
     """A country with its ten largest towns; None if there is no such country. Both queries are cached, until a town changes."""
     async with sessions() as session:

@@ -26,7 +26,7 @@ visits = FerroKVCache(database.STORE, keyspace="fastapi", namespace="visits")
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Closes at the end what the requests opened."""
     yield
-    for cache in (visits, country_page.cache, zones.cache):
+    for cache in (visits, countries.cache, zones.cache):
         await cache.close()
     await database.engine.dispose()
 
@@ -34,10 +34,10 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 app = FastAPI(title="Towns", lifespan=lifespan)
 
 
-@cached(ttl=3600, namespace="countries", key_builder=lambda function, iso: iso, **CACHE)
-async def country_page(iso: str) -> dict[str, Any] | None:
-    """A country's page, as JSON."""
-    return await database.country(iso)
+@cached(ttl=60, namespace="countries", key_builder=lambda function, *_: "all", **CACHE)
+async def countries() -> list[str]:
+    """All countries, at most a minute old: nothing invalidates it."""
+    return await database.countries()
 
 
 @cached_stampede(lease=30, ttl=3600, namespace="zones", key="all", **CACHE)
@@ -46,9 +46,14 @@ async def zones() -> dict[str, Any]:
     return {"computed_at": time.time(), "computed_by": os.getpid(), "zones": await database.zones()}
 
 
+@app.get("/countries")
+async def show_countries() -> list[str]:
+    return await countries()
+
+
 @app.get("/countries/{iso}")
 async def show_country(iso: str) -> dict[str, Any]:
-    found = await country_page(iso.upper())
+    found = await database.country(iso.upper())  # two queries, cached until somebody changes a town
     if found is None:
         raise HTTPException(404, "no such country")
     return {"country": found, "visits": await visits.increment(iso.upper())}
@@ -66,7 +71,6 @@ async def show_town(number: int) -> dict[str, Any]:
 async def change_town(number: int, people: int) -> dict[str, bool]:
     if not await database.settle(number, people):
         raise HTTPException(404, "no such town")
-    await country_page.cache.clear(namespace="countries")
     return {"changed": True}
 
 

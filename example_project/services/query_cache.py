@@ -2,35 +2,40 @@
 
 Each table has a generation, a random token in the region, and the key of a cached answer has the generations of all tables that it
 is made from. Whoever commits a change to a table gives it a new one, so every older answer is out of reach at once, in every
-process, without a list of them. The mechanics of `do_orm_execute` and frozen results follow SQLAlchemy's dogpile example.
+process, without a list of them. `do_orm_execute` and frozen results are used as in SQLAlchemy's dogpile example.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from dogpile.cache import CacheRegion
 from dogpile.cache.api import NO_VALUE
-from sqlalchemy import MetaData, Table, event, inspect
+from sqlalchemy import MetaData, Select, Table, event, inspect
+from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Mapper, ORMExecuteState, Session, SessionTransaction
 from sqlalchemy.orm.interfaces import UserDefinedOption
 from sqlalchemy.orm.loading import merge_frozen_result
 from sqlalchemy.sql import visitors
-from sqlalchemy.util import await_only
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from .waiting import acquire_later, in_thread
+
+logger = logging.getLogger(__name__)
 
 CHANGED = "query_cache_changed"
-BEGUN = "query_cache_generations"
-POLL_SECONDS = 0.01
+BEGUN = "query_cache_begun"
 
 
 class FromCache(UserDefinedOption):
     """`select(Town).options(FromCache())`: the answer may come from the cache.
 
-    `also` names classes whose tables the answer is made from but the statement does not mention, as with `selectinload`; `name`
-    tells apart statements with the same SQL and other loader options; `seconds` takes the place of the region's expiration time.
+    `also` names classes whose tables are read by statements of their own, as for `selectinload`; `name` tells apart statements with
+    the same SQL and other loader options; `seconds` takes the place of the region's expiration time.
     """
 
     propagate_to_loaders = False
@@ -42,17 +47,25 @@ class FromCache(UserDefinedOption):
         self.seconds = seconds
 
 
+class Begun:
+    """A transaction of a session: the generations before its first statement, whose view of the database may be as old."""
+
+    def __init__(self, generations: dict[str, str], is_async: bool) -> None:
+        self.generations = generations
+        self.is_async = is_async
+
+
 class QueryCache:
     """Serves the sessions that it listens on: `listen(Session)`, or for async engines `listen` on their `sync_session_class`.
 
-    Changes by SQL that passes by the ORM are not seen: `forget` them. A process that dies between its commit and the new generation
-    leaves old answers until they expire. Sessions that have changed a table themselves, and not committed, ask the database.
+    A session with changes of its own asks the database. Changes that pass by the unit of work are not seen: SQL of Core, the legacy
+    `bulk_*` methods, and commits of a transaction that a session was only joined to; `forget` their tables behind them. A process
+    that dies between its commit and the new generation leaves old answers until they expire.
     """
 
     def __init__(self, region: CacheRegion, metadata: MetaData) -> None:
         self._region = region
         self._tables = sorted(table.fullname for table in metadata.tables.values())
-        self._statements: dict[Any, str] = {}
 
     def listen(self, sessions: type[Session]) -> None:
         """Serve every session of this class."""
@@ -69,35 +82,45 @@ class QueryCache:
     # -- reading -------------------------------------------------------------------------------------------------
 
     def _execute(self, state: ORMExecuteState) -> Any:
+        session, statement = state.session, state.statement
         if state.is_insert or state.is_update or state.is_delete:
             if state.bind_mapper is not None:
-                _changed(state.session).update(_tables_of(state.bind_mapper))
+                _changed(session).update(_tables_of(state.bind_mapper))
             return None
         option = next((found for found in state.user_defined_options if isinstance(found, FromCache)), None)
-        if option is None or not state.is_select:
+        if option is None or not isinstance(statement, Select) or state.execution_options.get("yield_per"):
             return None
-        session = state.session
-        if session.autoflush and (session.new or session.dirty or session.deleted):
-            session.flush()
-        tables = {found.fullname for found in visitors.iterate(state.statement) if isinstance(found, Table)}
+        if statement._for_update_arg is not None:
+            return None
+        if session.new or session.dirty or session.deleted or session.info.get(CHANGED):
+            return None  # it sees its own changes, and keeps them to itself
+        engine = session.get_bind(**state.bind_arguments).engine
+        compiled = statement.compile(dialect=engine.dialect)
+        assert isinstance(compiled, SQLCompiler)
+        tables = {found.fullname for found in visitors.iterate(_complete(compiled)) if isinstance(found, Table)}
         tables |= {table for kind in option.also for table in _tables_of(inspect(kind))}
-        if tables & _changed(session):
-            return None
-        key = self._key(state, option, sorted(tables))
-        create = self._create_later if session.get_bind().dialect.is_async else self._create
-        frozen = create(key, lambda: state.invoke_statement().freeze(), option.seconds)
-        return merge_frozen_result(session, state.statement, frozen, load=False)()
+        shape = [str(column["expr"]) for column in statement.column_descriptions]
+        parts = (
+            option.name,
+            self._generations(session, sorted(tables)),
+            (engine.url.render_as_string(), state.execution_options.get("schema_translate_map")),
+            (str(compiled), sorted(compiled.construct_params(_parameters(state)).items()), shape),
+        )
 
-    def _key(self, state: ORMExecuteState, option: FromCache, tables: list[str]) -> str:
-        statement_key = state.statement._generate_cache_key()
-        assert statement_key is not None, "this statement can not be cached"
-        text = statement_key.to_offline_string(self._statements, state.statement, state.parameters or {})
-        # As they were when the transaction began, whose view of the database may be as old.
-        begun = state.session.info.get(BEGUN)
-        generations = self._generations(tables) if begun is None else [begun[table] for table in tables]
-        return f"query:{option.name}:{','.join(generations)}:{text}"
+        def ask() -> Any:
+            return _ask_apart(state, session.connection(bind_arguments=state.bind_arguments))
 
-    def _generations(self, tables: list[str]) -> list[str]:
+        create = self._create_later if engine.dialect.is_async else self._create
+        frozen = create(f"query:{parts!r}", ask, option.seconds)
+        return merge_frozen_result(session, statement, frozen, load=False)()
+
+    def _generations(self, session: Session, tables: list[str]) -> list[str]:
+        begun: Begun | None = session.info.get(BEGUN)
+        if begun is not None and all(table in begun.generations for table in tables):
+            return [begun.generations[table] for table in tables]
+        return self._read_generations(tables)
+
+    def _read_generations(self, tables: list[str]) -> list[str]:
         found = self._region.get_multi([f"generation:{table}" for table in tables], ignore_expiration=True)
         return ["" if generation is NO_VALUE else generation for generation in found]
 
@@ -111,27 +134,29 @@ class QueryCache:
             return found
         mutex = self._region.backend.get_mutex(key)
         assert mutex is not None, "asynchronous sessions need a backend with distributed_lock"
-        while not await_only(asyncio.to_thread(mutex.acquire, False)):  # waiting in threads could take all there are
-            await_only(asyncio.sleep(POLL_SECONDS))
+        acquire_later(mutex)
         try:
             found = self._region.get(key, expiration_time=seconds)
             if found is NO_VALUE:
                 found = create()
-                await_only(asyncio.to_thread(self._region.set, key, found))
+                in_thread(self._region.set, key, found)
         finally:
-            await_only(asyncio.to_thread(mutex.release))
+            in_thread(mutex.release)
         return found
 
     # -- changing ------------------------------------------------------------------------------------------------
 
-    def _after_begin(self, session: Session, *_: Any) -> None:
+    def _after_begin(self, session: Session, transaction: SessionTransaction, connection: Connection) -> None:
         if BEGUN not in session.info:
-            session.info[BEGUN] = dict(zip(self._tables, self._generations(self._tables), strict=True))
+            generations = dict(zip(self._tables, self._read_generations(self._tables), strict=True))
+            session.info[BEGUN] = Begun(generations, connection.dialect.is_async)
 
     @staticmethod
-    def _after_flush(session: Session, *_: Any) -> None:
-        for instance in (*session.new, *session.dirty, *session.deleted):
-            mapper = inspect(instance).mapper
+    def _after_flush(session: Session, context: Any) -> None:
+        for instance, (is_deleted, is_only_listed) in context.states.items():
+            if is_only_listed and not is_deleted:
+                continue
+            mapper = instance.mapper
             _changed(session).update(_tables_of(mapper))
             links = (relation.secondary for relation in mapper.relationships if relation.secondary is not None)
             _changed(session).update(link.fullname for link in links if isinstance(link, Table))
@@ -139,13 +164,18 @@ class QueryCache:
     def _after_commit(self, session: Session) -> None:
         if session.in_nested_transaction():
             return  # a savepoint: nothing is committed yet
-        changed = session.info.pop(CHANGED, None)
+        changed, begun = session.info.pop(CHANGED, None), session.info.get(BEGUN)
         if not changed:
             return
-        if session.get_bind().dialect.is_async:
-            await_only(asyncio.to_thread(self._renew, changed))
-        else:
-            self._renew(changed)
+        try:
+            if begun is not None and begun.is_async:
+                in_thread(self._renew, changed)
+            else:
+                self._renew(changed)
+        except asyncio.CancelledError:
+            raise
+        except Exception:  # the database has committed: that must not look like a failure
+            logger.exception("cached answers stay until they expire: tables=%s", sorted(changed))
 
     @staticmethod
     def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
@@ -155,6 +185,22 @@ class QueryCache:
 
     def _renew(self, tables: set[str]) -> None:
         self._region.set_multi({f"generation:{table}": secrets.token_hex(8) for table in tables})
+
+
+def _ask_apart(state: ORMExecuteState, connection: Connection) -> Any:
+    """The frozen answer of the database, by a session of its own on the same connection: without what else this one has loaded."""
+    with Session(connection, join_transaction_mode="rollback_only") as apart:
+        result = apart.execute(state.statement, state.parameters, execution_options=state.execution_options)
+        return result.freeze()
+
+
+def _complete(compiled: SQLCompiler) -> Any:
+    """The statement with the joins of relationships and eager loads, and the criteria of its options."""
+    return getattr(compiled.compile_state, "statement", compiled.statement)
+
+
+def _parameters(state: ORMExecuteState) -> dict[str, Any]:
+    return dict(state.parameters) if isinstance(state.parameters, dict) else {}
 
 
 def _changed(session: Session) -> set[str]:

@@ -6,6 +6,7 @@ event loops and processes, and a timeout (aiocache cancels the caller) leaves al
 
 from __future__ import annotations
 
+import inspect
 import os
 import urllib.parse
 from collections.abc import Iterable, Mapping
@@ -18,10 +19,11 @@ from aiocache.serializers import JsonSerializer
 from ferrokv import DataError, FerroKV, Options, ResponseError, WriteBatch
 
 from .keys import KeyBuilder, head_of, usual_key
-from .locks import NOT_GIVEN, is_lock, prepare_release, take_lock
+from .locks import NOT_GIVEN, end_of, is_lock, take_lock
 
 CLEAR_KEYS: Final = 10_000  # deleted by one commit, of a namespace that is too large for one
 UNCHANGED: Final[Any] = object()
+NOT_RAW: Final = frozenset({"close", "transaction", "write"})
 FOREVER_SECONDS: Final = 1e12  # 30,000 years
 _GLOB: Final = str.maketrans({special: f"\\{special}" for special in "*?[]\\"})
 
@@ -60,6 +62,8 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
         ):  # 0.12 sets the one on the object, 1.0 the other: both are methods here
             self.__dict__.pop(name, None)
         self._key_builder = key_builder or usual_key
+        if not os.fspath(path):
+            raise ValueError("a FerroKVCache needs a path, the directory of the store")
         self.path = os.path.abspath(os.fspath(path))
         self.keyspace = keyspace
         self._max_bytes = _number(max_bytes)
@@ -70,6 +74,8 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
     @classmethod
     def parse_uri_path(cls, path: str) -> dict[str, str]:
         """The arguments that the path of a URL gives: `ferrokv:///srv/cache` is the directory /srv/cache."""
+        if not path.strip("/"):
+            raise ValueError("a ferrokv URL names the directory of the store: ferrokv:///srv/cache")
         return {"path": urllib.parse.unquote(path)}
 
     def build_key(self, key: Any, namespace: str | None = None) -> Any:
@@ -180,18 +186,17 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
     async def _raw(
         self, command: str, *args: Any, encoding: str | None = "utf-8", _conn: Any = None, **kwargs: Any
     ) -> Any:
-        """A method of `FerroKV` by its name, with stored keys; bytes are decoded when there is an encoding, also in lists."""
-        method = None if command.startswith("_") else getattr(await self._db(), command, None)
-        if method is None:
-            raise AttributeError(f"ferrokv has no command {command!r}")
+        """A command of `FerroKV` by its name, with stored keys; bytes are decoded if there is an encoding, also in collections."""
+        method = getattr(await self._db(), command, None)
+        if command.startswith("_") or command in NOT_RAW or not inspect.iscoroutinefunction(method):
+            raise AttributeError(f"ferrokv has no such command: {command!r}")
         answer = await method(*args, **kwargs)
         return answer if encoding is None else _decoded(answer, encoding)
 
     async def _redlock_release(self, key: Any, value: Any) -> int:
-        released = int(await (await self._db()).compare_and_delete(key, value))
-        if released:
-            prepare_release(key)
-        return released
+        released = await (await self._db()).compare_and_delete(key, value)
+        end_of(key, released)
+        return int(released)
 
     async def _close(self, *args: Any, _conn: Any = None, **kwargs: Any) -> None:
         handle, self._handle = self._handle, None
@@ -204,7 +209,7 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
 
 def _milliseconds(ttl: float | None) -> int | None:
     """A TTL in ms that is at least one; aiocache means "for ever" by None and by 0. ValueError for NaN."""
-    return max(1, round(ttl * 1000)) if ttl and not ttl >= FOREVER_SECONDS else None
+    return max(1, round(max(ttl, 0) * 1000)) if ttl and not ttl >= FOREVER_SECONDS else None
 
 
 def _number(value: Any) -> Any:
@@ -217,6 +222,8 @@ def _number(value: Any) -> Any:
 def _decoded(answer: Any, encoding: str) -> Any:
     if isinstance(answer, bytes):
         return answer.decode(encoding)
-    if isinstance(answer, list):
-        return [_decoded(part, encoding) for part in answer]
+    if isinstance(answer, list | set | tuple):
+        return type(answer)(_decoded(part, encoding) for part in answer)
+    if isinstance(answer, dict):
+        return {_decoded(name, encoding): _decoded(value, encoding) for name, value in answer.items()}
     return answer

@@ -7,6 +7,7 @@ holder in another process it does not wait for. So the hook itself waits, for as
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
 from typing import Any, Final
@@ -15,8 +16,11 @@ from aiocache.lock import RedLock
 
 from ferrokv import FerroKV
 
+logger = logging.getLogger("ferrokv.contrib.aiocache")
+
 POLL_SECONDS: Final = 0.005
 NOT_GIVEN: Any = object()
+_taking_back: set[asyncio.Future[bool]] = set()  # a loop keeps only weak references to its tasks
 _UUID4: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
@@ -31,18 +35,38 @@ async def take_lock(db: FerroKV, key: Any, value: str, lease_ms: int | None) -> 
     Without a lease a dead holder would be waited for in vain, so there is no waiting. `ValueError` if the key is held.
     """
     deadline = None if lease_ms is None else time.monotonic() + lease_ms / 1000
-    while await db.set(key, value, px=lease_ms, nx=True) is not True:
-        if deadline is None:
-            raise ValueError(f"Key {key} already exists, use .set to update the value")
-        while await db.exists(key):
-            if time.monotonic() >= deadline:
-                return True
-            await asyncio.sleep(POLL_SECONDS)
+    try:
+        while await db.set(key, value, px=lease_ms, nx=True) is not True:
+            if deadline is None:
+                raise ValueError(f"Key {key} already exists, use .set to update the value")
+            while await db.exists(key):
+                if time.monotonic() >= deadline:
+                    return True
+                await asyncio.sleep(POLL_SECONDS)
+    except asyncio.CancelledError:
+        # The taking may be on its way: it is taken back behind it.
+        task = asyncio.ensure_future(db.compare_and_delete(key, value))
+        _taking_back.add(task)
+        task.add_done_callback(_taken_back)
+        raise
     return True
 
 
-def prepare_release(key: Any) -> None:
-    """RedLock is about to wake those who wait in its loop. In another loop the next holder may have taken that event away."""
+def _taken_back(task: asyncio.Future[bool]) -> None:
+    _taking_back.discard(task)
+    if not task.cancelled() and task.exception() is not None:
+        logger.warning("a lock that nobody waits for any more stays until its lease is over: %r", task.exception())
+
+
+def end_of(key: Any, released: bool) -> None:
+    """RedLock is about to wake those who wait in its loop, if it `released` the key, and forgets its event only then.
+
+    In another loop the next holder may have taken that event away; that of a lock which was lost by time would be kept for ever.
+    """
     events = getattr(RedLock, "_EVENTS", None)
-    if events is not None:
+    if events is None:
+        return
+    if released:
         events.setdefault(key, asyncio.Event())
+    else:
+        events.pop(key, None)
