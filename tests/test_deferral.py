@@ -21,13 +21,14 @@ from ferrokv import (
     ResponseError,
     StoreClosed,
     StoreFailed,
+    StoreFull,
     StoreUncertain,
     Tx,
     WriteBatch,
 )
 from ferrokv.format.control import APPENDED, COMMIT
 from ferrokv.storage.local import LocalStorage
-from ferrokv.storage.requests import Sync
+from ferrokv.storage.requests import Sync, WriteAt
 
 
 def test_ten_writes_and_their_answers_cost_one_sync(db: BlockingFerroKV, syncs: list[Sync]) -> None:
@@ -177,6 +178,33 @@ def test_a_sync_that_fails_is_told_at_the_end(db: BlockingFerroKV, monkeypatch: 
     assert db.get("gathered") is None
     with pytest.raises(StoreFailed):
         deferral.settle()
+
+
+async def test_what_is_written_while_a_settling_is_under_way_is_minded_by_the_next(
+    store_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    perform = LocalStorage.perform
+
+    def failing(self: LocalStorage, request: Any) -> Any:
+        if isinstance(request, WriteAt):
+            raise OSError(28, "No space left on device")
+        return perform(self, request)
+
+    async with await FerroKV.open(store_path) as db:
+        deferral = db.deferral()
+        mine = db.within(deferral)
+        await mine.write(WriteBatch().set("a", 1))
+        settling = deferral.begin_settling()
+        await mine.write(WriteBatch().set("b", 1))
+        await settling
+        with monkeypatch.context() as patched:
+            patched.setattr(LocalStorage, "perform", failing)
+            with pytest.raises(StoreFull):
+                await deferral.asettle()
+        assert await db.mget("a", "b") == [b"1", None]
+        await mine.write(WriteBatch().set("c", 1))
+        await deferral.asettle()
+        assert await db.get("c") == b"1", "what was told once is not told again"
 
 
 def test_writes_without_a_deferral_carry_unsettled_ones_along(db: BlockingFerroKV, syncs: list[Sync]) -> None:

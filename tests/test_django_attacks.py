@@ -337,6 +337,41 @@ def test_a_forgiving_cache_does_not_swallow_what_others_lost(cache: Any, failing
     assert cache.get("important") is None
 
 
+def test_a_failure_of_one_store_does_not_follow_the_others_through_a_block(
+    cache: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from django.conf import settings
+
+    perform = LocalStorage.perform
+    broken: list[Any] = []
+
+    def failing(self: LocalStorage, request: Any) -> Any:
+        if isinstance(request, WriteAt) and self in broken:
+            raise OSError(28, "No space left on device")
+        return perform(self, request)
+
+    def work() -> None:
+        with cache.pipelined():
+            cache.set("a", 1)
+            broken.append(cache._place.blocking()._store.storage)
+            with pytest.raises(FerroKVError):
+                cache.get_or_set("b", lambda: 1)
+            broken.clear()
+            assert caches["second"].get_or_set("c", lambda: 2) == 2
+            assert caches["second"].keys("*") == ["c", "warm"]
+
+    monkeypatch.setattr(LocalStorage, "perform", failing)
+    second = {"BACKEND": BACKEND, "LOCATION": tmp_path / "second"}
+    try:
+        with override_settings(CACHES={**settings.CACHES, "second": second}):
+            caches["second"].set("warm", 1)
+            with pytest.raises(FerroKVError):
+                work()
+            assert caches["second"].get("c") == 2
+    finally:
+        close_store(tmp_path / "second")
+
+
 def test_keys_settles_only_its_own_store(cache: Any, tmp_path: Path, failing: dict[type, BaseException]) -> None:
     from django.conf import settings
 

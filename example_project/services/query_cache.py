@@ -11,7 +11,11 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Iterable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
 from typing import Any
+from uuid import UUID
 
 from dogpile.cache import CacheRegion
 from dogpile.cache.api import NO_VALUE
@@ -29,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 CHANGED = "query_cache_changed"
 BEGUN = "query_cache_begun"
+APART = "query_cache_apart"
+PLAIN = {bool, int, float, str, bytes, Decimal, date, datetime, time, timedelta, UUID}
 
 
 class FromCache(UserDefinedOption):
@@ -94,17 +100,23 @@ class QueryCache:
             return None
         if session.new or session.dirty or session.deleted or session.info.get(CHANGED):
             return None  # it sees its own changes, and keeps them to itself
-        engine = session.get_bind(**state.bind_arguments).engine
+        bind = session.get_bind(**state.bind_arguments)
+        if APART in session.info or isinstance(bind, Connection):
+            return None  # whose transaction may have an older view of the database than this session knows of
+        engine = bind.engine
         compiled = statement.compile(dialect=engine.dialect)
         assert isinstance(compiled, SQLCompiler)
         tables = {found.fullname for found in visitors.iterate(_complete(compiled)) if isinstance(found, Table)}
         tables |= {table for kind in option.also for table in _tables_of(inspect(kind))}
+        values = sorted(compiled.construct_params(_parameters(state)).items())
+        if not tables or not _is_plain([value for _, value in values]):
+            return None
         shape = [str(column["expr"]) for column in statement.column_descriptions]
         parts = (
             option.name,
             self._generations(session, sorted(tables)),
             (engine.url.render_as_string(), state.execution_options.get("schema_translate_map")),
-            (str(compiled), sorted(compiled.construct_params(_parameters(state)).items()), shape),
+            (str(compiled), values, shape),
         )
 
         def ask() -> Any:
@@ -189,9 +201,16 @@ class QueryCache:
 
 def _ask_apart(state: ORMExecuteState, connection: Connection) -> Any:
     """The frozen answer of the database, by a session of its own on the same connection: without what else this one has loaded."""
-    with Session(connection, join_transaction_mode="rollback_only") as apart:
+    with Session(connection, join_transaction_mode="rollback_only", info={APART: True}) as apart:
         result = apart.execute(state.statement, state.parameters, execution_options=state.execution_options)
         return result.freeze()
+
+
+def _is_plain(value: Any) -> bool:
+    """True for a value whose text tells it from every other."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or type(value) in PLAIN or isinstance(value, Enum)
 
 
 def _complete(compiled: SQLCompiler) -> Any:

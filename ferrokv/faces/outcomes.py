@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 from ..engine.transaction import Transaction
@@ -35,11 +36,12 @@ class Outcome(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A request on its way, what of the gathered writes it took along, and COMMIT before it."""
+    """A request on its way, what of the gathered writes it took along, COMMIT before it, and whether its own failure is minded."""
 
     request: Request
     taken: dict[Name, Entry]
     commit: int
+    minded: bool
 
 
 def run_deferred(
@@ -73,7 +75,8 @@ def wake(request: Request) -> None:
     if request.lock is not None:
         request.lock.release()
     elif request.loop is not None and request.future is not None:
-        request.loop.call_soon_threadsafe(_fail_future, request)
+        with suppress(RuntimeError):  # the loop was closed, and nobody waits in it any more
+            request.loop.call_soon_threadsafe(_fail_future, request)
 
 
 def _fail_future(request: Request) -> None:

@@ -13,7 +13,6 @@ wrote itself a deferral knows the value, as long as nobody else's commit became 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -27,9 +26,9 @@ from ..errors import FerroKVError, StoreBusy, StoreClosed, StoreUncertain
 from ..format.control import APPENDED, COMMIT, is_reached
 from ..runtime.store import Store
 from ..runtime.waiters import Request
+from .failures import INTERRUPTED, Failures
 from .outcomes import Asked, Entry, Name, Outcome, run_deferred, wake
 
-logger = logging.getLogger("ferrokv.deferral")
 GATHERED_RECORDS_MAX: Final = 1_000
 GATHERED_BYTES_MAX: Final = 1 << 20
 # Commands whose first argument names all keys that they read.
@@ -63,8 +62,7 @@ class Unsettled:
         self._prefixes: dict[str, bytes] = {}  # of the keyspaces, as the newest outcome left them
         self._all_touched = False  # a keyspace was cleared, or made
         self._target = 0  # a place in the WAL behind all that was written or seen; 0 if that is durable
-        self._is_minded = False  # something was done since the last settling whose loss has to be raised
-        self._failure: BaseException | None = None  # of writes that had seemed to be done
+        self._failures = Failures()
 
     @property
     def is_inherited(self) -> bool:
@@ -88,7 +86,7 @@ class Unsettled:
                 # Order: what is only in the second, after a signal, would be read and never written.
                 self._fresh[keyspace, key] = self._gathered[keyspace, key] = Entry(value, expires_ms, forgiving)
                 self._fresh_bytes += len(key) + len(value or b"")
-            self._is_minded |= not forgiving
+            self._failures.is_minded |= not forgiving
         return len(self._fresh) >= GATHERED_RECORDS_MAX or self._fresh_bytes >= GATHERED_BYTES_MAX
 
     def perform(
@@ -150,8 +148,8 @@ class Unsettled:
             try:
                 self._perform(self._keyspace, None, (), True, wants_sync=True)
             except FerroKVError as error:
-                self._raise_unless_forgiven(error)
-            self._raise_failure()
+                self._tell(error)
+            self._tell()
 
     def begin_settling(self, loop: asyncio.AbstractEventLoop) -> Asked | None:
         """Put everything on its way that `finish_settling` waits for; None if nothing is left to do. Waits for nothing."""
@@ -163,8 +161,8 @@ class Unsettled:
             try:
                 await self._await(begun)
             except FerroKVError as error:
-                self._raise_unless_forgiven(error)
-            self._raise_failure()
+                self._tell(error)
+            self._tell()
 
     def _ask(
         self,
@@ -181,17 +179,20 @@ class Unsettled:
         mine = loop is None and get_ident() == self._thread
         with self._lock:
             self._is_queueing |= not mine
-            self._is_minded |= not forgiving
+            self._failures.is_minded |= not forgiving
             taken = self._fresh
             request = Request(run_deferred, keyspace, (taken, command, args))
             request.wants_sync = wants_sync or self._is_closed
-            asked = Asked(request, taken, self.store.engine.words[COMMIT])
+            # What is minded from now on is minded by the next settling: this one may not cover it.
+            asked = Asked(request, taken, self.store.engine.words[COMMIT], wants_sync and self._failures.is_minded)
             if loop is not None:
                 request.for_loop(loop)
             elif self._is_queueing:
                 request.for_thread()
             try:
                 self._asked.append(asked)
+                if wants_sync:
+                    self._failures.is_minded = False
                 self._fresh, self._fresh_bytes = {}, 0
                 # Order: in the queue before the lock is free, so that nothing which is written later comes before it; but behind
                 # what the first thread is just writing by itself.
@@ -239,7 +240,7 @@ class Unsettled:
             if self._leads is not None:
                 self._stop_leading()
             for asked in list(self._asked):
-                if asked.request.lock is None and asked.request.loop is None and not asked.request.is_done:
+                if asked.request.loop is None and not asked.request.is_done and not asked.request.since:
                     self._give_up(asked)
 
     def _give_up(self, asked: Asked) -> None:
@@ -249,9 +250,10 @@ class Unsettled:
         if self._leads is asked:
             self._leads = None
         self._behind = [other for other in self._behind if other is not asked]
+        if asked.minded or self._fresh is not asked.taken:
+            self._failures.keep(asked, StoreUncertain(INTERRUPTED))
         if self._fresh is not asked.taken:
             self._forget(asked)
-            self._fail(asked, StoreUncertain("writes of a deferral were interrupted, and may be missing"))
         self._asked = [other for other in self._asked if other is not asked]
 
     async def _await(self, asked: Asked) -> Any:
@@ -290,7 +292,7 @@ class Unsettled:
         self._forget(asked)
         request = asked.request
         if request.error is not None:
-            self._fail(asked, request.error)
+            self._failures.keep(asked, request.error)
         elif isinstance(request.answer, Outcome):
             self._learn(asked, request.answer)
         # Order: at last, so that what a signal handler interrupts is done once more.
@@ -300,15 +302,6 @@ class Unsettled:
         for name, entry in asked.taken.items():
             if self._gathered.get(name) is entry:
                 del self._gathered[name]
-
-    def _fail(self, asked: Asked, error: BaseException) -> None:
-        """Keep an error for the settling, if anything that somebody minds was taken along."""
-        if not isinstance(error, FerroKVError):  # of a signal handler in the middle of the write
-            error = StoreUncertain(f"writes of a deferral were interrupted, and may be missing: {error!r}")
-        if self._failure is None and not all(entry.forgiving for entry in asked.taken.values()):
-            self._failure = error
-        elif asked.taken:
-            logger.warning("gathered writes were lost, which is ignored: writes=%d error=%s", len(asked.taken), error)
 
     def _learn(self, asked: Asked, outcome: Outcome) -> None:
         words = self.store.engine.words
@@ -336,8 +329,12 @@ class Unsettled:
         if self.is_inherited:
             return True
         with self._lock:
+            self._failures.forget_told()
             self._note_answered()
-            return not self._fresh and not self._asked and self._failure is None and not self._is_unsynced()
+            if self._fresh or self._asked or self._failures.is_kept or self._is_unsynced():
+                return False
+            self._failures.is_minded = False
+            return True
 
     def _is_unsynced(self) -> bool:
         """True if something was written or seen that may not be durable. Forgets what is. Under the lock."""
@@ -348,22 +345,10 @@ class Unsettled:
             return False
         return True
 
-    def _raise_unless_forgiven(self, error: FerroKVError) -> None:
-        """The sync did not come: raise, unless everything that it was to cover may be lost."""
-        with self._lock:
-            self._failure = None
-            minded = self._is_minded
-        if minded:
-            raise error
-        logger.warning("writes were not made durable, which is ignored: %s", error)
-
-    def _raise_failure(self) -> None:
+    def _tell(self, error: FerroKVError | None = None) -> None:
         with self._lock:
             self._note_answered()
-            failure, self._failure = self._failure, None
-            self._is_minded = False
-        if failure is not None:
-            raise failure
+        self._failures.tell(error)
 
     # -- reading -------------------------------------------------------------------------------------------------
 

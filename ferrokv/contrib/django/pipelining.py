@@ -22,7 +22,8 @@ from ferrokv import Deferral, FerroKVError
 class Pipelined:
     """A context manager of both kinds, for one use. Threads and tasks that are started inside it share it until it ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: str | None = None) -> None:
+        self._path = path  # of the store that an inner block waits for; None: of all
         self._deferrals: dict[str, Deferral] = {}
         self._lock = Lock()  # of the deferrals and of `_is_ending`, so that none is made when the last are settled
         self._is_entered = False
@@ -80,41 +81,43 @@ class Pipelined:
                 await deferral.aappend()
 
     def settle(self, path: str | None = None) -> None:
-        """Wait until all that was written so far, to the store at `path` or to all stores, is durable. Raises what went wrong."""
+        """Wait until all that was written so far, to the store at `path` or to all stores, is durable.
+
+        Raises what went wrong, with a path only what went wrong there just now.
+        """
+        failures: list[FerroKVError] = []
         interrupted: BaseException | None = None
         for deferral in self._chosen(path):
             try:
                 deferral.settle()
             except FerroKVError as error:
-                self._failures.append(error)
+                failures.append(error)
             except BaseException as error:  # noqa: BLE001 - a signal handler's: the other stores are settled all the same
                 interrupted = error
+        self._failures += failures
         if interrupted is not None:
             raise interrupted
-        self._raise_first()
+        _raise_first(self._failures if path is None else failures)
 
     async def asettle(self, path: str | None = None) -> None:
         """As `settle`. All is on its way before the first await, so a caller who is cancelled only stops waiting."""
+        failures: list[FerroKVError] = []
         begun: list[Awaitable[None]] = []
         for deferral in self._chosen(path):
             try:
                 begun.append(deferral.begin_settling())
             except FerroKVError as error:
-                self._failures.append(error)
-        for outcome in await asyncio.gather(*begun, return_exceptions=True):
-            if isinstance(outcome, FerroKVError):
-                self._failures.append(outcome)
-            elif outcome is not None:
+                failures.append(error)
+        outcomes = await asyncio.gather(*begun, return_exceptions=True)
+        failures += [outcome for outcome in outcomes if isinstance(outcome, FerroKVError)]
+        self._failures += failures
+        for outcome in outcomes:
+            if outcome is not None and not isinstance(outcome, FerroKVError):
                 raise outcome
-        self._raise_first()
+        _raise_first(self._failures if path is None else failures)
 
     def _chosen(self, path: str | None) -> list[Deferral]:
         return [deferral for place, deferral in list(self._deferrals.items()) if path is None or place == path]
-
-    def _raise_first(self) -> None:
-        """Raise a failure, now and at every later occasion: a cache that ignores failures must not hide those of the others."""
-        if self._failures:
-            raise self._failures[0]
 
     # -- the block -----------------------------------------------------------------------------------------------
 
@@ -158,7 +161,7 @@ class Pipelined:
         root = self._leave()
         try:
             if root is not None:
-                root.settle()
+                root.settle(None if root is self else self._path)
         finally:
             self._end()
 
@@ -171,7 +174,7 @@ class Pipelined:
         root = self._leave()
         try:
             if root is not None:
-                await root.asettle()
+                await root.asettle(None if root is self else self._path)
         finally:
             self._end()
 
@@ -183,3 +186,9 @@ def current() -> Pipelined | None:
     """The block that this thread or task is in, if it has not ended."""
     pipelined = CURRENT.get()
     return pipelined if pipelined is not None and pipelined.is_open else None
+
+
+def _raise_first(failures: list[FerroKVError]) -> None:
+    """Raise a failure. A block keeps them until its end: a cache that ignores failures must not hide those of the others."""
+    if failures:
+        raise failures[0]

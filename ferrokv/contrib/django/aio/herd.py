@@ -58,7 +58,7 @@ class AsyncHerd(AsyncExtras):
 
     async def _a_compute_once(self, wish: Wish) -> Any:
         """One sync for taking the lock, the value, and letting go of the lock: others who try for it see what is appended."""
-        async with Pipelined() as block:
+        async with Pipelined(self._place.path) as block:
             locks = await self._a_store(self._locks_place)
             lock = locks.lock(wish.name, thread_local=False)
             deadline = time.monotonic() + WAIT_SECONDS

@@ -57,7 +57,7 @@ class BlockingHerd(BlockingExtras):
 
     def _compute_once(self, wish: Wish) -> Any:
         """One sync for taking the lock, the value, and letting go of the lock: others who try for it see what is appended."""
-        with Pipelined() as block:
+        with Pipelined(self._place.path) as block:
             locks = self._store(self._locks_place)
             lock = locks.lock(wish.name, thread_local=False)
             deadline = time.monotonic() + WAIT_SECONDS
