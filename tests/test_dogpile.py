@@ -311,14 +311,19 @@ def create(number):
     time.sleep(0.02)
     return number
 
+open(f"{sys.argv[3]}/{os.getpid()}", "w").close()
+while len(os.listdir(sys.argv[3])) < 8:  # until all of them are here
+    time.sleep(0.001)
 for number in range(10):
     assert cache.get_or_create(f"k{number}", lambda: create(number)) == number
 """
 
 
 def test_eight_processes_create_each_value_once(store_path: Path, tmp_path: Path, run_python: Any) -> None:
+    (tmp_path / "ready").mkdir()
+    arguments = (str(store_path), str(tmp_path / "log"), str(tmp_path / "ready"))
     with ThreadPoolExecutor(8) as pool:
-        done = list(pool.map(lambda _: run_python(CREATOR, str(store_path), str(tmp_path / "log")), range(8)))
+        done = list(pool.map(lambda _: run_python(CREATOR, *arguments), range(8)))
     assert [(one.returncode, one.stderr) for one in done] == [(0, "")] * 8
     assert sorted(map(int, (tmp_path / "log").read_text().split())) == list(range(10))
 
