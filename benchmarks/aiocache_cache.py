@@ -24,8 +24,6 @@ from aiocache import Cache, RedisCache, SimpleMemoryCache, cached
 from aiocache.serializers import JsonSerializer, PickleSerializer
 
 from ferrokv.contrib.aiocache import FerroKVCache
-from ferrokv.storage.local import LocalStorage
-from ferrokv.storage.requests import Sync
 
 RESULTS = Path(__file__).parent / "results"
 VALUE = {"title": "a cached page", "rows": list(range(20))}
@@ -46,7 +44,7 @@ def redis_server(folder: str) -> Any:
                     socket.create_connection(("127.0.0.1", port)).close()
                     break
                 except ConnectionRefusedError:
-                    time.sleep(0.02)
+                    time.sleep(0.02)  # it is just starting
             yield port
         finally:
             server.terminate()
@@ -74,23 +72,6 @@ def decorated(kind: Any, **options: Any) -> Any:
     return work
 
 
-async def count_syncs(work: Awaitable[Any]) -> int:
-    seen: list[Sync] = []
-    perform = LocalStorage.perform
-
-    def noting(self: LocalStorage, request: Any) -> Any:
-        if isinstance(request, Sync):
-            seen.append(request)
-        return perform(self, request)
-
-    LocalStorage.perform = noting  # type: ignore[method-assign]
-    try:
-        await work
-    finally:
-        LocalStorage.perform = perform  # type: ignore[method-assign]
-    return len(seen)
-
-
 async def measure(folder: str, port: int | None) -> dict[str, Any]:
     results: dict[str, Any] = {}
     async with AsyncExitStack() as stack:
@@ -115,7 +96,6 @@ async def measure(folder: str, port: int | None) -> dict[str, Any]:
             {key: lambda c=c: c.multi_set(pairs) for key, c in caches.items()}, 5, 9
         )
         results["set"] = await interleaved({key: lambda c=c: c.set("k", VALUE) for key, c in caches.items()}, 50, 9)
-        results["multi_set_100_syncs"] = await count_syncs(caches["ferrokv"].multi_set(pairs))
         functions = {
             "ferrokv": decorated(FerroKVCache, path=f"{folder}/ferrokv", namespace="decorated"),
             "memory": decorated(SimpleMemoryCache, namespace="decorated"),
@@ -134,7 +114,7 @@ def main() -> None:
         else:
             results = asyncio.run(measure(folder, None))
     for name, found in results.items():
-        print(f"{name:24}", found if isinstance(found, int) else "  ".join(f"{k}={v:,.1f}" for k, v in found.items()))
+        print(f"{name:24}", "  ".join(f"{k}={v:,.1f}" for k, v in found.items()))
     ratios = {}
     for name in SERIALIZERS:
         hit = results[f"get_hit_{name}"]

@@ -92,6 +92,15 @@ def test_a_deferral_sees_what_became_durable_between_its_own_writes(db: Blocking
     assert db.mget("k", "j") == [b"mine and theirs", b"1"]
 
 
+def test_a_batch_with_an_impossible_expiry_is_refused_whole(db: BlockingFerroKV) -> None:
+    with db.deferral() as deferral:
+        mine = db.within(deferral)
+        with pytest.raises(ResponseError, match="invalid expire"):
+            mine.write(WriteBatch().set("a", 1).set("b", 1, px=(1 << 63) - 1))
+        assert mine.mget("a", "b") == [None, None]
+    assert db.keys("*") == []
+
+
 def test_gathered_writes_expire_when_they_were_told_to(db: BlockingFerroKV) -> None:
     with db.deferral() as deferral:
         mine = db.within(deferral)
@@ -358,7 +367,7 @@ def test_what_a_signal_handler_interrupts_is_never_lost_in_silence(
 ) -> None:
     """Either settling says that a gathered write may be missing, or it is there; and the deferral goes on in any case."""
     chance = random.Random(1)
-    interrupted = told = 0
+    interrupted = 0
     for i in range(1_500):
         deferral = db.deferral()
         mine = db.within(deferral)
@@ -375,9 +384,10 @@ def test_what_a_signal_handler_interrupts_is_never_lost_in_silence(
         try:
             deferral.settle()
         except StoreUncertain:
-            told += 1
+            told = True
         else:
-            assert db.get(f"k{i}") == b"%d" % i
+            told = False
+        assert told or db.get(f"k{i}") == b"%d" % i
         mine.incr("m")
         thread = threading.Thread(target=mine.incr, args=("m",))
         thread.start()
@@ -385,7 +395,6 @@ def test_what_a_signal_handler_interrupts_is_never_lost_in_silence(
         assert not thread.is_alive()
         deferral.settle()
     assert interrupted > 20
-    assert told < interrupted
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -408,8 +417,9 @@ def test_a_lock_whose_release_was_interrupted_is_free(
             interrupts(0)
         if lock.token is None:
             deadline = time.monotonic() + 10  # the one who frees it is another thread
+            db.set("behind", 1)  # a deferral's release is appended; this syncs it
             while db.exists(f"k{i}") and time.monotonic() < deadline:
-                db.set("behind", 1)  # a deferral's release is appended; this syncs it
+                db.set("behind", 1)
             held += bool(db.exists(f"k{i}"))
     assert interrupted > 10
     assert held == 0, "only a signal before the first step of the release leaves it, and then to its holder"

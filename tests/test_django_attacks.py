@@ -544,6 +544,43 @@ def test_a_miss_costs_one_sync_and_the_default_writes_for_itself(cache: Any, syn
     assert cache.get_or_set("m", default) == 3
 
 
+def test_a_lock_that_could_not_be_freed_does_not_keep_a_key_from_being_computed_for_ever(
+    cache: Any, failing: dict[type, BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ferrokv.contrib.django.blocking.herd.WAIT_SECONDS", 1.0)
+
+    def default() -> int:
+        failing[WriteAt] = OSError(28, "No space left on device")
+        return 1
+
+    outside(lambda: caches["default"].get_or_set("other", lambda: caches["other"].set("sync", 1)))
+
+    def default_behind_a_sync() -> int:
+        outside(lambda: caches["other"].set("sync", 2))  # the lock is durable
+        return default()
+
+    with pytest.raises(FerroKVError):
+        cache.get_or_set("k", default_behind_a_sync)
+    failing.clear()
+    assert cache._locks_place.blocking().exists(cache._key("k", None))
+    began = time.monotonic()
+    assert cache.get_or_set("k", lambda: 2) == 2
+    assert time.monotonic() - began < 20
+    began = time.monotonic()
+    assert cache.get_or_set("k", lambda: 3) == 2
+    assert not cache._locks_place.blocking().exists(cache._key("k", None)), "it is free again"
+
+
+def test_deleting_and_touching_load_nothing(cache: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.set_many({"a": {"x": 1}, "b": {"x": 1}})
+    monkeypatch.setattr(cache._codec, "_loads", lambda data: pytest.fail("loaded"))
+    assert cache.touch("a", 50) is True
+    assert cache.ttl("a") == 50
+    assert cache.delete("a") is True
+    assert cache.delete("a") is False
+    assert cache.set("b", 1, xx=True) is True
+
+
 def test_the_same_key_of_two_caches_is_computed_once_each(cache: Any) -> None:
     runs: list[int] = []
 

@@ -55,12 +55,10 @@ async def town(number: int) -> dict[str, Any] | None:
     """A town; None if there is no such town."""
     async with sessions() as session:
         one = select(Town).where(Town.id == number).options(joinedload(Town.country))
-        found = await session.scalar(one.options(FromCache(also=[Country])))
-        return (
-            None
-            if found is None
-            else {"id": found.id, "name": found.name, "country": found.country.name, "people": found.population}
-        )
+        found = await session.scalar(one.options(FromCache()))
+    if found is None:
+        return None
+    return {"id": found.id, "name": found.name, "country": found.country.name, "people": found.population}
 
 
 async def towns(numbers: list[int]) -> dict[int, dict[str, Any]]:

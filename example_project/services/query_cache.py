@@ -7,7 +7,6 @@ process, without a list of them. `do_orm_execute` and frozen results are used as
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Iterable
@@ -184,9 +183,9 @@ class QueryCache:
                 in_thread(self._renew, changed)
             else:
                 self._renew(changed)
-        except asyncio.CancelledError:
-            raise
-        except Exception:  # the database has committed: that must not look like a failure
+        except (
+            Exception
+        ):  # whatever the region's backend raises: the database has committed, which must not look like a failure
             logger.exception("cached answers stay until they expire: tables=%s", sorted(changed))
 
     @staticmethod

@@ -55,9 +55,8 @@ class Unsettled:
         self._fresh_bytes = 0
         self._asked: list[Asked] = []  # whose outcome nobody has looked at, in order
         self._touched: set[bytes] = set()  # internal keys that were written or seen, and perhaps are not durable
-        self._known: dict[
-            bytes, Any
-        ] = {}  # what those of them hold that it wrote itself, as long as COMMIT is `_commit`
+        # What those of them hold that it wrote itself, as long as COMMIT is `_commit`.
+        self._known: dict[bytes, Any] = {}
         self._commit = 0
         self._prefixes: dict[str, bytes] = {}  # of the keyspaces, as the newest outcome left them
         self._all_touched = False  # a keyspace was cleared, or made
@@ -78,30 +77,34 @@ class Unsettled:
         """
         self._check_own()
         now_ms = self.store.engine.clock()
+        entries = {
+            (keyspace, key): Entry(value, 0 if ttl_ms is None else expiry_at(now_ms, ttl_ms, "set"), forgiving)
+            for key, value, ttl_ms in writes
+        }
         with self._lock:
             if self._is_closed:
                 return None
-            for key, value, ttl_ms in writes:
-                expires_ms = 0 if ttl_ms is None else expiry_at(now_ms, ttl_ms, "set")
-                # Order: what is only in the second, after a signal, would be read and never written.
-                self._fresh[keyspace, key] = self._gathered[keyspace, key] = Entry(value, expires_ms, forgiving)
-                self._fresh_bytes += len(key) + len(value or b"")
+            # Order: what is only in the second, after a signal, would be read and never written.
+            self._fresh.update(entries)
+            self._gathered.update(entries)
+            self._fresh_bytes += sum(len(key) + len(entry.value or b"") for (_, key), entry in entries.items())
             self._failures.is_minded |= not forgiving
         return len(self._fresh) >= GATHERED_RECORDS_MAX or self._fresh_bytes >= GATHERED_BYTES_MAX
 
     def perform(
-        self, keyspace: str, command: Callable[..., Any] | None, args: tuple[Any, ...], forgiving: bool = False
+        self,
+        keyspace: str,
+        command: Callable[..., Any] | None,
+        args: tuple[Any, ...],
+        forgiving: bool = False,
+        *,
+        wants_sync: bool = False,
     ) -> Any:
         """The answer. A deferral that only one thread uses writes in that thread if nobody else is writing."""
-        return self._perform(keyspace, command, args, forgiving, wants_sync=False)
-
-    def _perform(
-        self, space: str, command: Callable[..., Any] | None, args: tuple[Any, ...], forgiving: bool, wants_sync: bool
-    ) -> Any:
         if self._leads is not None and get_ident() == self._thread:
             raise StoreBusy("a signal handler or destructor can not write in the middle of a write by its own thread")
         try:
-            asked = self._ask(space, command, args, forgiving, wants_sync=wants_sync)
+            asked = self._ask(keyspace, command, args, forgiving, wants_sync=wants_sync)
             if asked.request.lock is not None:
                 asked.request.lock.acquire()
             else:
@@ -110,7 +113,7 @@ class Unsettled:
                 finally:
                     self._stop_leading()
             return self._note(asked)
-        except BaseException:
+        except BaseException:  # of a signal handler, too, which may raise anywhere above
             self._recover()
             raise
 
@@ -146,7 +149,7 @@ class Unsettled:
         """As of `Deferral`."""
         if not self._is_settled():
             try:
-                self._perform(self._keyspace, None, (), True, wants_sync=True)
+                self.perform(self._keyspace, None, (), True, wants_sync=True)
             except FerroKVError as error:
                 self._tell(error)
             self._tell()
@@ -230,6 +233,18 @@ class Unsettled:
                     del self._behind[0]
             self._leads = None
 
+    async def _await(self, asked: Asked) -> Any:
+        future = asked.request.future
+        assert future is not None
+        try:
+            await future
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            self._note(asked, raises=False)
+            raise
+        return self._note(asked)
+
     # -- signal handlers that raise ------------------------------------------------------------------------------
 
     def _recover(self) -> None:
@@ -255,18 +270,6 @@ class Unsettled:
         if self._fresh is not asked.taken:
             self._forget(asked)
         self._asked = [other for other in self._asked if other is not asked]
-
-    async def _await(self, asked: Asked) -> Any:
-        future = asked.request.future
-        assert future is not None
-        try:
-            await future
-        except asyncio.CancelledError:
-            raise
-        except BaseException:
-            self._note(asked, raises=False)
-            raise
-        return self._note(asked)
 
     # -- outcomes ------------------------------------------------------------------------------------------------
 

@@ -18,13 +18,12 @@ from aiocache.serializers import JsonSerializer
 
 from ferrokv import DataError, FerroKV, Options, ResponseError, WriteBatch
 
+from ..opening import UNCHANGED, open_bounded_later, whole_ms
 from .keys import KeyBuilder, head_of, usual_key
 from .locks import NOT_GIVEN, end_of, is_lock, take_lock
 
 CLEAR_KEYS: Final = 10_000  # deleted by one commit, of a namespace that is too large for one
-UNCHANGED: Final[Any] = object()
 NOT_RAW: Final = frozenset({"close", "transaction", "write"})
-FOREVER_SECONDS: Final = 1e12  # 30,000 years
 _GLOB: Final = str.maketrans({special: f"\\{special}" for special in "*?[]\\"})
 
 
@@ -56,10 +55,8 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
         if namespace is not None:
             kwargs["namespace"] = namespace
         super().__init__(serializer=serializer or JsonSerializer(), **kwargs)
-        for name in (
-            "build_key",
-            "_build_key",
-        ):  # 0.12 sets the one on the object, 1.0 the other: both are methods here
+        # 0.12 sets the one on the object, 1.0 the other: both are methods here.
+        for name in ("build_key", "_build_key"):
             self.__dict__.pop(name, None)
         self._key_builder = key_builder or usual_key
         if not os.fspath(path):
@@ -89,13 +86,7 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
         """The handle; the first use opens it."""
         handle = self._handle
         if handle is None:
-            opened = await FerroKV.open(self.path, keyspace=self.keyspace, **self._options)
-            if self._handle is None and self._max_bytes is not UNCHANGED:
-                try:
-                    await opened.set_quota(self._max_bytes)
-                except BaseException:
-                    await opened.close()
-                    raise
+            opened = await open_bounded_later(self.path, self.keyspace, self._options, self._max_bytes)
             handle = self._handle
             if handle is not None:
                 await opened.close()  # another task was faster
@@ -123,13 +114,13 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
         self, key: Any, value: Any, ttl: float | None = None, _cas_token: Any = None, _conn: Any = None
     ) -> bool:
         db = self._handle or await self._db()
-        px = _milliseconds(ttl)
+        px = whole_ms(ttl)
         if _cas_token is not None:
             return await db.compare_and_set(key, _cas_token, value, px=px)
         return bool(await db.set(key, value, px=px))
 
     async def _multi_set(self, pairs: Iterable[tuple[Any, Any]], ttl: float | None = None, _conn: Any = None) -> bool:
-        px = _milliseconds(ttl)
+        px = whole_ms(ttl)
         batch = WriteBatch()
         for key, value in pairs:
             batch.set(key, value, px=px)
@@ -138,8 +129,8 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
     async def _add(self, key: Any, value: Any, ttl: float | None = None, _conn: Any = NOT_GIVEN) -> bool:
         db = await self._db()
         if is_lock(value, _conn):
-            return await take_lock(db, key, value, _milliseconds(ttl))
-        if await db.set(key, value, px=_milliseconds(ttl), nx=True) is not True:
+            return await take_lock(db, key, value, whole_ms(ttl))
+        if await db.set(key, value, px=whole_ms(ttl), nx=True) is not True:
             raise ValueError(f"Key {key} already exists, use .set to update the value")
         return True
 
@@ -156,7 +147,7 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
 
     async def _expire(self, key: Any, ttl: float, _conn: Any = None) -> bool:
         db = await self._db()
-        px = _milliseconds(ttl)
+        px = whole_ms(ttl)
         if px is None:
             return await db.getex(key, persist=True) is not None
         return bool(await db.pexpire(key, px))
@@ -207,11 +198,6 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
         return f"FerroKVCache({self.path!r}, keyspace={self.keyspace!r})"
 
 
-def _milliseconds(ttl: float | None) -> int | None:
-    """A TTL in ms that is at least one; aiocache means "for ever" by None and by 0. ValueError for NaN."""
-    return max(1, round(max(ttl, 0) * 1000)) if ttl and not ttl >= FOREVER_SECONDS else None
-
-
 def _number(value: Any) -> Any:
     """What a URL says as text."""
     if isinstance(value, str):
@@ -222,7 +208,7 @@ def _number(value: Any) -> Any:
 def _decoded(answer: Any, encoding: str) -> Any:
     if isinstance(answer, bytes):
         return answer.decode(encoding)
-    if isinstance(answer, list | set | tuple):
+    if type(answer) in (list, set, tuple):
         return type(answer)(_decoded(part, encoding) for part in answer)
     if isinstance(answer, dict):
         return {_decoded(name, encoding): _decoded(value, encoding) for name, value in answer.items()}

@@ -16,6 +16,7 @@ from django.utils.module_loading import import_string
 
 from ferrokv import DataError, Options, ResponseError, Tx, WriteBatch
 
+from ..opening import FOREVER_SECONDS, UNCHANGED
 from .compressors import make_compressor
 from .envelopes import (
     EPOCH,
@@ -31,8 +32,7 @@ from .envelopes import (
     seal_in,
     tokens_match,
 )
-from .handles import UNCHANGED, Place
-from .herds import FOREVER_SECONDS
+from .handles import Place
 from .serializers import make_serializer
 from .values import COMPRESSED_BYTES_MIN, INT64_MAX, INT64_MIN, MISSING, ValueCodec
 

@@ -90,16 +90,16 @@ ANSWERS: Final[dict[str, Answer]] = {
 
 
 @functools.cache
-def forgiving(kind: type) -> type:
+def forgiving(kind: Any) -> type:
     """The class whose methods answer as those of an empty cache when the store fails. `get_or_set` computes, once."""
     methods: dict[str, Callable[..., Any]] = {}
     for name, answer in ANSWERS.items():
         methods[name] = _forgiving(getattr(kind, name), answer)
         methods["a" + name] = _forgiving_later(getattr(kind, "a" + name), answer)
-    methods["get_or_set"] = _computing(getattr(kind, "get_or_set"))  # noqa: B009 - kind is any cache's class
-    methods["aget_or_set"] = _computing_later(getattr(kind, "aget_or_set"))  # noqa: B009
-    methods["iter_keys"] = _iterating(getattr(kind, "iter_keys"))  # noqa: B009
-    methods["aiter_keys"] = _iterating_later(getattr(kind, "aiter_keys"))  # noqa: B009
+    methods["get_or_set"] = _computing(kind.get_or_set)
+    methods["aget_or_set"] = _computing_later(kind.aget_or_set)
+    methods["iter_keys"] = _iterating(kind.iter_keys)
+    methods["aiter_keys"] = _iterating_later(kind.aiter_keys)
     return type(kind.__name__, (kind,), {"__module__": kind.__module__, "__doc__": kind.__doc__, **methods})
 
 

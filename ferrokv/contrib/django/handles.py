@@ -13,10 +13,11 @@ from typing import Any
 
 from ferrokv import BlockingFerroKV, FerroKV
 
+from ..opening import UNCHANGED, open_bounded, open_bounded_later
+
 _lock = Lock()
 _blocking: dict[tuple[str, str], BlockingFerroKV] = {}
 _native: dict[tuple[str, str], FerroKV] = {}
-UNCHANGED: Any = object()
 
 
 def _new_lock_in_child() -> None:
@@ -54,14 +55,8 @@ class Place:
             with _lock:
                 handle = _blocking.get(key)
                 if handle is None:
-                    handle = BlockingFerroKV.open(self.path, keyspace=self.keyspace, **self.options)
-                    if self.max_bytes is not UNCHANGED and key not in _native:
-                        try:  # before anybody has the handle: nothing is written while it holds without bound
-                            handle.set_quota(self.max_bytes)
-                        except BaseException:
-                            handle.close()
-                            raise
-                    _blocking[key] = handle
+                    quota = UNCHANGED if key in _native else self.max_bytes
+                    handle = _blocking[key] = open_bounded(self.path, self.keyspace, self.options, quota)
             self.blocking_handle = handle
         return handle
 
@@ -72,13 +67,8 @@ class Place:
             key = (self.path, self.keyspace)
             handle = _native.get(key)
             if handle is None:
-                opened = await FerroKV.open(self.path, keyspace=self.keyspace, **self.options)
-                if self.max_bytes is not UNCHANGED and key not in _blocking and key not in _native:
-                    try:
-                        await opened.set_quota(self.max_bytes)
-                    except BaseException:
-                        await opened.close()
-                        raise
+                quota = UNCHANGED if key in _blocking else self.max_bytes
+                opened = await open_bounded_later(self.path, self.keyspace, self.options, quota)
                 handle = _native.setdefault(key, opened)
                 if handle is not opened:
                     await opened.close()

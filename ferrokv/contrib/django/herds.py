@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final, NamedTuple
 
+from ..opening import FOREVER_SECONDS
+
 Spot = tuple[str, str, bytes]
 """A key among all: its directory, keyspace and name."""
 # Computing a key must not wait for itself.
 _computing: Final[ContextVar[frozenset[Spot]]] = ContextVar("ferrokv_computing", default=frozenset())
-FOREVER_SECONDS: Final = 1e12  # 30,000 years; what is longer has no end
 
 
 class Wish(NamedTuple):

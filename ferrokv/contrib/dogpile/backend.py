@@ -12,14 +12,13 @@ from dogpile.cache.api import NO_VALUE, BytesBackend
 
 from ferrokv import BlockingFerroKV, Options, WriteBatch
 
+from ..opening import FOREVER_SECONDS, UNCHANGED, open_bounded, whole_ms
 from .mutex import FerroKVMutex
 
 logger = logging.getLogger("ferrokv.contrib.dogpile")
 
 KEY_BYTES_MAX: Final = 65_535
 LOCKS_SUFFIX: Final = ":locks"
-UNCHANGED: Final[Any] = object()
-FOREVER_SECONDS: Final = 1e12  # 30,000 years
 
 
 def stored_key(key: str) -> bytes:
@@ -58,7 +57,7 @@ class FerroKVBackend(BytesBackend):
         self.keyspace = str(given.pop("keyspace", "dogpile"))
         if self.keyspace.endswith(LOCKS_SUFFIX):
             raise ValueError(f"the keyspace {self.keyspace!r} is that of the locks of another one")
-        self._ttl_ms = _milliseconds(given.pop("ferrokv_expiration_time", None))
+        self._ttl_ms = whole_ms(float(given.pop("ferrokv_expiration_time", None) or 0))
         self.distributed_lock = bool(given.pop("distributed_lock", True))
         self.lock_timeout = given.pop("lock_timeout", None)
         self._lock_options: dict[str, Any] = {
@@ -84,14 +83,8 @@ class FerroKVBackend(BytesBackend):
         if self._handle is None:
             with self._opening:
                 if self._handle is None:
-                    opened = BlockingFerroKV.open(self.path, keyspace=self.keyspace, **self._options)
-                    try:
-                        if self._max_bytes is not UNCHANGED:
-                            opened.set_quota(self._max_bytes)
-                        self._locks = opened.keyspace(self.keyspace + LOCKS_SUFFIX)
-                    except BaseException:
-                        opened.close()
-                        raise
+                    opened = open_bounded(self.path, self.keyspace, self._options, self._max_bytes)
+                    self._locks = opened.keyspace(self.keyspace + LOCKS_SUFFIX)
                     self._handle = opened
         return self._handle
 
@@ -141,9 +134,3 @@ class FerroKVBackend(BytesBackend):
         self._db()
         assert self._locks is not None
         return FerroKVMutex(self._locks, stored_key(key), self._lock_options)
-
-
-def _milliseconds(seconds: Any) -> int | None:
-    """A TTL in ms that is at least one; None and 0 are "for ever". ValueError for NaN and what is no number."""
-    ttl = float(seconds or 0)
-    return max(1, round(ttl * 1000)) if ttl and not ttl >= FOREVER_SECONDS else None

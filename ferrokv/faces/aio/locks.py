@@ -99,13 +99,13 @@ class AsyncLock:
         if own is None:
             raise LockError("Cannot release an unlocked lock")
         try:
+            # Order: before it is free, since the next to take it may share this object.
+            self._local.token = None
             released = await self._asking._write(locks.release, self._key, own)
         except BaseException:
             # The caller was interrupted or cancelled, and may not come back: it is freed all the same.
             self._asking._write_unawaited(locks.release, self._key, own)
             raise
-        finally:
-            self._local.token = None
         if not released:
             raise LockNotOwnedError("Cannot release a lock that's no longer owned")
 

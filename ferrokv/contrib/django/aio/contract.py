@@ -47,7 +47,7 @@ class AsyncContract(AsyncLooking):
         if tags:
             stored = seal_in(stored, None, await self._a_guard(tags))
         db = self._a_ready() or await self._a_store()
-        if xx and not await self._a_is_live(await db.get(name)):
+        if xx and not await self._a_is_there(await db.get(name)):
             return False
         if ttl_ms is not None and ttl_ms <= 0:
             if nx:
@@ -86,8 +86,8 @@ class AsyncContract(AsyncLooking):
         """True if there was a value."""
         name = self._key(key, version)
         db = self._a_ready() or await self._a_store()
-        was_live = await self._a_is_live(await db.get(name))
-        return bool(await db.delete(name)) and was_live
+        was_there = await self._a_is_there(await db.get(name))
+        return bool(await db.delete(name)) and was_there
 
     async def aget_many(self, keys: Iterable[Any], version: int | None = None) -> dict[Any, Any]:
         """The values that are there, by key, of one moment."""
@@ -159,7 +159,7 @@ class AsyncContract(AsyncLooking):
         source, target, new_version = self._versions(key, delta, version)
         db = self._a_ready() or await self._a_store()
         try:
-            if not await self._a_is_live(await db.get(source)):
+            if not await self._a_is_there(await db.get(source)):
                 raise ValueError(f"Key '{key}' not found")
             await db.rename(source, target)
         except ResponseError as error:

@@ -29,7 +29,7 @@ class AsyncExtras(AsyncContract):
         name = self._key(key, version)
         db = self._a_ready() or await self._a_store()
         stored = await db.get(name)
-        if not await self._a_is_live(stored):
+        if not await self._a_is_there(stored):
             return 0
         if stored[:1] == STALE:
             opened = open_envelope(stored)

@@ -23,7 +23,8 @@ from ..pipelining import Pipelined
 from ..values import MISSING
 from .extras import AsyncExtras
 
-WAIT_SECONDS: Final = 30.0  # then the caller computes, too: better twice than never
+# Then another computes, too, also if a lock could not be freed because the disk was full: better twice than never.
+WAIT_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.005
 LOOKS_EACH_TRY: Final = 50  # looks at the value between two tries to take the lock of somebody who may have died
 
@@ -60,7 +61,7 @@ class AsyncHerd(AsyncExtras):
         """One sync for taking the lock, the value, and letting go of the lock: others who try for it see what is appended."""
         async with Pipelined(self._place.path) as block:
             locks = await self._a_store(self._locks_place)
-            lock = locks.lock(wish.name, thread_local=False)
+            lock = locks.lock(wish.name, WAIT_SECONDS, thread_local=False)
             deadline = time.monotonic() + WAIT_SECONDS
             while not await lock.acquire(blocking=False):
                 if time.monotonic() > deadline:

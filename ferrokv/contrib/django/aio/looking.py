@@ -34,10 +34,11 @@ class AsyncLooking(CacheBase):
 
     async def _a_settled_store(self, place: Place | None = None) -> Any:
         """The store itself, once what `pipelined` has written to it so far is durable."""
+        place = place or self._place
         pipelined = current()
         if pipelined is not None:
-            await pipelined.asettle(self._place.path)
-        return await (place or self._place).native()
+            await pipelined.asettle(place.path)
+        return await place.native()
 
     async def _a_open(
         self, stored: bytes, tokens: dict[bytes, bytes | None] | None = None
@@ -70,11 +71,11 @@ class AsyncLooking(CacheBase):
         return MISSING if inner is None or is_stale else self._codec.decode(inner)
 
     async def _a_is_live(self, stored: bytes | None) -> bool:
-        """True if `get` would answer this value: it is loaded to know."""
+        """True if `get` would answer this value. It is loaded to know: for those who would keep a value that is none."""
         return await self._a_value(stored) is not MISSING
 
-    async def _a_is_named(self, stored: bytes | None, tokens: dict[bytes, bytes | None]) -> bool:
-        """True if the key counts among the keys: as `_a_is_live`, but nothing is loaded, so a class that is gone does not show."""
+    async def _a_is_there(self, stored: bytes | None, tokens: dict[bytes, bytes | None] | None = None) -> bool:
+        """As `_a_is_live`, but nothing is loaded, so a value whose class is gone counts."""
         if stored is None:
             return False
         inner, is_stale = await self._a_open(stored, tokens)
@@ -112,7 +113,7 @@ class AsyncLooking(CacheBase):
     async def _a_is_plain(self, db: Any, name: bytes) -> bool:
         """True if there is a value that counts. If it had a soft expiry it has only its TTL now, which the caller will change."""
         found = await db.get(name)
-        if not await self._a_is_live(found):
+        if not await self._a_is_there(found):
             return False
         return found[:1] != STALE or bool(await db.compare_and_set(name, found, without_soft_expiry(found)))
 
@@ -120,4 +121,4 @@ class AsyncLooking(CacheBase):
         """Those of the names whose values count."""
         stored = await db.mget(names) if names else []
         tokens: dict[bytes, bytes | None] = {}
-        return [name for name, found in zip(names, stored, strict=True) if await self._a_is_named(found, tokens)]
+        return [name for name, found in zip(names, stored, strict=True) if await self._a_is_there(found, tokens)]

@@ -48,7 +48,7 @@ class BlockingContract(BlockingLooking):
         if tags:
             stored = seal_in(stored, None, self._guard(tags))
         db = self._ready() or self._store()
-        if xx and not self._is_live(db.get(name)):
+        if xx and not self._is_there(db.get(name)):
             return False
         if ttl_ms is not None and ttl_ms <= 0:
             if nx:
@@ -87,8 +87,8 @@ class BlockingContract(BlockingLooking):
         """True if there was a value."""
         name = self._key(key, version)
         db = self._ready() or self._store()
-        was_live = self._is_live(db.get(name))
-        return bool(db.delete(name)) and was_live
+        was_there = self._is_there(db.get(name))
+        return bool(db.delete(name)) and was_there
 
     def get_many(self, keys: Iterable[Any], version: int | None = None) -> dict[Any, Any]:
         """The values that are there, by key, of one moment."""
@@ -160,7 +160,7 @@ class BlockingContract(BlockingLooking):
         source, target, new_version = self._versions(key, delta, version)
         db = self._ready() or self._store()
         try:
-            if not self._is_live(db.get(source)):
+            if not self._is_there(db.get(source)):
                 raise ValueError(f"Key '{key}' not found")
             db.rename(source, target)
         except ResponseError as error:

@@ -30,7 +30,7 @@ class BlockingExtras(BlockingContract):
         name = self._key(key, version)
         db = self._ready() or self._store()
         stored = db.get(name)
-        if not self._is_live(stored):
+        if not self._is_there(stored):
             return 0
         if stored[:1] == STALE:
             opened = open_envelope(stored)

@@ -22,7 +22,8 @@ from ..pipelining import Pipelined
 from ..values import MISSING
 from .extras import BlockingExtras
 
-WAIT_SECONDS: Final = 30.0  # then the caller computes, too: better twice than never
+# Then another computes, too, also if a lock could not be freed because the disk was full: better twice than never.
+WAIT_SECONDS: Final = 30.0
 POLL_SECONDS: Final = 0.005
 LOOKS_EACH_TRY: Final = 50  # looks at the value between two tries to take the lock of somebody who may have died
 
@@ -59,7 +60,7 @@ class BlockingHerd(BlockingExtras):
         """One sync for taking the lock, the value, and letting go of the lock: others who try for it see what is appended."""
         with Pipelined(self._place.path) as block:
             locks = self._store(self._locks_place)
-            lock = locks.lock(wish.name, thread_local=False)
+            lock = locks.lock(wish.name, WAIT_SECONDS, thread_local=False)
             deadline = time.monotonic() + WAIT_SECONDS
             while not lock.acquire(blocking=False):
                 if time.monotonic() > deadline:

@@ -35,10 +35,11 @@ class BlockingLooking(CacheBase):
 
     def _settled_store(self, place: Place | None = None) -> Any:
         """The store itself, once what `pipelined` has written to it so far is durable."""
+        place = place or self._place
         pipelined = current()
         if pipelined is not None:
-            pipelined.settle(self._place.path)
-        return (place or self._place).blocking()
+            pipelined.settle(place.path)
+        return place.blocking()
 
     def _open(
         self, stored: bytes, tokens: dict[bytes, bytes | None] | None = None
@@ -71,11 +72,11 @@ class BlockingLooking(CacheBase):
         return MISSING if inner is None or is_stale else self._codec.decode(inner)
 
     def _is_live(self, stored: bytes | None) -> bool:
-        """True if `get` would answer this value: it is loaded to know."""
+        """True if `get` would answer this value. It is loaded to know: for those who would keep a value that is none."""
         return self._value(stored) is not MISSING
 
-    def _is_named(self, stored: bytes | None, tokens: dict[bytes, bytes | None]) -> bool:
-        """True if the key counts among the keys: as `_is_live`, but nothing is loaded, so a class that is gone does not show."""
+    def _is_there(self, stored: bytes | None, tokens: dict[bytes, bytes | None] | None = None) -> bool:
+        """As `_is_live`, but nothing is loaded, so a value whose class is gone counts."""
         if stored is None:
             return False
         inner, is_stale = self._open(stored, tokens)
@@ -113,7 +114,7 @@ class BlockingLooking(CacheBase):
     def _is_plain(self, db: Any, name: bytes) -> bool:
         """True if there is a value that counts. If it had a soft expiry it has only its TTL now, which the caller will change."""
         found = db.get(name)
-        if not self._is_live(found):
+        if not self._is_there(found):
             return False
         return found[:1] != STALE or bool(db.compare_and_set(name, found, without_soft_expiry(found)))
 
@@ -121,4 +122,4 @@ class BlockingLooking(CacheBase):
         """Those of the names whose values count."""
         stored = db.mget(names) if names else []
         tokens: dict[bytes, bytes | None] = {}
-        return [name for name, found in zip(names, stored, strict=True) if self._is_named(found, tokens)]
+        return [name for name, found in zip(names, stored, strict=True) if self._is_there(found, tokens)]
