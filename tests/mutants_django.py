@@ -72,6 +72,13 @@ DJANGO_MUTANTS = [
         f"{PIPELINED}test_a_response_does_not_leave_when_its_writes_are_lost",
     ),
     Mutant(
+        "who lets go of a lock takes the token of the next one away",
+        "ferrokv/faces/blocking/locks.py",
+        "            self._local.token = None\n            released = self._asking._write(locks.release, self._key, own)\n",
+        "            released = self._asking._write(locks.release, self._key, own)\n            self._local.token = None\n",
+        "tests/test_dogpile.py::test_threads_that_share_a_mutex_take_it_one_after_the_other",
+    ),
+    Mutant(
         "a lock whose release was interrupted stays",
         "ferrokv/faces/blocking/locks.py",
         "it is freed all the same.\n            self._asking._write_unawaited(locks.release, self._key, own)\n",
