@@ -35,7 +35,7 @@ class FerroKVMutex:
         return made
 
     def acquire(self, wait: bool = True) -> bool:
-        """True once it is held by this object; False if somebody has it and `wait` is False, or the time to wait is over."""
+        """True once it is held by this object; False if somebody has it and `wait` is False."""
         return self._lock().acquire() if wait else self._lock().acquire(blocking=False)
 
     def release(self) -> None:
