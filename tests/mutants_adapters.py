@@ -143,7 +143,7 @@ ADAPTER_MUTANTS = [
         "example_project/services/waiting.py",
         "        taking.add_done_callback(lambda done: _put_back(mutex, done))\n",
         "",
-        f"{QUERIES}test_cancelled_tasks_leave_no_mutex_and_no_invalidation_behind",
+        f"{QUERIES}test_cancelled_queries_leave_no_mutex_behind",
     ),
     Mutant(
         "a forked child uses the mutex of its parent",

@@ -213,15 +213,19 @@ async def test_the_asynchronous_twins(cache: Any, clock: Clock) -> None:
     assert await cache.aadd("a", 3) is True
     assert await cache.akeys("*") == ["a"]
 
+    computing, go = asyncio.Event(), asyncio.Event()
+
     async def compute() -> str:
-        await asyncio.sleep(0.02)
+        computing.set()
+        await go.wait()
         return "new"
 
     assert await cache.aget_or_set("s", lambda: "old", 100, stale_ttl=100) == "old"
     clock.advance(101)
     leader = asyncio.create_task(cache.aget_or_set("s", compute, 100, stale_ttl=100))
-    await asyncio.sleep(0.01)
+    await computing.wait()
     assert await cache.aget_or_set("s", compute, 100, stale_ttl=100) == "old"
+    go.set()
     assert await leader == "new"
     assert await cache.aget("s") == "new"
 

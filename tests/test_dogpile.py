@@ -264,7 +264,8 @@ def test_an_asynchronous_creation_holds_the_mutex_until_it_is_done(store_path: P
 def test_a_mutex_that_was_lost_to_its_timeout(store_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     backend = FerroKVBackend({"path": store_path, "lock_timeout": 1})
     assert backend.has_lock_timeout() is True
-    late, next_one = backend.get_mutex("k"), backend.get_mutex("k")
+    longer = FerroKVBackend({"path": store_path, "lock_timeout": 100})
+    late, next_one = backend.get_mutex("k"), longer.get_mutex("k")
     assert late.acquire() is True
     assert next_one.acquire() is True, "after a second"
     late.release()

@@ -360,9 +360,7 @@ async def test_asynchronous_sessions(sessions: Any, aengine: AsyncEngine, engine
     assert await total() == 3_000_000
 
 
-async def test_cancelled_tasks_leave_no_mutex_and_no_invalidation_behind(
-    sessions: Any, aengine: AsyncEngine, cache: QueryCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_cancelled_queries_leave_no_mutex_behind(sessions: Any, aengine: AsyncEngine) -> None:
     async def count(number: int) -> int:
         statement = select(func.count()).select_from(Town).where(Town.id < number).options(FromCache())
         async with AsyncSession(aengine, sync_session_class=sessions) as session:
@@ -377,6 +375,10 @@ async def test_cancelled_tasks_leave_no_mutex_and_no_invalidation_behind(
     async with asyncio.timeout(20):
         assert [await count(i) for i in range(60)] == [min(max(i - 1, 0), 3) for i in range(60)]
 
+
+async def test_a_cancelled_commit_invalidates_all_the_same(
+    sessions: Any, aengine: AsyncEngine, cache: QueryCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
     renew, reached, go, renewed = cache._renew, threading.Event(), threading.Event(), threading.Event()
 
     def slowly(tables: set[str]) -> None:

@@ -35,18 +35,18 @@ def when_ready(server):
 TOWN = "/town/2988507/"
 FAVOURITES = (2950159, 3117735, 2643743)
 VISITORS = 6
-SECONDS = 6
+SECONDS, SECONDS_AT_MOST = 6, 90  # a loaded machine takes longer to start and answer enough
 CUT_OFF = (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError)
 
 
 class Hammer(threading.Thread):
     """One visitor: views that count, and favourites in a session, checked at each step."""
 
-    def __init__(self, port: int, seed: int, until: float) -> None:
+    def __init__(self, port: int, seed: int, stop: threading.Event) -> None:
         super().__init__()
         self.visitor = Visitor(port)
         self.random = random.Random(seed)
-        self.until = until
+        self.stop = stop
         self.answers: list[int] = []
         self.cut_off = 0
         self.saved = 0
@@ -54,7 +54,7 @@ class Hammer(threading.Thread):
 
     def run(self) -> None:
         try:
-            while time.monotonic() < self.until:
+            while not self.stop.is_set():
                 self.view()
                 self.toggle(self.random.choice(FAVOURITES))
         except BaseException as error:
@@ -98,19 +98,23 @@ def test_counters_and_sessions_are_exact_while_workers_are_killed(tmp_path: Path
     site.manage("migrate", "--verbosity", "0")
     site.manage("load_places", "--smallest", SMALL)
     site.start()
+    stop = threading.Event()
     try:
-        until = time.monotonic() + SECONDS
-        hammers = [Hammer(site.port, seed, until) for seed in range(VISITORS)]
+        hammers = [Hammer(site.port, seed, stop) for seed in range(VISITORS)]
         for hammer in hammers:
             hammer.start()
         killed = 0
         chance = random.Random(1)
-        while time.monotonic() < until:
+        began = time.monotonic()
+        while time.monotonic() < began + SECONDS or (
+            not _is_enough(hammers, killed) and time.monotonic() < began + SECONDS_AT_MOST
+        ):
             time.sleep(0.4)
             workers = site.workers()
             if len(workers) > 2:
                 site.kill_worker(chance.choice(workers))
                 killed += 1
+        stop.set()
         for hammer in hammers:
             hammer.join()
         assert [wrong for hammer in hammers for wrong in hammer.wrong] == []
@@ -119,11 +123,15 @@ def test_counters_and_sessions_are_exact_while_workers_are_killed(tmp_path: Path
         assert len(set(answers)) == len(answers), "two views were given the same number"
         last = visits(_patient(Visitor(site.port)))
         assert len(answers) + 1 <= last <= len(answers) + 1 + cut_off
-        assert killed >= 3
-        assert len(answers) > 30
-        assert sum(hammer.saved for hammer in hammers) > 10
+        assert _is_enough(hammers, killed)
     finally:
+        stop.set()
         site.kill()
+
+
+def _is_enough(hammers: list[Hammer], killed: int) -> bool:
+    answers, saved = sum(len(hammer.answers) for hammer in hammers), sum(hammer.saved for hammer in hammers)
+    return killed >= 3 and answers > 30 and saved > 10
 
 
 def _patient(visitor: Visitor) -> str:
