@@ -275,6 +275,16 @@ def test_a_pipeline_watches_strings_and_collections(db: BlockingFerroKV) -> None
             with pytest.raises(WatchError):
                 pipe.execute()
         assert db.get("done") is None
+    for write in (lambda: db.expire("s", 100), lambda: db.persist("s"), lambda: db.set("s", 2), lambda: db.delete("s")):
+        db.set("s", 1, ex=50)
+        with db.pipeline() as pipe:
+            pipe.watch("s")
+            pipe.multi()
+            pipe.set("done", 1)
+            write()
+            with pytest.raises(WatchError):
+                pipe.execute()
+        assert db.get("done") is None
     with db.pipeline() as pipe:
         pipe.watch("none")
         db.rpush("l2", 1)
