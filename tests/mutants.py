@@ -28,6 +28,8 @@ FAILING = "tests/test_interleavings.py::test_a_failing_disk_is_noticed_by_every_
 PROCESSES = "tests/test_processes.py::"
 ATTACKS = "tests/test_sharing_attacks.py::"
 CUTS = "tests/test_power_cuts.py::"
+EARLY = "tests/test_early_writing.py::"
+APPEND = "        engine.storage.perform(WriteAt(wal.file, position.end, frame, sync_follows))\n"
 
 
 MUTANTS = [
@@ -95,10 +97,31 @@ MUTANTS = [
         f"{ORDERS}[both rotate]",
     ),
     Mutant(
+        "a refused hint fails the write",
+        "ferrokv/storage/local.py",
+        "        except OSError:  # a file system without it",
+        "        except ZeroDivisionError:  # a file system without it",
+        f"{EARLY}test_a_refused_hint_is_not_repeated_and_harms_no_write",
+    ),
+    Mutant(
+        "whole pages of the WAL are dropped from the page cache",
+        "ferrokv/storage/local.py",
+        " and len(data) <= _EARLY_BYTES_MAX:",
+        ":",
+        f"{EARLY}test_what_is_synced_begins_early_and_no_page_lies_in_the_range",
+    ),
+    Mutant(
+        "what nobody waits for is hinted at",
+        "ferrokv/storage/local.py",
+        "        if sync_follows and self._begins_early",
+        "        if self._begins_early",
+        f"{EARLY}test_what_nobody_waits_for_does_not",
+    ),
+    Mutant(
         "no doubt before a commit",
         "ferrokv/engine/commit.py",
-        "    words[INTENT] = word\n    try:\n        engine.storage.perform(WriteAt(wal.file, position.end, frame))\n",
-        "    try:\n        engine.storage.perform(WriteAt(wal.file, position.end, frame))\n        words[INTENT] = word\n",
+        "    words[INTENT] = word\n    try:\n" + APPEND,
+        "    try:\n" + APPEND + "        words[INTENT] = word\n",
         f"{PROCESSES}test_a_holder_killed_in_the_middle_of_a_write_leaves_no_trace",
     ),
     Mutant(

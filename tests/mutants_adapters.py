@@ -56,9 +56,9 @@ ADAPTER_MUTANTS = [
     ),
     Mutant(
         "TTLs count in seconds",
-        A + "cache.py",
-        "max(1, round(max(ttl, 0) * 1000))",
-        "max(1, round(max(ttl, 0)) * 1000)",
+        "ferrokv/contrib/opening.py",
+        "max(1, round(max(seconds, 0) * 1000))",
+        "max(1, round(max(seconds, 0)) * 1000)",
         f"{AIOCACHE}test_float_ttls_count_to_the_millisecond",
     ),
     Mutant(

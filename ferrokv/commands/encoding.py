@@ -69,6 +69,8 @@ def encode_value(value: Value) -> bytes:
 
 def encode_ttl(ttl: Expiry | str, *, unit_ms: int = 1000) -> int:
     """Milliseconds of a duration given in units of `unit_ms`, also as digits, or as a timedelta; may be zero or negative."""
+    if ttl.__class__ is int and INT64_MIN <= ttl <= INT64_MAX:  # nearly always
+        return ttl * unit_ms
     if isinstance(ttl, timedelta):
         return ttl // timedelta(milliseconds=1)
     if isinstance(ttl, str) and re.fullmatch(r"-?[0-9]{1,20}", ttl):

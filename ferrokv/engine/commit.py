@@ -61,7 +61,7 @@ def take_lock(engine: Engine, role: Role, timeout: float, until: Callable[[], bo
         raise engine.poison(f"taking the {role} lock", error) from error
 
 
-def append(engine: Engine, writes: Writes, catalogue: Catalogue) -> Tail:
+def append(engine: Engine, writes: Writes, catalogue: Catalogue, *, sync_follows: bool = True) -> Tail:
     """Put `writes`, which lead to `catalogue`, into the WAL as one frame, and say in which and where it ends. Blocks.
 
     Under the write lock, after `begin_writing`. Neither durable nor visible before `make_durable`. `StoreFull` when the disk is
@@ -81,7 +81,7 @@ def append(engine: Engine, writes: Writes, catalogue: Catalogue) -> Tail:
     word = pack_position(after.number, after.end)
     words[INTENT] = word
     try:
-        engine.storage.perform(WriteAt(wal.file, position.end, frame))
+        engine.storage.perform(WriteAt(wal.file, position.end, frame, sync_follows))
     except OSError as error:
         raise engine.write_error("writing the WAL", error) from error
     seqno = after.seqno

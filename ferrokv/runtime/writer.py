@@ -179,7 +179,7 @@ class Writer:
             wal, appended = self._append(served, waiting)
         finally:
             engine.unlock_write()
-        if not any(request.wants_sync for request in served) and self._may_stay_unsynced():
+        if not _wants_sync(served) and self._may_stay_unsynced():
             return
         # Also for commands that wrote nothing: what they saw may not be durable yet, and their answers tell of it.
         make_durable(engine, wal, appended)
@@ -211,7 +211,7 @@ class Writer:
                 request = waiting.popleft()
                 served.append(request)
         if group.changes:
-            return append(engine, group.changes, group.changes.catalogue)
+            return append(engine, group.changes, group.changes.catalogue, sync_follows=_wants_sync(served))
         with engine.lock:
             return engine.wal, engine.appended
 
@@ -271,3 +271,8 @@ class Writer:
                 f"memtables are not flushed in time: sealed={len(engine.view.sealed)} limit={limit} "
                 f"busy_timeout={engine.options.busy_timeout:.3g} compactor_pid={engine.compactor_pid}"
             )
+
+
+def _wants_sync(served: list[Request]) -> bool:
+    """True if somebody waits until it is durable."""
+    return served[0].wants_sync or any(request.wants_sync for request in served)

@@ -43,11 +43,15 @@ class ReadAt(NamedTuple):
 
 
 class WriteAt(NamedTuple):
-    """-> None. All of `data`, or an error after an unknown part of it."""
+    """-> None. All of `data`, or an error after an unknown part of it.
+
+    `sync_follows` is a hint: the disk may begin at once, so that the sync finds less to wait for.
+    """
 
     file: File
     offset: int
     data: bytes
+    sync_follows: bool = False
 
 
 class Sync(NamedTuple):
