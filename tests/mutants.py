@@ -416,6 +416,9 @@ MUTANTS = [
 ]
 
 
+EVERY = (*MUTANTS, *REDIS_MUTANTS, *COPY_MUTANTS, *DJANGO_MUTANTS, *ADAPTER_MUTANTS)
+
+
 def check(mutant: Mutant, copies: list[Path]) -> str:
     """What came of one mutant: "" when it was caught."""
     copy = copies.pop()
@@ -426,7 +429,7 @@ def check(mutant: Mutant, copies: list[Path]) -> str:
             return f"its place stands {source.count(mutant.old)} times"
         place.write_text(source.replace(mutant.old, mutant.new))
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-n", "0", *_split(mutant.tests)],
+            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-n", "0", *split(mutant.tests)],
             cwd=copy,
             env={**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
@@ -441,18 +444,14 @@ def check(mutant: Mutant, copies: list[Path]) -> str:
         copies.append(copy)
 
 
-def _split(tests: str) -> list[str]:
+def split(tests: str) -> list[str]:
     """Node ids may have blanks in their brackets."""
     return [f"tests/{part}" for part in tests.removeprefix("tests/").split(" tests/")]
 
 
 def main() -> None:
     words = sys.argv[1:]
-    chosen = [
-        mutant
-        for mutant in (*MUTANTS, *REDIS_MUTANTS, *COPY_MUTANTS, *DJANGO_MUTANTS, *ADAPTER_MUTANTS)
-        if not words or any(word in mutant.name for word in words)
-    ]
+    chosen = [mutant for mutant in EVERY if not words or any(word in mutant.name for word in words)]
     count = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(count) as pool:
         copies = [Path(folder) / str(i) for i in range(count)]

@@ -24,7 +24,7 @@ from aiocache import cached, cached_stampede, multi_cached
 from aiocache.lock import OptimisticLock, OptimisticLockError, RedLock
 from aiocache.plugins import HitMissRatioPlugin, TimingPlugin
 from aiocache.serializers import JsonSerializer, NullSerializer, PickleSerializer, StringSerializer
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ferrokv import BlockingFerroKV, DataError, FerroKV, StorePathError
@@ -228,6 +228,9 @@ names = st.text(alphabet=":\\ab", max_size=5)
 
 
 @given(names, names, names, names)
+@example("a:b", "c", "a", "b:c")
+@example("a\\", "b:c", "a:b", "c")
+@example("a", "b", "", "a:b")
 def test_two_namespaces_never_share_a_stored_key(one: str, key: str, two: str, other: str) -> None:
     first, second = usual_key(key, one), usual_key(other, two)
     assert (first == second) == ((one, key) == (two, other))
