@@ -44,7 +44,9 @@ def redis_server(folder: str) -> Any:
                     socket.create_connection(("127.0.0.1", port)).close()
                     break
                 except ConnectionRefusedError:
-                    time.sleep(0.02)  # it is just starting
+                    if server.poll() is not None:
+                        raise
+                    time.sleep(0.02)  # it is just starting, and tells nobody when it is there
             yield port
         finally:
             server.terminate()

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +256,18 @@ def test_a_transaction_that_is_too_large_is_refused_whole(db: BlockingFerroKV, m
     assert db.keys() == []
 
 
+def is_noticed(db: BlockingFerroKV, key: str, change: Callable[[], object]) -> bool:
+    """Whether a pipeline that watches the key refuses to run after the change."""
+    with db.pipeline() as pipe:
+        pipe.watch(key, "none")
+        pipe.multi()
+        pipe.set("done", 1)
+        change()
+        with suppress(WatchError):
+            pipe.execute()
+    return db.get("done") is None
+
+
 def test_a_pipeline_watches_strings_and_collections(db: BlockingFerroKV) -> None:
     for change in (
         lambda: db.rpush("l", "more"),
@@ -266,27 +279,15 @@ def test_a_pipeline_watches_strings_and_collections(db: BlockingFerroKV) -> None
     ):
         db.flushdb()
         db.rpush("l", 1)
-        with db.pipeline() as pipe:
-            pipe.watch("l", "none")
-            assert pipe.lrange("l", 0, -1) == [b"1"]
-            pipe.multi()
-            pipe.set("done", 1)
-            change()
-            with pytest.raises(WatchError):
-                pipe.execute()
-        assert db.get("done") is None
+        assert is_noticed(db, "l", change)
     for write in (lambda: db.expire("s", 100), lambda: db.persist("s"), lambda: db.set("s", 2), lambda: db.delete("s")):
         db.set("s", 1, ex=50)
-        with db.pipeline() as pipe:
-            pipe.watch("s")
-            pipe.multi()
-            pipe.set("done", 1)
-            write()
-            with pytest.raises(WatchError):
-                pipe.execute()
-        assert db.get("done") is None
+        assert is_noticed(db, "s", write)
+    assert not is_noticed(db, "l", lambda: db.get("l"))
+    db.flushdb()
     with db.pipeline() as pipe:
         pipe.watch("none")
+        assert pipe.get("none") is None, "answered at once, before MULTI"
         db.rpush("l2", 1)
         pipe.multi()
         with pytest.raises(ResponseError, match="WATCH after a MULTI"):

@@ -84,7 +84,11 @@ class FerroKVBackend(BytesBackend):
             with self._opening:
                 if self._handle is None:
                     opened = open_bounded(self.path, self.keyspace, self._options, self._max_bytes)
-                    self._locks = opened.keyspace(self.keyspace + LOCKS_SUFFIX)
+                    try:
+                        self._locks = opened.keyspace(self.keyspace + LOCKS_SUFFIX)
+                    except BaseException:  # interrupted, too: nobody else would close it
+                        opened.close()
+                        raise
                     self._handle = opened
         return self._handle
 
