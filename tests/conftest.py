@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ferrokv import BlockingFerroKV
+from ferrokv import BlockingFerroKV, api
+from ferrokv.runtime.registry import open_store
 from ferrokv.storage.local import LocalStorage
 from ferrokv.storage.requests import Sync
 
@@ -43,6 +45,20 @@ def syncs(monkeypatch: pytest.MonkeyPatch) -> list[Sync]:
         return perform(self, request)
 
     monkeypatch.setattr(LocalStorage, "perform", noting)
+    return seen
+
+
+@pytest.fixture
+def openings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The path of every opening of an event loop from now on. They take their time."""
+    seen: list[Any] = []
+
+    def slow(path: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.append(path)
+        time.sleep(0.05)
+        return open_store(path, *args, **kwargs)
+
+    monkeypatch.setattr(api, "open_store", slow)
     return seen
 
 

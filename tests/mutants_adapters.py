@@ -62,6 +62,13 @@ ADAPTER_MUTANTS = [
         f"{AIOCACHE}test_float_ttls_count_to_the_millisecond",
     ),
     Mutant(
+        "each first use opens the store",
+        "ferrokv/contrib/opening.py",
+        "if last is None or last[0] is not loop:",
+        "if True:",
+        f"{AIOCACHE}test_many_first_uses_open_the_store_once",
+    ),
+    Mutant(
         "compare-and-set does not compare",
         A + "cache.py",
         "        if _cas_token is not None:\n",

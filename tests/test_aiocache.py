@@ -30,6 +30,7 @@ from hypothesis import strategies as st
 from ferrokv import BlockingFerroKV, DataError, FerroKV, StorePathError
 from ferrokv.contrib.aiocache import FerroKVCache
 from ferrokv.contrib.aiocache.keys import usual_key
+from ferrokv.runtime import registry
 from ferrokv.storage.local import LocalStorage
 from ferrokv.storage.requests import Sync, WriteAt
 
@@ -350,6 +351,27 @@ async def test_several_event_loops_share_one_cache(cache: FerroKVCache) -> None:
     for thread in threads:
         await asyncio.to_thread(thread.join)
     assert await cache.increment("n", 0) == 250
+
+
+async def test_many_first_uses_open_the_store_once(cache: FerroKVCache, openings: list[Any]) -> None:
+    assert await asyncio.gather(*(cache.increment("n") for _ in range(50))) == [*range(1, 51)]
+    assert len(openings) == 1
+
+
+async def test_who_gives_up_while_opening_does_not_take_the_others_along(
+    cache: FerroKVCache, openings: list[Any]
+) -> None:
+    waiting = [asyncio.ensure_future(cache.increment("n")) for _ in range(3)]
+    while not openings:
+        await asyncio.sleep(0)
+    waiting[0].cancel()
+    assert sorted(await asyncio.gather(*waiting[1:])) == [1, 2]
+    with pytest.raises(asyncio.CancelledError):
+        await waiting[0]
+    assert len(openings) == 2
+    await cache.close()
+    while registry._stores:  # the thread of the first opening gives back what nobody waited for
+        await asyncio.sleep(0.001)
 
 
 async def test_all_adapters_of_a_process_share_one_engine(cache: FerroKVCache) -> None:

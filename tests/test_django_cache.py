@@ -141,6 +141,15 @@ def test_types_survive(cache: Any) -> None:
         assert (type(found), found) == (type(value), value)
 
 
+def test_many_first_uses_open_the_store_once(cache: Any, openings: list[Any]) -> None:
+    async def count() -> list[int]:
+        return sorted(await asyncio.gather(*(cache.aincr("n") for _ in range(50))))
+
+    cache.set("n", 0)  # through a handle of threads
+    assert asyncio.run(count()) == [*range(1, 51)]
+    assert len(openings) == 1
+
+
 async def test_coroutine_defaults(cache: Any) -> None:
     async def compute() -> int:
         return 7

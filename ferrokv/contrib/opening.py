@@ -1,7 +1,8 @@
-"""What the adapters share: opening a keyspace with the size that it may have, and TTLs in seconds."""
+"""What the adapters share: opening a keyspace once and with the size that it may have, and TTLs in seconds."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -35,6 +36,26 @@ async def open_bounded_later(path: Any, keyspace: str, options: Mapping[str, Any
             await handle.close()
             raise
     return handle
+
+
+class Turns:
+    """A lock for those of one event loop who need a handle at once: the first opens it, the others find it.
+
+    It belongs to the loop that asked last. So two loops may both open, and who opens still has to look whether another was faster.
+    """
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        self._last: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
+
+    def lock(self) -> asyncio.Lock:
+        """The lock of the running loop."""
+        loop = asyncio.get_running_loop()
+        last = self._last
+        if last is None or last[0] is not loop:
+            last = self._last = (loop, asyncio.Lock())
+        return last[1]
 
 
 def whole_ms(seconds: float | None) -> int | None:

@@ -18,7 +18,7 @@ from aiocache.serializers import JsonSerializer
 
 from ferrokv import DataError, FerroKV, Options, ResponseError, WriteBatch
 
-from ..opening import UNCHANGED, open_bounded_later, whole_ms
+from ..opening import UNCHANGED, Turns, open_bounded_later, whole_ms
 from .keys import KeyBuilder, head_of, usual_key
 from .locks import NOT_GIVEN, end_of, is_lock, take_lock
 
@@ -67,6 +67,7 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
         self._options = {name: _number(value) for name, value in {**(options or {}), **own}.items()}
         Options.checked(self._options)
         self._handle: FerroKV | None = None
+        self._turns = Turns()
 
     @classmethod
     def parse_uri_path(cls, path: str) -> dict[str, str]:
@@ -86,12 +87,15 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
         """The handle; the first use opens it."""
         handle = self._handle
         if handle is None:
-            opened = await open_bounded_later(self.path, self.keyspace, self._options, self._max_bytes)
-            handle = self._handle
-            if handle is not None:
-                await opened.close()  # another task was faster
-            else:
-                handle = self._handle = opened
+            async with self._turns.lock():
+                handle = self._handle
+                if handle is None:
+                    opened = await open_bounded_later(self.path, self.keyspace, self._options, self._max_bytes)
+                    handle = self._handle
+                    if handle is not None:
+                        await opened.close()  # another event loop was faster
+                    else:
+                        handle = self._handle = opened
         return handle
 
     async def _get(self, key: Any, encoding: str | None = "utf-8", _conn: Any = None) -> Any:
