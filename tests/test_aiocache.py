@@ -369,9 +369,12 @@ async def test_who_gives_up_while_opening_does_not_take_the_others_along(
     with pytest.raises(asyncio.CancelledError):
         await waiting[0]
     assert len(openings) == 2
+    key = (os.path.realpath(cache.path), False)
+    assert key in registry._stores
     await cache.close()
-    while registry._stores:  # the thread of the first opening gives back what nobody waited for
-        await asyncio.sleep(0.001)
+    async with asyncio.timeout(60):  # the thread of the first opening gives back what nobody waited for
+        while key in registry._stores:
+            await asyncio.sleep(0.001)
 
 
 async def test_all_adapters_of_a_process_share_one_engine(cache: FerroKVCache) -> None:
