@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from ferrokv import BlockingFerroKV, api
 from ferrokv.runtime.registry import open_store
@@ -18,6 +19,10 @@ from ferrokv.storage.local import LocalStorage
 from ferrokv.storage.requests import Sync
 
 ROOT = Path(__file__).parent.parent
+
+# A machine with other work to do stalls for longer than any of these limits.
+settings.register_profile("ferrokv", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ferrokv")
 
 
 @pytest.fixture
@@ -46,6 +51,14 @@ def syncs(monkeypatch: pytest.MonkeyPatch) -> list[Sync]:
 
     monkeypatch.setattr(LocalStorage, "perform", noting)
     return seen
+
+
+@pytest.fixture
+def standing_clock(monkeypatch: pytest.MonkeyPatch) -> int:
+    """The time, in ms since 1970, at which the clocks of stores that are opened from now on stand still: TTLs are exact."""
+    now = time.time_ns() // 1_000_000
+    monkeypatch.setattr("ferrokv.runtime.store.SystemClock", lambda: lambda: now)
+    return now
 
 
 @pytest.fixture

@@ -62,6 +62,13 @@ ADAPTER_MUTANTS = [
         f"{AIOCACHE}test_float_ttls_count_to_the_millisecond",
     ),
     Mutant(
+        "a holder in another event loop takes the event along",
+        A + "locks.py",
+        "*(default or (asyncio.Event(),))",
+        "*default",
+        f"{AIOCACHE}test_the_holder_in_another_loop_may_take_the_event_along",
+    ),
+    Mutant(
         "each first use opens the store",
         "ferrokv/contrib/opening.py",
         "if last is None or last[0] is not loop:",

@@ -8,17 +8,31 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import ferrokv
 from ferrokv import BlockingFerroKV
 from ferrokv.storage.requests import Sync, WriteAt
 
 ROOT = Path(__file__).parent.parent
+
+
+def leave_with(work: Callable[[], int | None]) -> NoReturn:
+    """End a forked child, whatever happens, with the exit code that `work` returns, None for 0; 99 if it raises."""
+    code = 99
+    try:
+        code = work() or 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(code)
 
 
 class PeerError(Exception):
@@ -61,6 +75,16 @@ class Peer:
             raise PeerError(*answer)
         return answer
 
+    def wait_until_stopped(self) -> None:
+        """Return once it has told that it is stalled and has stopped."""
+        assert self.receive() == "stalled"
+        _, status = os.waitpid(self.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+
+    def go_on(self) -> None:
+        """Have it go on."""
+        os.kill(self.pid, signal.SIGCONT)
+
     def kill(self) -> None:
         """SIGKILL, and wait for the end."""
         self.process.kill()
@@ -78,7 +102,10 @@ class Peer:
 
 
 def stall_next(db: BlockingFerroKV, kind: type) -> None:
-    """Have the next write or sync of a commit tell the parent, and then sleep, with the lock held. A write is half done by then."""
+    """Have the next write or sync of a commit tell the parent, and stop this process, with the lock held. A write is half done.
+
+    SIGCONT lets it go on.
+    """
     actions = db._store.storage._actions
     perform = actions[kind]
 
@@ -87,7 +114,7 @@ def stall_next(db: BlockingFerroKV, kind: type) -> None:
         if kind is WriteAt:
             perform(request._replace(data=request.data[: len(request.data) // 2]))
         print(json.dumps(["note", "stalled"]), flush=True)
-        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGSTOP)
         perform(request)
 
     actions[kind] = stalled

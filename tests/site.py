@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.cookiejar
 import os
 import re
@@ -75,7 +76,8 @@ class Site:
         )
 
     def start(self) -> None:
-        self.server = subprocess.Popen([sys.executable, "-m", *self._command], cwd=SITE, env=self.environment)
+        command = [sys.executable, "-m", *self._command]
+        self.server = subprocess.Popen(command, cwd=SITE, env=self.environment, start_new_session=True)
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             assert self.server.poll() is None, "the server ended"
@@ -94,12 +96,13 @@ class Site:
     def kill(self) -> None:
         """SIGKILL to the server and its workers."""
         assert self.server is not None
-        workers = self.workers() if self.server.poll() is None else []
-        self.server.send_signal(signal.SIGKILL)
-        self.server.wait(10)
-        for pid in workers:
-            _kill(pid)
+        # As one group, since a server may be replacing a worker in this moment.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.server.pid, signal.SIGKILL)
+        self.server.wait(60)
+        deadline = time.monotonic() + 60
         while self._is_listening():  # on a socket of a worker that is just dying, whose connections are reset
+            assert time.monotonic() < deadline, "a worker outlived its server"
             time.sleep(0.01)
 
     def _is_listening(self) -> bool:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from ferrokv import (
 from ferrokv.commands import keys, lists, strings
 from ferrokv.engine.backup import Copy, back_up, take_target
 from ferrokv.engine.engine import EXPIRY_GRACE_MS
+from ferrokv.runtime.errands import Errand
 from ferrokv.storage.drivers import complete
 from ferrokv.storage.requests import ReadAt, Request, Sync, WriteAt
 from ferrokv.storage.simulated import SimulatedStorage
@@ -526,7 +528,23 @@ def test_progress_grows_to_the_total_and_what_it_raises_removes_the_copy(db: Blo
     assert not target.exists()
 
 
-async def test_cancelling_removes_the_copy_before_it_is_over(store_path: Path, target: Path) -> None:
+@pytest.fixture
+def lingering(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Until it is undone, copies that have told of their progress wait to be stopped, with much of the work still to do."""
+    pause = Errand._pause
+
+    def wait(self: Errand) -> None:
+        while self.reason is None:
+            time.sleep(0.001)
+        pause(self)
+
+    monkeypatch.setattr(Errand, "_pause", wait)
+    return monkeypatch
+
+
+async def test_cancelling_removes_the_copy_before_it_is_over(
+    store_path: Path, target: Path, lingering: pytest.MonkeyPatch
+) -> None:
     async with FerroKV.open(store_path) as db:
         await db.mset({f"large:{i}": "v" * LARGE for i in range(3)})
         await db.flush()
@@ -540,6 +558,7 @@ async def test_cancelling_removes_the_copy_before_it_is_over(store_path: Path, t
         with pytest.raises(StopError):
             await db.backup(target, _stop)
         assert not target.exists()
+        lingering.undo()
         await db.backup(target)
     assert inspect_directory(target).is_store
 
@@ -568,6 +587,7 @@ def test_closing_one_of_two_handles_meanwhile_changes_nothing(store_path: Path, 
     assert inspect_directory(target).is_store
 
 
+@pytest.mark.usefixtures("lingering")
 async def test_closing_waits_for_a_copy_of_the_asyncio_face_to_be_removed(store_path: Path, target: Path) -> None:
     db = await FerroKV.open(store_path)
     await db.mset({f"large:{i}": "v" * LARGE for i in range(3)})

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ def test_ten_writes_and_their_answers_cost_one_sync(db: BlockingFerroKV, syncs: 
     assert db.lrange("list", 0, -1) == [b"a", b"b"]
 
 
+@pytest.mark.usefixtures("standing_clock")
 def test_a_deferral_reads_its_own_writes(db: BlockingFerroKV) -> None:
     db.mset({"a": "old", "b": "old", "c": "old"})
     with db.deferral() as deferral:
@@ -58,7 +60,7 @@ def test_a_deferral_reads_its_own_writes(db: BlockingFerroKV) -> None:
         assert (mine.get("a"), mine.get("b"), mine.get("c")) == (b"new", None, b"old")
         assert mine.mget("a", "b", "c") == [b"new", None, b"old"]
         assert mine.exists("a", "b", "c") == 2
-        assert 99_000 < mine.pttl("t") <= 100_000
+        assert mine.pttl("t") == 100_000
         assert sorted(mine.keys("*")) == [b"a", b"c", b"t"]
         assert mine.append("a", "er") == 5
         assert mine.get("a") == b"newer"
@@ -368,7 +370,9 @@ def test_what_a_signal_handler_interrupts_is_never_lost_in_silence(
     """Either settling says that a gathered write may be missing, or it is there; and the deferral goes on in any case."""
     chance = random.Random(1)
     interrupted = 0
-    for i in range(1_500):
+    for i in count():
+        if i >= 1_500 and interrupted > 20:  # how many it takes depends on the machine
+            break
         deferral = db.deferral()
         mine = db.within(deferral)
         mine.write(WriteBatch().set(f"k{i}", i))
@@ -394,7 +398,6 @@ def test_what_a_signal_handler_interrupts_is_never_lost_in_silence(
         thread.join(10)
         assert not thread.is_alive()
         deferral.settle()
-    assert interrupted > 20
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -404,7 +407,9 @@ def test_a_lock_whose_release_was_interrupted_is_free(
 ) -> None:
     chance = random.Random(2)
     interrupted = held = 0
-    for i in range(400):
+    for i in count():
+        if i >= 400 and interrupted > 10:
+            break
         lock = (db.within(db.deferral()) if deferred else db).lock(f"k{i}", thread_local=False)
         assert lock.acquire()
         try:
@@ -421,5 +426,4 @@ def test_a_lock_whose_release_was_interrupted_is_free(
             while db.exists(f"k{i}") and time.monotonic() < deadline:
                 db.set("behind", 1)
             held += bool(db.exists(f"k{i}"))
-    assert interrupted > 10
     assert held == 0, "only a signal before the first step of the release leaves it, and then to its holder"

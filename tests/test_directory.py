@@ -14,6 +14,8 @@ import pytest
 from ferrokv import BlockingFerroKV, StorePathError, inspect_directory
 from ferrokv.storage import directory
 
+from .peer import leave_with
+
 
 def missing(path: Path) -> None:
     """Nothing there."""
@@ -141,7 +143,7 @@ def test_without_rights_the_problem_is_what_opening_would_say() -> None:
         parent.chmod(0o755 if os.geteuid() == 0 else 0o500)
         pid = os.fork()
         if pid == 0:
-            os._exit(_look_as_nobody(parent))
+            leave_with(lambda: _look_as_nobody(parent))
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     finally:
         parent.chmod(0o700)

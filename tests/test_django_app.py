@@ -33,8 +33,9 @@ PIPELINED = "ferrokv.contrib.django.middleware.PipelinedMiddleware"
 
 @pytest.fixture
 def safe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory that does not count as temporary."""
+    """A directory that does not count as temporary, wherever it is."""
     monkeypatch.setattr("tempfile.gettempdir", lambda: "/nowhere")
+    monkeypatch.setattr("ferrokv.storage.directory._file_system", lambda path: "ext4")
     return tmp_path
 
 

@@ -53,6 +53,7 @@ def syncs(monkeypatch: pytest.MonkeyPatch) -> list[Sync]:
     return seen  # type: ignore[no-any-return]
 
 
+@pytest.mark.usefixtures("standing_clock")
 def test_a_block_costs_one_sync_and_sees_its_own_writes(cache: Any, syncs: list[Sync]) -> None:
     caches["other"].set("warm", 1)
     caches["easy"].set("warm", 1)

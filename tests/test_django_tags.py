@@ -24,14 +24,14 @@ def cache(store_path: Path) -> Iterator[Any]:
 
 
 class Clock:
-    """The time by which soft expiries are judged."""
+    """The time by which soft expiries are judged. It stands still until it is moved."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         import time
 
         self._ahead = 0.0
-        real = time.time
-        monkeypatch.setattr(time, "time", lambda: real() + self._ahead)
+        began = time.time()
+        monkeypatch.setattr(time, "time", lambda: began + self._ahead)
 
     def advance(self, seconds: float) -> None:
         self._ahead += seconds
@@ -88,6 +88,7 @@ def test_an_invalidated_value_is_missing_for_every_method(cache: Any) -> None:
     assert cache.delete_pattern("*") == 2
 
 
+@pytest.mark.usefixtures("standing_clock")
 def test_tagged_integers_count_and_keep_tags_and_timeout(cache: Any) -> None:
     cache.set("n", 5, 100, tags=["t"])
     assert cache.incr("n") == 6
@@ -179,6 +180,7 @@ def test_a_stale_value_is_missing_except_for_those_who_ask_for_it(cache: Any, cl
     assert cache.get("k") == 7
 
 
+@pytest.mark.usefixtures("standing_clock")
 def test_touching_makes_a_value_with_a_soft_expiry_an_ordinary_one(cache: Any, clock: Clock) -> None:
     for change in (lambda: cache.touch("k", 300), lambda: cache.expire("k", 300), lambda: cache.pexpire("k", 300_000)):
         cache.delete("k")

@@ -32,7 +32,7 @@ from ferrokv.format import control
 from ferrokv.runtime import background
 from ferrokv.storage.requests import Lock
 
-from .peer import Peer, PeerError
+from .peer import Peer, PeerError, leave_with
 
 
 def test_each_process_sees_the_others_writes_at_its_next_read(store_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_a_handle_works_on_in_forked_children_and_in_the_parent(store_path: Path
         for _ in range(4):
             pid = os.fork()
             if pid == 0:
-                os._exit(_child(db, sessions, snapshot))
+                leave_with(lambda: _child(db, sessions, snapshot))
             children.append(pid)
         _increment(db, 30)
         codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
@@ -205,9 +205,16 @@ def _child(db: BlockingFerroKV, sessions: BlockingFerroKV, snapshot: Any) -> int
         return 1
     pid = os.fork()
     if pid == 0:
-        _increment(db, 10)
-        os._exit(0)
+        leave_with(lambda: _increment(db, 10))
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _try_to_write(db: BlockingFerroKV, tell: int) -> None:
+    try:
+        db.set("k", 2)
+        os.write(tell, b"written")
+    except StoreBusy as error:
+        os.write(tell, str(error).encode())
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -220,12 +227,7 @@ def test_a_forked_child_does_not_let_go_of_the_parents_locks(store_path: Path) -
         read, write = os.pipe()
         pid = os.fork()
         if pid == 0:
-            try:
-                db.set("k", 2)
-                os.write(write, b"written")
-            except StoreBusy as error:
-                os.write(write, str(error).encode())
-            os._exit(0)
+            leave_with(lambda: _try_to_write(db, write))
         os.waitpid(pid, 0)
         assert b"did not let go of the write lock: holder_pid=%d " % os.getpid() in os.read(read, 500)
         with Peer(store_path, busy_timeout=0.2) as peer, pytest.raises(PeerError, match="did not let go"):
@@ -254,21 +256,18 @@ def test_a_stopped_holder_makes_writers_busy_and_lets_readers_read(
         db.set("k", 1)
         peer.call("stall", where)
         peer.send("set", "k", 2)
-        assert peer.receive() == "stalled"
-        os.kill(peer.pid, signal.SIGSTOP)
+        peer.wait_until_stopped()
         try:
-            began = time.monotonic()
             with pytest.raises(StoreBusy, match=f"holder_pid={peer.pid}") as caught:
                 db.set("k", 3)
             assert caught.type is error
-            assert time.monotonic() - began < 5
             assert db.get("k") == b"1"
             with BlockingFerroKV.open(store_path, read_only=True) as reader:
                 assert reader.get("k") == b"1"
             with Peer(store_path, busy_timeout=0.3) as newcomer:
                 assert newcomer.call("get", "k") == "1"
         finally:
-            os.kill(peer.pid, signal.SIGCONT)
+            peer.go_on()
         assert peer.receive() is True
         assert db.get("k") in ((b"2",) if error is StoreBusy else (b"2", b"3"))
         db.set("k", 4)
@@ -303,7 +302,7 @@ def test_a_holder_killed_in_the_middle_of_a_write_leaves_no_trace(store_path: Pa
                 db.set("k", i)
                 peer.call("stall", "write")
                 peer.send("set", "k", "never")
-                assert peer.receive() == "stalled"
+                peer.wait_until_stopped()
                 peer.kill()
             assert db.get("k") == b"%d" % i
             before = db.stats().wal_number
@@ -320,7 +319,7 @@ def test_a_holder_killed_in_the_middle_of_a_sync_keeps_nobody_waiting(store_path
                 db.set("k", i)
                 peer.call("stall", "sync")
                 peer.send("incr", "k", 10)
-                assert peer.receive() == "stalled"
+                peer.wait_until_stopped()
                 assert db.get("k") == b"%d" % i
                 peer.kill()
             assert db.get("k") == b"%d" % i
@@ -334,12 +333,11 @@ def test_an_answer_that_rests_on_unsynced_data_waits_for_it(store_path: Path) ->
         db.set("other", 1)
         peer.call("stall", "sync")
         peer.send("set", "k", "mine")
-        assert peer.receive() == "stalled"
-        os.kill(peer.pid, signal.SIGSTOP)
+        peer.wait_until_stopped()
         with pytest.raises(StoreUncertain):
             db.set("k", "not mine", nx=True)
         assert db.get("k") is None
-        os.kill(peer.pid, signal.SIGCONT)
+        peer.go_on()
         assert peer.receive() is True
         assert db.set("k", "not mine", nx=True) is None
         assert db.get("k") == b"mine"
@@ -449,7 +447,7 @@ def test_a_user_without_the_right_to_write_may_read() -> None:
             path.chmod(0o500)
         pid = os.fork()
         if pid == 0:
-            os._exit(_read_as_nobody(path))
+            leave_with(lambda: _read_as_nobody(path))
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     finally:
         path.chmod(0o700)
@@ -524,8 +522,11 @@ def test_another_layout_of_the_control_page_is_refused_while_it_is_in_use(store_
 
 
 def test_64_descriptors_are_an_error_by_name_and_lose_nothing(store_path: Path) -> None:
-    options = {"memtable_bytes": 3_000, "table_bytes": 1_000, "block_bytes": 500, "busy_timeout": 0.5}
-    with BlockingFerroKV.open(store_path, **options) as db, Peer(store_path, descriptors=64, **options) as peer:
+    options = {"memtable_bytes": 3_000, "table_bytes": 1_000, "block_bytes": 500}
+    with (
+        BlockingFerroKV.open(store_path, busy_timeout=60, **options) as db,
+        Peer(store_path, descriptors=64, busy_timeout=0.5, **options) as peer,
+    ):
         peer.call("set", "k", 0)
         errors = set()
         total = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -58,8 +59,11 @@ def serve(tmp_path: Path) -> Iterator[Callable[[str], tuple[Site, Client]]]:
 def test_fastapi_under_four_workers(serve: Callable[[str], tuple[Site, Client]]) -> None:
     site, client = serve(FASTAPI)
     found = client.ask_all(["/zones"] * 64)
-    assert len({answer["computed_at"] for answer in found}) == 1, "one worker computed it, once"
+    deadline = time.monotonic() + 60
+    while len({answer["answered_by"] for answer in found}) < 2 and time.monotonic() < deadline:
+        found += client.ask_all(["/zones"] * 64)  # the first worker listens before the others do
     assert len({answer["answered_by"] for answer in found}) > 1
+    assert len({answer["computed_at"] for answer in found}) == 1, "one worker computed it, once"
     assert found[0]["zones"][0]["zone"] == "Asia/Shanghai"
 
     assert {len(answer) for answer in client.ask_all(["/countries"] * 20)} == {252}

@@ -20,7 +20,7 @@ from ferrokv import DataError, FerroKV, Options, ResponseError, WriteBatch
 
 from ..opening import UNCHANGED, Turns, open_bounded_later, whole_ms
 from .keys import KeyBuilder, head_of, usual_key
-from .locks import NOT_GIVEN, end_of, is_lock, take_lock
+from .locks import NOT_GIVEN, forget_event, is_lock, take_lock
 
 CLEAR_KEYS: Final = 10_000  # deleted by one commit, of a namespace that is too large for one
 NOT_RAW: Final = frozenset({"close", "transaction", "write"})
@@ -190,7 +190,8 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
 
     async def _redlock_release(self, key: Any, value: Any) -> int:
         released = await (await self._db()).compare_and_delete(key, value)
-        end_of(key, released)
+        if not released:
+            forget_event(key)
         return int(released)
 
     async def _close(self, *args: Any, _conn: Any = None, **kwargs: Any) -> None:

@@ -58,15 +58,21 @@ def _taken_back(task: asyncio.Future[bool]) -> None:
         logger.warning("a lock that nobody waits for any more stays until its lease is over: %r", task.exception())
 
 
-def end_of(key: Any, released: bool) -> None:
-    """RedLock is about to wake those who wait in its loop, if it `released` the key, and forgets its event only then.
+class Events(dict[Any, asyncio.Event]):
+    """RedLock's events by key, of all loops. Its holders take them out without looking whether they are still there.
 
-    In another loop the next holder may have taken that event away; that of a lock which was lost by time would be kept for ever.
+    In another loop the next holder may have come and gone meanwhile, and have taken this one's along.
     """
-    events = getattr(RedLock, "_EVENTS", None)
-    if events is None:
-        return
-    if released:
-        events.setdefault(key, asyncio.Event())
-    else:
-        events.pop(key, None)
+
+    def pop(self, key: Any, *default: Any) -> Any:
+        """The event, or one that nobody waits for."""
+        return super().pop(key, *(default or (asyncio.Event(),)))
+
+
+def forget_event(key: Any) -> None:
+    """RedLock forgets its event only where it releases the key: that of a lock which was lost by time would be kept for ever."""
+    getattr(RedLock, "_EVENTS", {}).pop(key, None)
+
+
+if hasattr(RedLock, "_EVENTS"):
+    RedLock._EVENTS = Events(RedLock._EVENTS)
