@@ -385,6 +385,20 @@ async def test_who_gives_up_while_opening_does_not_take_the_others_along(
             await asyncio.sleep(0.001)
 
 
+async def test_who_waited_for_an_opening_that_failed_is_told(store_path: Path, openings: list[Any]) -> None:
+    """One after the other they would each wait for `busy_timeout`."""
+    store_path.write_text("a file")
+    cache = FerroKVCache(store_path)
+    answers = await asyncio.gather(*(cache.get("k") for _ in range(20)), return_exceptions=True)
+    assert {type(answer) for answer in answers} == {StorePathError}
+    assert len({str(answer) for answer in answers}) == 1
+    assert len(openings) == 1
+    store_path.unlink()
+    assert await cache.get("k") is None
+    assert len(openings) == 2
+    await cache.close()
+
+
 async def test_all_adapters_of_a_process_share_one_engine(cache: FerroKVCache) -> None:
     await cache.set("k", 1)
     async with FerroKVCache(cache.path, keyspace="other") as other:

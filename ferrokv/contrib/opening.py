@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import copy
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from ferrokv import BlockingFerroKV, FerroKV
@@ -38,24 +39,49 @@ async def open_bounded_later(path: Any, keyspace: str, options: Mapping[str, Any
     return handle
 
 
-class Turns:
-    """A lock for those of one event loop who need a handle at once: the first opens it, the others find it.
+class FirstUse:
+    """The first uses of a handle by tasks: one opens it, and those who need it meanwhile wait for that.
 
-    It belongs to the loop that asked last. So two loops may both open, and who opens still has to look whether another was faster.
+    Who is cancelled while opening leaves it to the next one; an error is that of all who waited. Each event loop opens on its
+    own, so whoever opens looks at the end whether another loop was faster.
     """
 
-    __slots__ = ("_last",)
+    __slots__ = ("_turn",)
 
     def __init__(self) -> None:
-        self._last: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
+        self._turn: _Turn | None = None  # of the loop that asked last
 
-    def lock(self) -> asyncio.Lock:
-        """The lock of the running loop."""
+    async def handle(self, find: Callable[[], FerroKV | None], open_: Callable[[], Awaitable[FerroKV]]) -> FerroKV:
+        """What `find()` has, or once it has nothing, what `open_()` returns."""
         loop = asyncio.get_running_loop()
-        last = self._last
-        if last is None or last[0] is not loop:
-            last = self._last = (loop, asyncio.Lock())
-        return last[1]
+        turn = self._turn
+        if turn is None or turn.loop is not loop:
+            turn = self._turn = _Turn(loop)
+        failures = turn.failures
+        async with turn.lock:
+            found = find()
+            if found is not None:
+                return found
+            if turn.error is not None and turn.failures != failures:
+                raise copy.copy(turn.error)
+            try:
+                return await open_()
+            except Exception as error:
+                turn.failures += 1
+                turn.error = copy.copy(error)  # without its traceback, which holds everything
+                raise
+
+
+class _Turn:
+    """Of one event loop."""
+
+    __slots__ = ("error", "failures", "lock", "loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.lock = asyncio.Lock()
+        self.failures = 0
+        self.error: Exception | None = None  # the last one
 
 
 def whole_ms(seconds: float | None) -> int | None:

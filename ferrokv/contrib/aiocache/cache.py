@@ -18,7 +18,7 @@ from aiocache.serializers import JsonSerializer
 
 from ferrokv import DataError, FerroKV, Options, ResponseError, WriteBatch
 
-from ..opening import UNCHANGED, Turns, open_bounded_later, whole_ms
+from ..opening import UNCHANGED, FirstUse, open_bounded_later, whole_ms
 from .keys import KeyBuilder, head_of, usual_key
 from .locks import NOT_GIVEN, forget_event, is_lock, take_lock
 
@@ -67,7 +67,7 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
         self._options = {name: _number(value) for name, value in {**(options or {}), **own}.items()}
         Options.checked(self._options)
         self._handle: FerroKV | None = None
-        self._turns = Turns()
+        self._first_use = FirstUse()
 
     @classmethod
     def parse_uri_path(cls, path: str) -> dict[str, str]:
@@ -85,18 +85,16 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
 
     async def _db(self) -> FerroKV:
         """The handle; the first use opens it."""
+        return self._handle or await self._first_use.handle(lambda: self._handle, self._open)
+
+    async def _open(self) -> FerroKV:
+        opened = await open_bounded_later(self.path, self.keyspace, self._options, self._max_bytes)
         handle = self._handle
-        if handle is None:
-            async with self._turns.lock():
-                handle = self._handle
-                if handle is None:
-                    opened = await open_bounded_later(self.path, self.keyspace, self._options, self._max_bytes)
-                    handle = self._handle
-                    if handle is not None:
-                        await opened.close()  # another event loop was faster
-                    else:
-                        handle = self._handle = opened
-        return handle
+        if handle is not None:
+            await opened.close()  # another event loop was faster
+            return handle
+        self._handle = opened
+        return opened
 
     async def _get(self, key: Any, encoding: str | None = "utf-8", _conn: Any = None) -> Any:
         value = await (self._handle or await self._db()).get(key)

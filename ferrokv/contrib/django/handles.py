@@ -13,12 +13,12 @@ from typing import Any
 
 from ferrokv import BlockingFerroKV, FerroKV
 
-from ..opening import UNCHANGED, Turns, open_bounded, open_bounded_later
+from ..opening import UNCHANGED, FirstUse, open_bounded, open_bounded_later
 
 _lock = Lock()
 _blocking: dict[tuple[str, str], BlockingFerroKV] = {}
 _native: dict[tuple[str, str], FerroKV] = {}
-_turns: dict[tuple[str, str], Turns] = {}
+_first_uses: dict[tuple[str, str], FirstUse] = {}
 
 
 def _new_lock_in_child() -> None:
@@ -66,13 +66,18 @@ class Place:
         handle = self.native_handle
         if handle is None:
             key = (self.path, self.keyspace)
-            async with _turns.setdefault(key, Turns()).lock():
-                handle = _native.get(key)
-                if handle is None:
-                    quota = UNCHANGED if key in _blocking else self.max_bytes
-                    opened = await open_bounded_later(self.path, self.keyspace, self.options, quota)
-                    handle = _native.setdefault(key, opened)
-                    if handle is not opened:  # another event loop was faster
-                        await opened.close()
+            handle = _native.get(key)
+            if handle is None:
+                first_use = _first_uses.setdefault(key, FirstUse())
+                handle = await first_use.handle(lambda: _native.get(key), self._open)
             self.native_handle = handle
+        return handle
+
+    async def _open(self) -> FerroKV:
+        key = (self.path, self.keyspace)
+        quota = UNCHANGED if key in _blocking else self.max_bytes
+        opened = await open_bounded_later(self.path, self.keyspace, self.options, quota)
+        handle = _native.setdefault(key, opened)
+        if handle is not opened:
+            await opened.close()  # another event loop was faster
         return handle
