@@ -225,6 +225,13 @@ MUTANTS = [
         f"{ORDERS}[both flush]",
     ),
     Mutant(
+        "remove the table that could not be moved",
+        "ferrokv/engine/install.py",
+        "for table in added if table.number not in edit.removed]",
+        "for table in added]",
+        "tests/test_compaction.py::test_a_move_that_finds_no_space_keeps_its_table",
+    ),
+    Mutant(
         "remove old files before the edit",
         "ferrokv/engine/install.py",
         "    try:\n        position, tables",

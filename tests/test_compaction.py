@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+from contextlib import suppress
+
 import pytest
 
 from ferrokv.commands import keys
 from ferrokv.engine.picker import Drop, Merging, Move, pick
 from ferrokv.engine.survivors import Survivors
+from ferrokv.errors import StoreFailed, StoreFull
 from ferrokv.storage.requests import ReadAt, Request
 from ferrokv.storage.simulated import SimulatedStorage
 
@@ -123,6 +127,30 @@ def test_a_table_without_overlap_below_moves_by_an_edit_alone(store: EngineHarne
     assert reads == []
     store.storage.observe = None
     assert [key for key, _ in store.scan()] == [b"a", b"b", b"c"]
+
+
+@pytest.mark.parametrize("first", range(12))
+def test_a_move_that_finds_no_space_keeps_its_table(first: int) -> None:
+    """Its edit names a table that is there already: that is none of the files that a failed compaction leaves to be removed."""
+    for second in range(first, 24):
+        storage = SimulatedStorage(1)
+        store = EngineHarness(storage, ManualClock(), TINY._replace(memtable_bytes=100_000, level0_tables=9))
+        put(store, "abc")
+        store.compact(everything=True)
+        store.engine.options = store.options._replace(level1_bytes=1)
+        assert isinstance(choice(store, level1_bytes=1), Move)
+        began = storage.requests
+
+        def fail(index: int, request: Request, began: int = began, second: int = second) -> None:
+            if index - began in (first, second):
+                raise OSError(errno.ENOSPC, "injected")
+
+        storage.observe = fail
+        for _ in range(4):
+            with suppress(StoreFull, StoreFailed, OSError):  # the last when a file could not be opened or read
+                store.compact()
+        storage.observe = None
+        assert [key for key, _ in store.reopen().scan()] == [b"a", b"b", b"c"]
 
 
 def test_an_expired_record_above_older_tables_becomes_a_tombstone(store: EngineHarness) -> None:

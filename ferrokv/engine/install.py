@@ -26,24 +26,26 @@ def install(
 
     Only for the holder of the compact lock.
 
-    On `StoreFull` nothing changed for readers, and the added files wait as orphans until a new manifest is written,
+    On `StoreFull` nothing changed for readers, and the files that were made wait as orphans until a new manifest is written,
     because the old one may or may not name them.
     """
     engine.check_usable()
     manifest = engine.manifest
+    # Of a table that moves, the file is one that the manifest names already, and goes on to name if this fails.
+    made = [table.file.name for table in added if table.number not in edit.removed]
     if manifest.doubtful or manifest.position.end >= ROLL_BYTES:
         try:
             yield from roll(engine)
         except FerroKVError:
             if engine.failure is None:
-                yield from remove_files(table.file.name for table in added)
+                yield from remove_files(made)
             raise
         manifest = engine.manifest
     try:
         position, tables = yield from write_edit(manifest, edit)
     except OSError as error:
         manifest.doubtful = True
-        engine.orphans.extend(table.file.name for table in added)
+        engine.orphans.extend(made)
         raise engine.write_error("writing the manifest", error) from error
     try:
         yield Sync(manifest.file)
