@@ -225,6 +225,13 @@ MUTANTS = [
         f"{ORDERS}[both flush]",
     ),
     Mutant(
+        "what a failed flush left is removed although another process has used its number",
+        "ferrokv/engine/turns.py",
+        "    engine.orphans = []\n",
+        "    engine.orphans = engine.orphans\n",
+        "tests/test_compaction.py::test_tables_of_another_process_are_not_removed_with_the_rest_of_a_failed_flush",
+    ),
+    Mutant(
         "remove the table that could not be moved",
         "ferrokv/engine/install.py",
         "for table in added if table.number not in edit.removed]",

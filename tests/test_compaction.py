@@ -10,8 +10,8 @@ import pytest
 from ferrokv.commands import keys
 from ferrokv.engine.picker import Drop, Merging, Move, pick
 from ferrokv.engine.survivors import Survivors
-from ferrokv.errors import StoreFailed, StoreFull
-from ferrokv.storage.requests import ReadAt, Request
+from ferrokv.errors import CorruptionError, StoreFailed, StoreFull
+from ferrokv.storage.requests import ReadAt, Request, WriteAt
 from ferrokv.storage.simulated import SimulatedStorage
 
 from .harness import TINY, EngineHarness, ManualClock
@@ -151,6 +151,61 @@ def test_a_move_that_finds_no_space_keeps_its_table(first: int) -> None:
                 store.compact()
         storage.observe = None
         assert [key for key, _ in store.reopen().scan()] == [b"a", b"b", b"c"]
+
+
+def fail_next_edit(store: EngineHarness, *, wholly_written: bool = False) -> None:
+    """The next write to the manifest finds no space, perhaps with all of it in the file; then all is well again."""
+    storage = store.storage
+
+    def fail(index: int, request: Request) -> None:
+        if isinstance(request, WriteAt) and request.file.name.startswith("manifest") and request.offset:
+            storage.observe = None
+            if wholly_written:
+                storage.perform(request)
+            raise OSError(errno.ENOSPC, "injected")
+
+    storage.observe = fail
+
+
+@pytest.mark.parametrize("wholly_written", [False, True])
+def test_a_flush_whose_edit_failed_keeps_what_it_flushed(store: EngineHarness, wholly_written: bool) -> None:
+    put(store, "abc")
+    store.set(b"d", b"v")
+    store.rotate()
+    fail_next_edit(store, wholly_written=wholly_written)
+    with pytest.raises(StoreFull):
+        store.flush()
+    store.flush()
+    store.set(b"e", b"v")
+    assert [key for key, _ in store.scan()] == [b"a", b"b", b"c", b"d", b"e"]
+    assert [key for key, _ in store.reopen().scan()] == [b"a", b"b", b"c", b"d", b"e"]
+
+
+def test_tables_of_another_process_are_not_removed_with_the_rest_of_a_failed_flush(store: EngineHarness) -> None:
+    """The other one has cleaned up, and its next table has the number of the one that failed here."""
+    other = EngineHarness(SimulatedStorage(2, beside=store.storage), store.clock, store.options)
+    put(store, "a")
+    for name in (b"b", b"d"):
+        store.set(name, b"v")
+        store.rotate()
+        fail_next_edit(store)
+        with pytest.raises(StoreFull):
+            store.flush()
+        if name == b"b":
+            put(other, "c")
+    store.flush()
+    assert [key for key, _ in store.scan()] == [b"a", b"b", b"c", b"d"]
+    store.storage.close()
+    assert [key for key, _ in other.reopen().scan()] == [b"a", b"b", b"c", b"d"]
+
+
+def test_a_missing_table_is_named_by_who_follows_and_not_waited_for(store: EngineHarness) -> None:
+    other = EngineHarness(SimulatedStorage(2, beside=store.storage), store.clock, store.options)
+    put(other, "a")
+    (name,) = (name for name in store.storage.machine.names if name.startswith("table"))
+    del store.storage.machine.names[name]
+    with pytest.raises(CorruptionError, match=name):
+        store.refresh()
 
 
 def test_an_expired_record_above_older_tables_becomes_a_tombstone(store: EngineHarness) -> None:

@@ -12,9 +12,9 @@ from ..errors import CorruptionError, FerroKVError, StoreBusy, StorePathError
 from ..format import control
 from ..format.commits import Entry
 from ..format.logs import HEADER_BYTES, WAL_MAGIC, Position, decode_header
-from ..storage.requests import PAUSE, Op, Open, ReadAt, Storage, Words
+from ..storage.requests import PAUSE, Nap, Op, Open, ReadAt, Storage, Words
 from .engine import NO_DESCRIPTORS, Engine, Pending, Wal
-from .load import State, catalogue_after, load, load_tables, next_commit
+from .load import ATTEMPTS_MAX, NAP_SECONDS, State, catalogue_after, load, load_tables, next_commit
 from .names import file_name
 from .table import damage_in
 from .view import HotCache, View, entry_bytes
@@ -189,18 +189,22 @@ def _show_state(engine: Engine, state: State) -> None:
 def refresh(engine: Engine) -> Op[bool]:
     """Take over the tables that other processes wrote, and drop what they replace; True if there was something new.
 
-    Only for the thread that does the background work.
+    Only for the thread that does the background work. `CorruptionError` when a table that must be there is missing each time.
     """
     news = False
+    attempts = 0
     while engine.led and (word := engine.words[control.VERSION]) != engine.seen_version:
         news = True
         yield from catch_up(engine)
         opened = {table.number: table for table in engine.view.version.tables()}
         try:
             tables, version = yield from load_tables(engine.store_id, engine.block_cache, opened)
-        except FileNotFoundError:
-            yield PAUSE
-            continue  # replaced while it was read
+        except FileNotFoundError as error:  # replaced while it was read
+            attempts += 1
+            if attempts >= ATTEMPTS_MAX:
+                raise CorruptionError("a file that the manifest needs is missing", path=str(error.filename)) from error
+            yield Nap(NAP_SECONDS)
+            continue
         with engine.lock:
             view = engine.view
             # Memtables that the manifest counts as flushed must all be here, and those that it does not, too.

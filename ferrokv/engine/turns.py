@@ -74,7 +74,6 @@ def _clean_up(engine: Engine) -> Op[None]:
     yield from roll(engine)
     engine.manifest.version_word = version_word = engine.words[VERSION] + 1
     engine.words[VERSION] = version_word
-    engine.orphans = []
     tables = engine.manifest.tables
     names = yield ListDirectory()
     dead = [file_name("table", n) for n in numbers_of("table", names) if n not in tables.metas]
@@ -87,3 +86,6 @@ def _clean_up(engine: Engine) -> Op[None]:
 def _open_manifest(engine: Engine) -> Op[None]:
     engine.open_manifest = yield from read_manifest((yield from read_current()))
     engine.manifest.version_word = engine.words[VERSION]
+    # What waited to be removed was no part of the state that this one replaces. It may be one of this: the edit that failed may be
+    # there all the same, or another process has cleaned up and given the numbers out again.
+    engine.orphans = []
