@@ -8,6 +8,7 @@ from contextlib import suppress
 import pytest
 
 from ferrokv.commands import keys
+from ferrokv.engine.manifest import ROLL_BYTES
 from ferrokv.engine.picker import Drop, Merging, Move, pick
 from ferrokv.engine.survivors import Survivors
 from ferrokv.errors import CorruptionError, StoreFailed, StoreFull
@@ -129,9 +130,13 @@ def test_a_table_without_overlap_below_moves_by_an_edit_alone(store: EngineHarne
     assert [key for key, _ in store.scan()] == [b"a", b"b", b"c"]
 
 
+@pytest.mark.parametrize("roll_bytes", [1, ROLL_BYTES])
 @pytest.mark.parametrize("first", range(12))
-def test_a_move_that_finds_no_space_keeps_its_table(first: int) -> None:
+def test_a_move_that_finds_no_space_keeps_its_table(
+    first: int, roll_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its edit names a table that is there already: that is none of the files that a failed compaction leaves to be removed."""
+    monkeypatch.setattr("ferrokv.engine.install.ROLL_BYTES", roll_bytes)
     for second in range(first, 24):
         storage = SimulatedStorage(1)
         store = EngineHarness(storage, ManualClock(), TINY._replace(memtable_bytes=100_000, level0_tables=9))
