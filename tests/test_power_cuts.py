@@ -15,7 +15,7 @@ from ferrokv.commands import keys, strings
 from ferrokv.engine.opening import open_engine
 from ferrokv.errors import FerroKVError, StoreFailed
 from ferrokv.storage.drivers import complete
-from ferrokv.storage.requests import Request, Sync
+from ferrokv.storage.requests import Request, Sync, WriteAt
 from ferrokv.storage.simulated import PowerCut, SimulatedStorage
 
 from .harness import SCALE, TINY, EngineHarness, ManualClock, State
@@ -159,6 +159,35 @@ def test_every_failing_request_is_a_named_error_and_loses_nothing(seed: int, cod
         _run_until_stuck(work, 40)
         storage.observe = None
         check_recovered(storage.after_power_cut(position), work, seed)
+
+
+@pytest.mark.parametrize("seed", range(24 * SCALE))
+def test_several_failing_requests_lose_nothing(seed: int) -> None:
+    """What the first failure left to be mended meets the next one. Of a write that fails, all may have been written."""
+    random = Random(seed)
+    requests = _count_requests(seed)
+    for cut in range(50):
+        failing = {random.randrange(requests): random.choice(FAILURES) for _ in range(random.choice((2, 3, 6)))}
+        whole = {position for position in failing if random.random() < 0.4}
+        storage = SimulatedStorage(seed)
+        work = Workload(seed, storage)
+
+        def fail(
+            index: int,
+            request: Request,
+            storage: SimulatedStorage = storage,
+            failing: dict[int, int] = failing,
+            whole: set[int] = whole,
+        ) -> None:
+            if index in failing:
+                if isinstance(request, WriteAt) and index in whole:
+                    storage._write(request)
+                raise OSError(failing[index], "injected")
+
+        storage.observe = fail
+        _run_until_stuck(work, 40)
+        storage.observe = None
+        check_recovered(storage.after_power_cut(cut), work, seed)
 
 
 def _count_requests(seed: int) -> int:
