@@ -34,7 +34,9 @@ class Workload:
         self.model: State = {}
         self.states: list[State] = [{}]
         self.acknowledged = 0
-        self.refused: State | None = None  # what a write for which there was no space would have led to
+        self.refused: list[
+            State
+        ] = []  # what writes for which there was no space would have led to, since the last success
         self.store: EngineHarness | None = None
 
     def run(self, steps: int) -> None:
@@ -58,17 +60,17 @@ class Workload:
             if self.random.random() < 0.5:
                 self.storage.machine.pages.clear()  # as if the control page were lost: recovery must not need it
             self.store = store = store.reopen()
-            if self.refused is not None:
+            if self.refused:
                 self.settle(store)
 
     def settle(self, store: EngineHarness) -> None:
-        """A write that was refused for lack of space is there or not there from the next opening on."""
+        """Of the writes that were refused for lack of space one is there from the next opening on, or none."""
         observe, self.storage.observe = self.storage.observe, None  # the oracle's own reads do not fail
         state = store.state()
         self.storage.observe = observe
-        assert state in (self.model, self.refused)
+        assert state in (self.model, *self.refused)
         self.states.append(state)
-        self.model, self.refused = state, None
+        self.model, self.refused = state, []
 
     def batch(self, store: EngineHarness) -> None:
         writes: list[strings.Write] = []
@@ -93,7 +95,7 @@ class Workload:
         finally:
             self.model = model
         self.acknowledged = len(self.states) - 1
-        self.refused = None
+        self.refused = []
 
 
 def check_recovered(storage: SimulatedStorage, work: Workload, seed: int) -> None:
@@ -221,7 +223,8 @@ def _forget_unacknowledged(work: Workload) -> None:
     state = work.store.state()
     work.storage.observe = observe
     work.states.append(state)
-    work.model, work.refused = state, work.model
+    work.refused.append(work.model)
+    work.model = state
 
 
 def test_failed_sync_is_never_repeated_and_poisons_the_store() -> None:
