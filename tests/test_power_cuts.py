@@ -34,9 +34,8 @@ class Workload:
         self.model: State = {}
         self.states: list[State] = [{}]
         self.acknowledged = 0
-        self.refused: list[
-            State
-        ] = []  # what writes for which there was no space would have led to, since the last success
+        # What writes for which there was no space would have led to, since the last success.
+        self.refused: list[State] = []
         self.store: EngineHarness | None = None
 
     def run(self, steps: int) -> None:

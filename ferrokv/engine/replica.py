@@ -192,15 +192,17 @@ def refresh(engine: Engine) -> Op[bool]:
     Only for the thread that does the background work. `CorruptionError` when a table that must be there is missing each time.
     """
     news = False
-    attempts = 0
+    attempts, tried = 0, 0
     while engine.led and (word := engine.words[control.VERSION]) != engine.seen_version:
         news = True
         yield from catch_up(engine)
         opened = {table.number: table for table in engine.view.version.tables()}
         try:
             tables, version = yield from load_tables(engine.store_id, engine.block_cache, opened)
-        except FileNotFoundError as error:  # replaced while it was read
-            attempts += 1
+        except (
+            FileNotFoundError
+        ) as error:  # replaced while it was read: then VERSION has moved, or will with the next look
+            attempts, tried = (attempts if word == tried else 0) + 1, word
             if attempts >= ATTEMPTS_MAX:
                 raise CorruptionError("a file that the manifest needs is missing", path=str(error.filename)) from error
             yield Nap(NAP_SECONDS)
