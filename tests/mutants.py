@@ -193,7 +193,7 @@ MUTANTS = [
         "nobody recovers if there is a control page",
         "ferrokv/engine/opening.py",
         "        alone = not storage.attached(sweep=True)",
-        '        alone = storage.attach_page("control", 4096) is None',
+        '        alone = storage.attach_page("control", 256 << 10) is None',
         f"{FAILING}[0-5] {PROCESSES}test_a_failed_sync_stops_every_process",
     ),
     Mutant(

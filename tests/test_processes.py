@@ -505,8 +505,8 @@ def test_a_renamed_directory_goes_on_and_a_removed_one_is_an_error(store_path: P
 def test_another_layout_of_the_control_page_is_refused_while_it_is_in_use(store_path: Path) -> None:
     with Peer(store_path) as peer:
         peer.call("set", "k", 1)
-        original = (store_path / "control").read_bytes()[:40]
-        for offset, data in ((0, b"FKVCTRL9"), (8, b"y" * 16)):
+        original = (store_path / "control").read_bytes()[:48]
+        for offset, data in ((0, b"FKVCTRL1"), (8, b"y" * 16), (40, bytes([3]))):
             with open(store_path / "control", "r+b") as page:
                 page.seek(offset)
                 page.write(data)

@@ -21,6 +21,7 @@ from ..storage.requests import File, Storage, Words
 from .clock import Clock
 from .manifest import Manifest
 from .memtable import Memtable
+from .slots import Slot
 from .table import BlockCache, Table
 from .version import Version
 from .view import Catalogue, View
@@ -87,6 +88,9 @@ class Engine:
         self.clock = clock
         self.store_id = store_id
         self.words = words  # of the control page
+        self.slot: Slot | None = (
+            None  # of the control page; None for a replica that only reads. Owner: opening and closing
+        )
         self.process_id = storage.process_id()
         self.wal = wal  # owner: `lock`
         self.view = view  # replaced under `lock`

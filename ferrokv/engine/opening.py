@@ -14,6 +14,7 @@ from .load import State, load, open_tables, open_tail, read_catalogue, read_curr
 from .memtable import Memtable
 from .recovery import recover
 from .replica import is_kept
+from .slots import claim_slot
 from .table import BlockCache
 from .view import HotCache, View, entry_bytes
 
@@ -31,9 +32,9 @@ def open_engine(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
     try:
         alone = not storage.attached(sweep=True)
         storage.announce(alone=alone)
-        if alone:
-            return (yield from recover(storage, options, clock))
-        return (yield from _attach(storage, options, clock))
+        engine = yield from (recover if alone else _attach)(storage, options, clock)
+        engine.slot = claim_slot(engine.words, storage.announced(), storage.is_announced)
+        return engine
     finally:
         storage.unlocker("open")()
 
@@ -98,7 +99,7 @@ def _read_files(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
     newest = [m for m in replay.memtables if m.number == replay.last.number]
     memtables += newest or [Memtable(replay.last.number, replay.end.seqno)]
     state = State(manifest.tables, version, 0, memtables, wal, catalogue)
-    engine = _make_engine(storage, options, clock, current.store_id, [0] * control.CONTROL_BYTES, state, cache)
+    engine = _make_engine(storage, options, clock, current.store_id, [0] * (control.CONTROL_BYTES // 8), state, cache)
     engine.led = False
     engine.seen = -1  # never equal to COMMIT, so that each read looks for somebody who opens the store
     return engine

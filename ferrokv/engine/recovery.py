@@ -42,7 +42,7 @@ def recover(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
     tables = old.tables
     generation = int.from_bytes(storage.random_bytes(8), "little")
     page = control.encode_page(current.store_id, storage.boot_id(), generation)
-    committed = control.previous_commit(storage.read_page("control", control.CONTROL_BYTES), page)
+    committed = control.previous_commit(storage.read_page("control", control.HEAD_BYTES), page)
     replay = yield from replay_all(current, names, tables, committed)
     cache = BlockCache(options.block_cache_bytes, len)
     try:

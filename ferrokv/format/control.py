@@ -6,11 +6,11 @@ import struct
 import sys
 from typing import Final
 
-CONTROL_BYTES: Final = 4096
-MAGIC: Final = b"FKVCTRL1"
-IDENTITY: Final = struct.Struct("<8s16s16s")
-
+LAYOUT_VERSION: Final = 2
+MAGIC: Final = b"FKVCTRL\0"
+IDENTITY: Final = struct.Struct("<8s16s16sQ")
 IDENTITY_WORDS: Final = IDENTITY.size // 8
+
 # Indexes of 64-bit words; each stands on a cache line of its own.
 GENERATION: Final = 64 // 8
 COMMIT: Final = 128 // 8
@@ -21,28 +21,54 @@ WRITER: Final = 384 // 8
 COMPACTOR: Final = 448 // 8
 APPENDED: Final = 512 // 8
 SYNCER: Final = 576 // 8
+WAITED: Final = 640 // 8
+LEVEL0: Final = 704 // 8
+SLOTS: Final = 768 // 8
+
+HEAD_BYTES: Final = 4096
+SLOT_BYTES: Final = 1024
+SLOTS_MAX: Final = 252
+CONTROL_BYTES: Final = HEAD_BYTES + SLOTS_MAX * SLOT_BYTES
+assert CONTROL_BYTES == 256 << 10
+FIRST_SLOT: Final = HEAD_BYTES // 8
+SLOT_WORDS: Final = SLOT_BYTES // 8
+# Words of one slot, counted from its first.
+OWNER: Final = 0
+EPOCH: Final = 1
+PINNED: Final = 8
+CLEARED: Final = (PINNED,)  # for a new owner; words from 16 on are spare
 
 
 def encode_page(store_id: bytes, boot_id: bytes, generation: int, commit: int = 0) -> bytes:
     """A fresh page: who it belongs to, a generation, and what an earlier process of this boot had committed."""
     page = bytearray(CONTROL_BYTES)
-    IDENTITY.pack_into(page, 0, MAGIC, store_id, boot_id)
+    IDENTITY.pack_into(page, 0, MAGIC, store_id, boot_id, LAYOUT_VERSION)
     page[GENERATION * 8 : GENERATION * 8 + 8] = generation.to_bytes(8, sys.byteorder)
     # VERSION begins somewhere else each time, so that a reader who was there before does not take it for what it has seen.
-    page[VERSION * 8 : VERSION * 8 + 8] = (generation >> 2).to_bytes(8, sys.byteorder)
+    # It is never 0, so that 0 can mean "none" wherever a VERSION is kept.
+    page[VERSION * 8 : VERSION * 8 + 8] = (generation >> 2 | 1).to_bytes(8, sys.byteorder)
     page[COMMIT * 8 : COMMIT * 8 + 8] = commit.to_bytes(8, sys.byteorder)
     return bytes(page)
 
 
 def is_page_of(head: list[int], store_id: bytes, boot_id: bytes | None) -> bool:
     """True if the first words of a page say that it belongs to the store and, unless None, to the boot."""
-    magic, store, boot = IDENTITY.unpack(b"".join(word.to_bytes(8, sys.byteorder) for word in head))
-    return magic == MAGIC and store == store_id and boot_id in (None, boot)
+    magic, store, boot, version = IDENTITY.unpack(b"".join(word.to_bytes(8, sys.byteorder) for word in head))
+    return magic == MAGIC and version == LAYOUT_VERSION and store == store_id and boot_id in (None, boot)
+
+
+def slot_start(number: int) -> int:
+    """The index of the first word of a slot, which are numbered from 0."""
+    assert 0 <= number < SLOTS_MAX
+    return FIRST_SLOT + number * SLOT_WORDS
 
 
 def previous_commit(old: bytes, fresh: bytes) -> int | None:
-    """The COMMIT word of an `old` page, if it is of the same store and boot as the `fresh` one."""
-    if len(old) != CONTROL_BYTES or old[: IDENTITY.size] != fresh[: IDENTITY.size]:
+    """The COMMIT word of an `old` page, if it is of the same store and boot as the `fresh` one.
+
+    `old` is the head of the page, its first HEAD_BYTES.
+    """
+    if len(old) != HEAD_BYTES or old[: IDENTITY.size] != fresh[: IDENTITY.size]:
         return None
     return int.from_bytes(old[COMMIT * 8 : COMMIT * 8 + 8], sys.byteorder)
 

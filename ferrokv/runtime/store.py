@@ -155,10 +155,15 @@ class Store:
         writing = () if self.storage.read_only else (self._writer.stop,)
         for step in (self.errands.stop, *writing, self._background.stop, self._flush_for_next_opening, self._stop_pool):
             interrupted = _insist(step) or interrupted
-        interrupted = _insist(self.storage.close) or interrupted
+        for step in (self._leave_slot, self.storage.close):
+            interrupted = _insist(step) or interrupted
         self._turn_into(ClosedStore("the store is closed"))
         if interrupted is not None:
             raise interrupted
+
+    def _leave_slot(self) -> None:
+        if self.engine.slot is not None:
+            self.engine.slot.release()
 
     def _stop_pool(self) -> None:
         if self._pool is not None:

@@ -213,13 +213,14 @@ class SimulatedStorage:
     def read_page(self, name: str, size: int) -> bytes:
         """The page, if one was mapped since the power came on."""
         self.pause()
-        return b"".join(word.to_bytes(8, sys.byteorder) for word in self.machine.pages.get(name, ()))
+        words = self.machine.pages.get(name, [])
+        return b"".join(word.to_bytes(8, sys.byteorder) for word in words[: size // 8])
 
     def map_page(self, name: str, fresh: bytes) -> Words:
         """A page in memory, which lives until the power is cut."""
         self.pause()
         words = self.machine.pages.setdefault(name, [])
-        words[:] = [int.from_bytes(fresh[i : i + 8], sys.byteorder) for i in range(0, len(fresh), 8)]
+        words[:] = memoryview(fresh).cast("Q").tolist()
         return SimulatedWords(self, words)
 
     def attach_page(self, name: str, size: int) -> Words | None:
