@@ -129,6 +129,14 @@ METAS = st.builds(
 )
 
 
+MERGES = st.builds(
+    edits.MergeProgress,
+    level=st.integers(0, 6),
+    upper=st.lists(NUMBERS, min_size=1, max_size=3).map(tuple),
+    done=st.binary(max_size=20),
+)
+
+
 @given(
     edit=st.builds(
         edits.Edit,
@@ -137,6 +145,7 @@ METAS = st.builds(
         log_number=st.none() | NUMBERS,
         next_table=st.none() | NUMBERS,
         last_seqno=st.none() | NUMBERS,
+        merge=st.none() | st.just(edits.NO_MERGE) | MERGES,
         unknown=st.just(()),
     )
 )
@@ -146,7 +155,7 @@ def test_edits(edit: edits.Edit) -> None:
 
 
 def test_an_unknown_edit_is_refused_unless_it_may_be_passed_over() -> None:
-    assert edits.decode_edit(b"\x80\x02\0\0\0xy", 1).unknown == (128,)
+    assert edits.decode_edit(b"\x81\x02\0\0\0xy", 1).unknown == (129,)
     with pytest.raises(UnsupportedFormat, match="tag=127"):
         edits.decode_edit(b"\x7f\0\0\0\0", 1)
 

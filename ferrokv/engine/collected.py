@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from ..errors import CorruptionError
 from ..format.keys import KIND_KEY, KIND_OWNER, PREFIX_BYTES, generation_of
 from ..format.roots import Root, decode_root
 from ..storage.requests import Op
-from .engine import EXPIRY_GRACE_MS, Engine
+from .engine import EXPIRY_GRACE_MS, Engine, logger
 from .merge import Page
 from .read import read_entry
 from .transaction import Transaction
@@ -44,10 +45,18 @@ class Generations:
             for generation in dict.fromkeys(generations):
                 if generation is not None:
                     dead = known.get(generation)
-                    self._dead[generation] = (yield from self._is_dead(view, generation)) if dead is None else dead
+                    self._dead[generation] = (yield from self._judge(view, generation)) if dead is None else dead
         finally:
             view.unpin()
         return {generation for generation, dead in self._dead.items() if dead}
+
+    def _judge(self, view: View, generation: bytes) -> Op[bool]:
+        try:
+            return (yield from self._is_dead(view, generation))
+        except CorruptionError as error:
+            # The table that would tell is damaged. What may be alive is kept, and the table is compacted around from now on.
+            logger.error("a collection is kept because its owner or root cannot be read: %s", error)
+            return False
 
     def _is_dead(self, view: View, generation: bytes) -> Op[bool]:
         keyspace, number = generation[:4], generation[4:]

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from threading import RLock
 from typing import Final, NamedTuple
 
-from ..errors import StoreBusy, StoreFailed, StoreFull
+from ..errors import CorruptionError, StoreBusy, StoreFailed, StoreFull
 from ..format.commits import Entry
-from ..format.control import COMPACTOR, POISON, is_reached, pack_position
+from ..format.control import COMPACTOR, DAMAGED, LEVEL0, POISON, is_reached, pack_position
 from ..format.logs import LogHeader, Position
 from ..options import Options
 from ..storage.requests import File, Storage, Words
@@ -106,6 +106,8 @@ class Engine:
         self.orphans: list[str] = []  # files to remove after the next manifest roll; owner: the same
         self.compaction_cursors: dict[int, bytes] = {}  # level -> where to go on; owner: the same
         self.sweep_cursor = (b"", 0)  # the place of the table that was last looked at (sweeping.py); owner: the same
+        # Numbers of tables that could not be read, each with the reason: compaction goes on without them; owner: the same.
+        self.damaged: dict[int, CorruptionError] = {}
         self.looks_left = LOOKS_EACH_FLUSH  # at tables, before the next flush; owner: the same
         self.quotas_checked = -1  # how much had been written when quotas were last looked at; owner: the same
         # Internal keys of long expired roots that compaction came across (collected.py); owner: the same.
@@ -134,6 +136,16 @@ class Engine:
     def compactor_pid(self) -> int:
         """The process that holds the compact lock, or died with it; 0 when nobody does."""
         return self.words[COMPACTOR]
+
+    @property
+    def level0_tables(self) -> int:
+        """The number of tables in level 0, as the last compactor of any process left it."""
+        return self.words[LEVEL0]
+
+    @property
+    def damaged_tables(self) -> int:
+        """The number of tables that the last compactor of any process could not read."""
+        return self.words[DAMAGED]
 
     def poison(self, what: str, error: OSError) -> StoreFailed:
         """Stop all writes for good: after this failure nobody knows what is on disk. Returns the error to raise."""

@@ -55,6 +55,7 @@ def recover(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
     yield from _write_again(replay, committed)
     page = control.encode_page(current.store_id, storage.boot_id(), generation, committed or 0)
     words = storage.map_page("control", page)
+    words[control.LEVEL0] = len(version.levels[0])
     number = max(replay.highest_number, tables.log_number) + 1
     wal = yield from create_wal(storage, current.store_id, number, replay.end, options.memtable_bytes)
     for word in (control.INTENT, control.COMMIT, control.APPENDED):

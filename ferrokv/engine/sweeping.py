@@ -31,9 +31,10 @@ def holds_parts(table: Table) -> bool:
 
 
 def sweepable(engine: Engine) -> list[Table]:
-    """The tables to be looked at, in a fixed order. Level 0 is not: it goes down soon."""
+    """The tables to be looked at, in a fixed order. Not those of level 0, which go down soon, nor damaged ones."""
     levels = engine.view.version.levels[1:]
-    return sorted((table for level in levels for table in level if holds_parts(table)), key=_place)
+    tables = (table for level in levels for table in level if table.number not in engine.damaged)
+    return sorted(filter(holds_parts, tables), key=_place)
 
 
 def _place(table: Table) -> tuple[bytes, int]:
@@ -78,7 +79,7 @@ def _judge(engine: Engine, table: Table) -> Op[Choice | None]:
 
 def rewriting(table: Table) -> Merging:
     """A table merged with nothing, into its own level."""
-    return Merging(table.meta.level - 1, (), (table,))
+    return Merging(table.meta.level - 1, (), (table,), table.meta.level)
 
 
 def next_with_dead(engine: Engine, after: tuple[bytes, int]) -> Op[tuple[Table, tuple[bytes, int]] | None]:

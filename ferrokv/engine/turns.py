@@ -6,7 +6,7 @@ Both locks are let go with the engine's `unlock_write` and `unlock_compact`, by 
 from __future__ import annotations
 
 from ..errors import StoreBusy
-from ..format.control import APPENDED, COMMIT, COMPACTOR, INTENT, POISON, VERSION, WRITER
+from ..format.control import APPENDED, COMMIT, COMPACTOR, DAMAGED, INTENT, LEVEL0, POISON, VERSION, WRITER
 from ..storage.drivers import complete
 from ..storage.requests import ListDirectory, Op
 from .commit import rotate, take_lock
@@ -56,6 +56,9 @@ def begin_compacting(engine: Engine, timeout: float) -> Op[bool]:
     elif engine.open_manifest is None or engine.open_manifest.version_word != engine.words[VERSION]:
         yield from _open_manifest(engine)
     yield from refresh(engine)
+    # The last holder may have died between its edit and these words, or have found other tables damaged.
+    engine.words[LEVEL0] = len(engine.view.version.levels[0])
+    engine.words[DAMAGED] = len(engine.damaged)
     return True
 
 

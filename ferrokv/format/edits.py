@@ -14,10 +14,12 @@ TAG_LOG_NUMBER: Final = 3
 TAG_NEXT_TABLE: Final = 4
 TAG_LAST_SEQNO: Final = 5
 IGNORABLE: Final = 128
+TAG_MERGE: Final = 128
 
 _FIELD: Final = struct.Struct("<BI")
 _TABLE: Final = struct.Struct("<QB7xQQQQQQQQI")
 _NUMBER: Final = struct.Struct("<Q")
+_MERGE: Final = struct.Struct("<B3xI")
 
 
 class TableMeta(NamedTuple):
@@ -41,6 +43,18 @@ class TableMeta(NamedTuple):
         return self.max_expiry_ms != NEVER and self.max_expiry_ms < now_ms
 
 
+class MergeProgress(NamedTuple):
+    """A merge of `upper` tables of a level into the next one, which is done up to and including the key `done`."""
+
+    level: int
+    upper: tuple[int, ...]
+    done: bytes
+
+
+NO_MERGE: Final = MergeProgress(0, (), b"")
+"""No merge is under way."""
+
+
 class Edit(NamedTuple):
     """One atomic change of the manifest. None means unchanged."""
 
@@ -49,6 +63,7 @@ class Edit(NamedTuple):
     log_number: int | None = None
     next_table: int | None = None
     last_seqno: int | None = None
+    merge: MergeProgress | None = None
     unknown: tuple[int, ...] = ()
 
 
@@ -73,6 +88,8 @@ def encode_edit(edit: Edit) -> tuple[int, bytes]:
     fields.extend((TAG_REMOVE, _NUMBER.pack(number)) for number in edit.removed)
     numbers = ((TAG_LOG_NUMBER, edit.log_number), (TAG_NEXT_TABLE, edit.next_table), (TAG_LAST_SEQNO, edit.last_seqno))
     fields.extend((tag, _NUMBER.pack(number)) for tag, number in numbers if number is not None)
+    if edit.merge is not None:
+        fields.append((TAG_MERGE, _encode_merge(edit.merge)))
     return len(fields), b"".join(_FIELD.pack(tag, len(body)) + body for tag, body in fields)
 
 
@@ -82,6 +99,7 @@ def decode_edit(payload: bytes, count: int) -> Edit:
     removed: list[int] = []
     unknown: list[int] = []
     numbers: dict[int, int] = {}
+    merge: MergeProgress | None = None
     position = 0
     for _ in range(count):
         if position + _FIELD.size > len(payload):
@@ -98,6 +116,8 @@ def decode_edit(payload: bytes, count: int) -> Edit:
             removed.append(_decode_number(body))
         elif tag in (TAG_LOG_NUMBER, TAG_NEXT_TABLE, TAG_LAST_SEQNO):
             numbers[tag] = _decode_number(body)
+        elif tag == TAG_MERGE:
+            merge = _decode_merge(body)
         elif tag >= IGNORABLE:
             unknown.append(tag)
         else:
@@ -110,8 +130,27 @@ def decode_edit(payload: bytes, count: int) -> Edit:
         numbers.get(TAG_LOG_NUMBER),
         numbers.get(TAG_NEXT_TABLE),
         numbers.get(TAG_LAST_SEQNO),
+        merge,
         tuple(unknown),
     )
+
+
+def _encode_merge(merge: MergeProgress) -> bytes:
+    if not merge.upper:
+        return b""
+    return _MERGE.pack(merge.level, len(merge.upper)) + b"".join(map(_NUMBER.pack, merge.upper)) + merge.done
+
+
+def _decode_merge(body: bytes) -> MergeProgress:
+    if not body:
+        return NO_MERGE
+    if len(body) < _MERGE.size:
+        raise CorruptionError("manifest merge field is cut short")
+    level, count = _MERGE.unpack_from(body)
+    key = _MERGE.size + 8 * count
+    if not count or key > len(body):
+        raise CorruptionError("manifest merge field lengths do not add up")
+    return MergeProgress(level, struct.unpack_from(f"<{count}Q", body, _MERGE.size), body[key:])
 
 
 def _decode_number(body: bytes) -> int:

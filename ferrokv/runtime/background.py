@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from copy import copy
 from typing import Final
 
 from ..engine.collected import drop_expired, take_expired_roots
@@ -46,7 +47,6 @@ class Background:
         self._wake = threading.Event()
         self._stopping = False
         self._jobs: deque[Request] = deque()
-        self._damaged = False
         self._gate = threading.RLock()
         self._flushed: Callable[[], None] = lambda: None
         self._write: Callable[[Request], None] = lambda request: None
@@ -125,11 +125,13 @@ class Background:
                 return True
             while not self._stopping and not self._jobs and self._step():
                 self._flushed()
-            victims: dict[str, Victims] = {}
-            if quota_due(engine, idle=idle):
-                victims = complete(find_victims(engine), engine.storage, self._pause_compaction)
+            victims = self._find_victims() if quota_due(engine, idle=idle) else {}
             # Order: behind everything that may flush, as the search for victims does between its pages.
             end_compacting(engine)
+        except _Stopping:
+            # What was in hand is removed, and nothing is in doubt: the next one goes on with the merge under way.
+            end_compacting(engine)
+            raise
         finally:
             engine.unlock_compact()
         self._drop_expired()
@@ -139,6 +141,15 @@ class Background:
         if self._jobs:
             self._wake.set()
         return False
+
+    def _find_victims(self) -> dict[str, Victims]:
+        """What quotas ask for; nothing while a damaged table stands in the way, which compaction then goes around."""
+        engine = self._engine
+        try:
+            return complete(find_victims(engine), engine.storage, self._pause_compaction)
+        except CorruptionError as error:
+            logger.error("a quota cannot be kept because of damage: %s", error)
+            return {}
 
     def _drop_expired(self) -> None:
         """Have the writer delete long expired collections, so that their elements may go. Nobody waits for it."""
@@ -156,29 +167,20 @@ class Background:
         engine = self._engine
         if engine.failure is not None:
             return False
-        return flush_due(engine) or quota_due(engine, idle=idle) or (not self._damaged and compaction_due(engine))
+        return flush_due(engine) or quota_due(engine, idle=idle) or compaction_due(engine)
 
     def _step(self) -> bool:
         """One flush or one compaction, if any is due."""
         if self._engine.failure is not None:
             return False
         if flush_due(self._engine):
-            self._flush(naps=False)
+            self._flush()
             return True
-        return not self._damaged and self._compact(everything=False)
+        return complete(compact_once(self._engine), self._engine.storage, self._pause_compaction)
 
-    def _flush(self, *, naps: bool) -> None:
-        pause = self._nap if naps else self._check_stopping
-        complete(flush(self._engine), self._engine.storage, pause)
+    def _flush(self) -> None:
+        complete(flush(self._engine), self._engine.storage, self._check_stopping)
         self._flushed()
-
-    def _compact(self, *, everything: bool) -> bool:
-        try:
-            op = compact_once(self._engine, everything=everything)
-            return complete(op, self._engine.storage, self._pause_compaction)
-        except CorruptionError:
-            self._damaged = True  # the inputs stay; reads of the damaged block raise, and merging would spin
-            raise
 
     def _do_job(self, request: Request) -> None:
         try:
@@ -202,13 +204,18 @@ class Background:
             complete(flush(engine), engine.storage, self._check_stopping)
             self._flushed()
             if request.args == ("compact",):
-                while self._compact(everything=True):
+                while complete(compact_once(engine, everything=True), engine.storage, self._pause_job):
                     self._check_stopping()
-                complete(sweep_everything(engine), engine.storage, self._pause_compaction)
+                complete(sweep_everything(engine), engine.storage, self._pause_job)
             end_compacting(engine)
+        except _Stopping:
+            end_compacting(engine)
+            raise
         finally:
             engine.unlock_compact()
         self._drop_expired()
+        if request.args == ("compact",) and engine.damaged:
+            raise copy(next(iter(engine.damaged.values())))  # all else is compacted
         request.answer = True
 
     def _check_stopping(self) -> None:
@@ -216,12 +223,20 @@ class Background:
             raise _Stopping
         time.sleep(0)
 
+    def _pause_job(self) -> None:
+        """Between two pages of a compaction that somebody waits for: as below, but without naps."""
+        self._flush_first()
+        self._check_stopping()
+
     def _pause_compaction(self) -> None:
         """Between two pages of a compaction: let flushes go first, then others run."""
+        self._flush_first()
+        self._nap()
+
+    def _flush_first(self) -> None:
         complete(catch_up(self._engine), self._engine.storage)  # nobody else in this process may be reading
         if self._engine.failure is None and flush_due(self._engine):
-            self._flush(naps=False)
-        self._nap()
+            self._flush()
 
     def _nap(self) -> None:
         engine = self._engine

@@ -137,6 +137,12 @@ class Store:
             tables_dropped_unread=counters.tables_dropped_unread,
             records_expired=counters.records_expired,
             records_evicted=counters.evicted,
+            level0_slowdown=engine.options.slowdown_at,
+            level0_stop=engine.options.stop_at,
+            writes_slowed=self._writer.brake.slowed,
+            writes_stopped=self._writer.brake.stopped,
+            stalled_seconds=self._writer.brake.seconds,
+            damaged_tables=engine.damaged_tables,
         )
 
     def _failure(self) -> str | None:
