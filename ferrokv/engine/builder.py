@@ -61,8 +61,8 @@ class TableBuilder:
             self._min_key = keys[0]
         start = 0
         pending = self._pending_bytes
-        for i, (key, entry) in enumerate(zip(keys, entries, strict=True)):
-            size = len(key) + len(entry[0] or b"") + 12
+        sizes = [len(key) + len(entry[0] or b"") + 12 for key, entry in zip(keys, entries, strict=True)]
+        for i, size in enumerate(sizes):
             if size >= self._block_bytes and (i > start or self._keys):
                 self._close_block(keys[start:i], entries[start:i])
                 start, pending = i, 0
@@ -181,6 +181,12 @@ class Outputs:
         self._next_number = next_number
         self._finished = finished
         self._builder: TableBuilder | None = None
+        self._closed_bytes = 0
+
+    @property
+    def file_bytes(self) -> int:
+        """Bytes of the tables so far, but for the rest of the last block."""
+        return self._closed_bytes + (0 if self._builder is None else self._builder.file_bytes)
 
     def add(self, keys: Sequence[bytes], entries: Sequence[Entry]) -> Op[None]:
         """Take one page, perhaps an empty one."""
@@ -205,3 +211,4 @@ class Outputs:
         assert self._builder is not None
         builder, self._builder = self._builder, None
         self._finished(*(yield from builder.finish()))
+        self._closed_bytes += builder.file_bytes

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from ..errors import CorruptionError
-from ..format.keys import KIND_KEY, KIND_OWNER, PREFIX_BYTES, generation_of
+from ..format.keys import KIND_KEY, KIND_OWNER, PREFIX_BYTES, are_user_keys, generation_of
 from ..format.roots import Root, decode_root
 from ..storage.requests import Op
 from .engine import EXPIRY_GRACE_MS, Engine, logger
@@ -29,6 +29,8 @@ class Generations:
     def without_dead(self, page: Page) -> Op[Page]:
         """The page without elements and owners of dead generations. Two point reads for each generation that it holds."""
         keys, entries = page
+        if are_user_keys(keys[0], keys[-1]):
+            return page
         owned = [generation_of(key) for key in keys]
         if not any(owned):
             return page

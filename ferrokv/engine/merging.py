@@ -46,7 +46,6 @@ class Merger:
         self._seqnos = min(meta.first_seqno for meta in metas), max(meta.last_seqno for meta in metas)
         # Order: within level 0 the higher number is newer. A flush in between takes a number behind this one.
         self._level0_number = take_number(engine) if choice.target == 0 else 0
-        self._part_bytes = 0
         self._tables: list[Table] = []
         self._outputs = self._new_outputs()
 
@@ -86,11 +85,10 @@ class Merger:
         if page[0]:
             page = yield from self._generations.without_dead(page)
         yield from self._outputs.add(*page)
-        self._part_bytes += sum(len(key) + len(entry[0] or b"") for key, entry in zip(*page, strict=True))
         while self._lower and self._lower[-1].max_key <= last_key:
             self._used_up.append(self._lower.pop())
         lies_across = bool(self._lower) and self._lower[-1].min_key <= last_key
-        size = self._part_bytes + sum(table.meta.file_bytes for table in self._used_up)
+        size = self._outputs.file_bytes + sum(table.meta.file_bytes for table in self._used_up)
         if size >= self._engine.options.table_bytes and not lies_across and self._choice.upper and self._choice.target:
             yield from self._install(last_key)
 
@@ -118,7 +116,6 @@ class Merger:
         yield from install(engine, edit, tables, obsolete=[table.file.name for table in removed])
         self._is_under_way = done is not None
         self._used_up = []
-        self._part_bytes = 0
 
     def _new_outputs(self) -> Outputs:
         engine, options = self._engine, self._engine.options

@@ -10,11 +10,10 @@ from __future__ import annotations
 import random
 from typing import Final
 
-from ..format.keys import GENERATION_END, KIND_ELEMENT, KIND_OWNER, generation_of
+from ..format.keys import GENERATION_END, KIND_ELEMENT, KIND_OWNER, are_user_keys, generation_of
 from ..storage.requests import PAUSE, Op
 from .collected import Generations
 from .engine import Engine
-from .merge import RunSource
 from .picker import Choice, Drop, Merging
 from .table import Table
 
@@ -91,10 +90,15 @@ def next_with_dead(engine: Engine, after: tuple[bytes, int]) -> Op[tuple[Table, 
 
 
 def _holds_dead(engine: Engine, table: Table) -> Op[bool]:
+    """Reads the blocks that may hold elements or owners, and no others."""
     generations = Generations(engine)
-    source = RunSource([table], use_cache=False)
-    while (page := (yield from source.next_page())) is not None:
-        if len((yield from generations.without_dead(page))[0]) != len(page[0]):
-            return True
-        yield PAUSE
+    index = yield from table.load()
+    before = table.min_key
+    for number, last_key in enumerate(index.last_keys):
+        if not are_user_keys(before, last_key):
+            keys, entries = table.decode((yield from table.fetch_block(number)))
+            if len((yield from generations.without_dead((keys, entries)))[0]) != len(keys):
+                return True
+            yield PAUSE
+        before = last_key
     return False

@@ -34,6 +34,11 @@ def generation_of(internal_key: bytes) -> bytes | None:
     return internal_key[:4] + internal_key[PREFIX_BYTES:GENERATION_END]
 
 
+def are_user_keys(low: bytes, high: bytes) -> bool:
+    """True if every key of [low, high] is the record of a user key, and of one keyspace."""
+    return low[:PREFIX_BYTES] == high[:PREFIX_BYTES] and low[4:PREFIX_BYTES] == KIND_KEY
+
+
 def owner_key(prefix: bytes, generation: int) -> bytes:
     """Where the user key of a collection is recorded."""
     return prefix[:4] + KIND_OWNER + generation.to_bytes(8, "big")
