@@ -4,7 +4,8 @@ One process at a time does it for all, under the compact lock, which it gives ba
 VERSION word for what came of it.
 
 A thread that merges in Python without a break raises the 99th percentile of a cached read from 10 µs to 5 ms (the GIL's
-switch interval); a nap of a millisecond after each page brings it back. Under pressure the naps are left out.
+switch interval); a nap of a millisecond after each page brings it back. The more compaction is behind, the less it gives way: at
+first it only yields every few pages, and when writers are nearly stopped not even that.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ ELSEWHERE_SECONDS: Final = 0.05  # how soon to look whether another process has 
 TICK_SECONDS: Final = 10.0  # how soon an idle process lets go of tables that others have replaced
 JOBS_MAX: Final = 1024
 EVICTIONS_EACH: Final = 1000  # by one commit
+PAGES_EACH_YIELD: Final = 4  # about a millisecond of work
 
 
 # Lets threads go on that wait for the interpreter. Far cheaper than `time.sleep(0)`, which waits for a timer of the kernel (50 µs).
@@ -54,6 +56,7 @@ class Background:
         self._stopping = False
         self._jobs: deque[Request] = deque()
         self._gate = threading.RLock()
+        self._pages = 0  # of flushes and merges; owner: the thread
         self._flushed: Callable[[], None] = lambda: None
         self._write: Callable[[Request], None] = lambda request: None
         self._thread = threading.Thread(target=self._run, name="ferrokv-background", daemon=True)
@@ -225,9 +228,20 @@ class Background:
         request.answer = True
 
     def _check_stopping(self) -> None:
+        """Between two pages: end if the store is closing, and every few pages let other threads go on.
+
+        A thread that computes keeps the interpreter for 5 ms once it has it, so each yield may cost that much. When writers are
+        nearly stopped, the interpreter's own switching has to do.
+        """
         if self._stopping:
             raise _Stopping
-        yield_interpreter()
+        self._pages += 1
+        options = self._engine.options
+        if (
+            not self._pages % PAGES_EACH_YIELD
+            and 2 * self._engine.level0_tables < options.slowdown_at + options.stop_at
+        ):
+            yield_interpreter()
 
     def _pause_job(self) -> None:
         """Between two pages of a compaction that somebody waits for: as below, but without naps."""
@@ -246,11 +260,9 @@ class Background:
 
     def _nap(self) -> None:
         engine = self._engine
-        if self._stopping:
+        if engine.view.sealed or engine.level0_tables >= engine.options.slowdown_at:
+            self._check_stopping()
+        elif self._stopping:
             raise _Stopping
-        view = engine.view
-        pressed = bool(view.sealed) or len(view.version.levels[0]) >= 2 * engine.options.level0_tables
-        if pressed:
-            yield_interpreter()
         else:
             time.sleep(NAP_SECONDS)
