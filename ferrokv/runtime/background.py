@@ -188,7 +188,7 @@ class Background:
         return complete(compact_once(self._engine), self._engine.storage, self._pause_compaction)
 
     def _flush(self) -> None:
-        complete(flush(self._engine), self._engine.storage, self._check_stopping)
+        complete(flush(self._engine), self._engine.storage, self._nap)
         self._flushed()
 
     def _do_job(self, request: Request) -> None:
@@ -259,8 +259,9 @@ class Background:
             self._flush()
 
     def _nap(self) -> None:
+        """Between two pages: leave the interpreter to others, unless writers or callers wait, or soon will."""
         engine = self._engine
-        if engine.view.sealed or engine.level0_tables >= engine.options.slowdown_at:
+        if self._jobs or len(engine.view.sealed) > 1 or engine.level0_tables >= engine.options.slowdown_at:
             self._check_stopping()
         elif self._stopping:
             raise _Stopping
