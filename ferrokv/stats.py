@@ -37,7 +37,7 @@ class Stats(NamedTuple):
     processes: tuple[ProcessStats, ...]
     """The other processes that have the store open to write. Readers do not announce themselves."""
     compactor_pid: int | None
-    """The process that flushes or compacts at the moment, or died at it, or None."""
+    """The living process that flushes or compacts at the moment, or None."""
     seqno: int
     keyspaces: tuple[str, ...]
     quotas: dict[str, int]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from threading import RLock, Thread
 from typing import TYPE_CHECKING, Final
 
@@ -104,6 +105,9 @@ class Store:
         engine = self.engine
         view = engine.view
         counters = engine.counters
+        processes = self.storage.attached()
+        # The word keeps the pid of a holder that died, for the next one to clean up after.
+        living = {engine.process_id, *(process.pid for process in processes)}
         levels = tuple(
             LevelStats(
                 len(tables),
@@ -119,8 +123,8 @@ class Store:
             file_system=self.directory.file_system,
             durable=self.directory.durable,
             failed=self._failure(),
-            processes=tuple(ProcessStats(*process) for process in self.storage.attached()),
-            compactor_pid=engine.compactor_pid or None,
+            processes=tuple(ProcessStats(*process) for process in processes),
+            compactor_pid=engine.compactor_pid if engine.compactor_pid in living else None,
             seqno=view.active.seqno,
             keyspaces=tuple(sorted(view.catalogue.prefixes)),
             quotas=dict(view.catalogue.quotas),
@@ -161,15 +165,18 @@ class Store:
         writing = () if self.storage.read_only else (self._writer.stop,)
         for step in (self.errands.stop, *writing, self._background.stop, self._flush_for_next_opening, self._stop_pool):
             interrupted = _insist(step) or interrupted
-        for step in (self._leave_slot, self.storage.close):
+        for step in (self._leave_page, self.storage.close):
             interrupted = _insist(step) or interrupted
         self._turn_into(ClosedStore("the store is closed"))
         if interrupted is not None:
             raise interrupted
 
-    def _leave_slot(self) -> None:
-        if self.engine.slot is not None:
-            self.engine.slot.release()
+    def _leave_page(self) -> None:
+        """Give the slot back, and let go of the page, before the storage takes it away."""
+        engine = self.engine
+        if engine.slot is not None:
+            engine.slot.release()
+        engine.slot, engine.words = None, ClosedWords()
 
     def _stop_pool(self) -> None:
         if self._pool is not None:
@@ -181,19 +188,20 @@ class Store:
         unflushed = sum(memtable.wal_bytes for memtable in (engine.view.active, *engine.view.sealed))
         if engine.storage.read_only or engine.failure is not None or unflushed < engine.options.memtable_bytes // 4:
             return
-        if self.storage.attached():
-            return  # the store goes on without this process
         try:
+            if self.storage.attached():
+                return  # the store goes on without this process
             begin_writing(engine, 0)
             rotate(engine)
             if complete(begin_compacting(engine, 0), self.storage):
                 complete(flush(engine), self.storage)
                 end_compacting(engine)
-        except FerroKVError as error:
+        except (FerroKVError, OSError) as error:
             logger.warning("could not flush at closing: %s", error)
         finally:
-            engine.unlock_compact()
-            engine.unlock_write()
+            with suppress(OSError):  # closing the descriptors lets go of the locks, too
+                engine.unlock_compact()
+                engine.unlock_write()
 
     def leave_to_parent(self) -> None:
         """In a forked child: close copies of descriptors, unlock nothing, and open the directory again at the next use."""
@@ -218,6 +226,16 @@ class ClosedStore:
 
     def __getattr__(self, name: str) -> object:
         raise StoreClosed(f"{self.why}; open it again")
+
+
+class ClosedWords:
+    """What the control page of a closed store turns into, for readers that are still under way in other threads."""
+
+    def __getitem__(self, index: int, /) -> int:
+        raise StoreClosed("the store was closed meanwhile; open it again")
+
+    def __setitem__(self, index: int, value: int, /) -> None:
+        raise StoreClosed("the store was closed meanwhile; open it again")
 
 
 class ForkedStore:
@@ -278,13 +296,15 @@ def _insist(step: Callable[[], None]) -> BaseException | None:
 
 def make_store(directory: Directory, options: Options, clock: Clock | None = None) -> Store:
     """Recover the directory, or attach to it beside others, and start."""
-    storage = LocalStorage(directory)
+    storage: LocalStorage | None = None
     try:
+        storage = LocalStorage(directory)
         engine = complete(open_engine(storage, options, clock or SystemClock()), storage)
         store = Store(directory, storage, engine)
         store.start()
     except OSError as error:
-        storage.close()
+        if storage is not None:
+            storage.close()
         if error.errno in NO_SPACE:
             raise StoreFull(f"no space to open the store: path={directory.path} reason={error.strerror}") from error
         if error.errno in NO_DESCRIPTORS:
@@ -297,6 +317,7 @@ def make_store(directory: Directory, options: Options, clock: Clock | None = Non
             f"the store can not be opened: path={directory.path} file={error.filename} reason={error.strerror}"
         ) from error
     except BaseException:
-        storage.close()
+        if storage is not None:
+            storage.close()
         raise
     return store

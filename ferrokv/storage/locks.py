@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import random
 import re
@@ -20,6 +21,8 @@ from threading import RLock
 from typing import Final
 
 from .requests import Lock, Process, Role
+
+logger = logging.getLogger("ferrokv.storage")
 
 OpenFd = Callable[[str, int], int]
 """(name, flags) -> a descriptor of a file of the directory"""
@@ -52,6 +55,14 @@ def lock_name(role: Role) -> str:
     return f"{role}.lock"
 
 
+def close_fd(fd: int) -> None:
+    """Close a descriptor. An error is logged: the descriptor is gone all the same, and what was synced is not touched by it."""
+    try:
+        os.close(fd)
+    except OSError as error:
+        logger.warning("closing a descriptor failed, which harms nothing that was acknowledged: %s", error)
+
+
 class LockFiles:
     """The lock files of the roles. Threads of one process must keep each other out by other means."""
 
@@ -80,7 +91,7 @@ class LockFiles:
         """Close the descriptors, which lets go of what is held, unless a forked child has copies."""
         fds, self._fds = self._fds, {}
         for fd in fds.values():
-            os.close(fd)
+            close_fd(fd)
 
     def _fd(self, role: Role) -> int:
         fd = self._fds.get(role)
@@ -168,14 +179,19 @@ class Presence:
             try:
                 os.unlink(self._name, dir_fd=self._directory_fd())
             except FileNotFoundError:
-                self._name = ""  # the whole directory was removed
+                logger.info("the store's directory was emptied while it was open")
+            except OSError as error:
+                # Without its lock, which goes in any case, the file stands for nobody, and the next opening removes it.
+                logger.warning(
+                    "the lock file of this process could not be removed: name=%s reason=%s", self._name, error
+                )
         self.forget()
 
     def forget(self) -> None:
         """Close the descriptor only."""
         fd, self._fd, self._name = self._fd, -1, ""
         if fd >= 0:
-            os.close(fd)
+            close_fd(fd)
 
 
 def _try(fd: int, kind: int = fcntl.LOCK_EX) -> bool:
