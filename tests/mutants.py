@@ -35,6 +35,22 @@ APPEND = "        engine.storage.perform(WriteAt(wal.file, position.end, frame, 
 
 MUTANTS = [
     Mutant(
+        "drop what has expired by the wall clock alone",
+        "ferrokv/engine/clock.py",
+        "    return min(wall, steady + belief.offset), belief",
+        "    return wall, belief",
+        "tests/test_clock.py::test_a_jump_ahead_and_back_takes_nothing_off_the_disk",
+    ),
+    Mutant(
+        "a first opener forgets what was believed of the clock",
+        "ferrokv/engine/recovery.py",
+        "committed or 0, believed)",
+        "committed or 0)",
+        [
+            "tests/test_clock.py::test_nor_does_a_process_that_opens_during_the_jump_or_first_of_all_after_others_have_gone"
+        ],
+    ),
+    Mutant(
         "publish before sync",
         "ferrokv/engine/commit.py",
         "    appended = words[APPENDED]\n    try:\n        engine.storage.perform(Sync(wal.file))",

@@ -128,7 +128,7 @@ def _write_tables(engine: Engine, view: View, target: Storage, outputs: Outputs,
     memtables: list[Source] = [MemtableSource(memtable, b"", None) for memtable in reversed(view.sealed)]
     memtables.append(MemtableSource(view.active, b"", None, as_of=view.as_of))
     merge = Merge([*runs, *memtables])
-    survivors = Survivors(engine.clock(), view.catalogue)
+    survivors = Survivors(engine.passed_ms(), view.catalogue)
     in_memory = sum(memtable.wal_bytes for memtable in (view.active, *view.sealed))
     meter = Meter(sum(table.meta.file_bytes for table in tables) + in_memory, progress)
     while (page := (yield from _read(merge.next_page()))) is not None:

@@ -23,7 +23,7 @@ class Generations:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._limit_ms = engine.clock() - EXPIRY_GRACE_MS
+        self._limit_ms = engine.certain_ms() - EXPIRY_GRACE_MS
         self._dead: dict[bytes, bool] = {}  # of the last keys
 
     def without_dead(self, page: Page) -> Op[Page]:

@@ -18,7 +18,7 @@ from .sweeping import look_for_dead, next_with_dead, rewriting, sweep_due
 def compaction_due(engine: Engine) -> bool:
     """True if there is something for `compact_once`. Looks at the view and at what this process knows of the manifest."""
     view = engine.view
-    survivors = Survivors(engine.clock(), view.catalogue)
+    survivors = Survivors(engine.certain_ms(), view.catalogue)
     return pick(view.version, engine.options, survivors, _situation(engine)) is not None or sweep_due(engine)
 
 
@@ -45,14 +45,14 @@ def sweep_everything(engine: Engine) -> Op[None]:
             if found is None:
                 return
             table, place = found
-            yield from _carry_out(engine, rewriting(table), Survivors(engine.clock(), engine.view.catalogue))
+            yield from _carry_out(engine, rewriting(table), Survivors(engine.certain_ms(), engine.view.catalogue))
         except CorruptionError as error:
             set_aside(engine, error)
 
 
 def _compact_once(engine: Engine, *, everything: bool) -> Op[bool]:
     view = engine.view
-    survivors = Survivors(engine.clock(), view.catalogue)
+    survivors = Survivors(engine.certain_ms(), view.catalogue)
     choice: Choice | None
     if everything:
         choice = pick_everything(view.version, engine.options, _situation(engine))

@@ -14,11 +14,11 @@ from typing import Final, NamedTuple
 
 from ..errors import CorruptionError, StoreBusy, StoreFailed, StoreFull
 from ..format.commits import Entry
-from ..format.control import COMPACTOR, DAMAGED, LEVEL0, POISON, is_reached, pack_position
+from ..format.control import CLOCK, COMPACTOR, DAMAGED, LEVEL0, POISON, is_reached, pack_position
 from ..format.logs import LogHeader, Position
 from ..options import Options
 from ..storage.requests import File, Storage, Words
-from .clock import Clock
+from .clock import Belief, Clock, look
 from .manifest import Manifest
 from .memtable import Memtable
 from .slots import Slot
@@ -30,7 +30,7 @@ logger = logging.getLogger("ferrokv.engine")
 
 NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
 NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-# After compaction may drop what expired this long ago: clocks of two boots may disagree by minutes.
+# Compaction may drop what had expired for so long at `certain_ms`: clocks of two boots may disagree by minutes.
 EXPIRY_GRACE_MS: Final = 600_000
 LOOKS_EACH_FLUSH: Final = 8  # at tables that may be full of dead elements (sweeping.py), and as many after opening
 
@@ -146,6 +146,24 @@ class Engine:
     def damaged_tables(self) -> int:
         """The number of tables that the last compactor of any process could not read."""
         return self.words[DAMAGED]
+
+    def certain_ms(self) -> int:
+        """A moment that has passed beyond doubt, in ms since 1970, by the one belief of all processes (clock.py).
+
+        Only for the holder of the compact lock, or who is alone.
+        """
+        words = self.words
+        known = Belief(*(words[index] for index in CLOCK))
+        moment, belief = look(self.clock, known)
+        if belief != known:
+            for index, word in zip(CLOCK, belief, strict=True):
+                words[index] = word
+        return moment
+
+    def passed_ms(self) -> int:
+        """As `certain_ms`, for anybody; 0 as long as there is no belief."""
+        known = Belief(*(self.words[index] for index in CLOCK))
+        return look(self.clock, known)[0] if known.offset else 0
 
     def poison(self, what: str, error: OSError) -> StoreFailed:
         """Stop all writes for good: after this failure nobody knows what is on disk. Returns the error to raise."""

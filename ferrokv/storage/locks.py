@@ -36,6 +36,8 @@ PAUSE_FIRST: Final = 0.00002
 _yield: Final = getattr(os, "sched_yield", partial(time.sleep, 0))
 PAUSE_LAST: Final = 0.002
 _EXCLUSIVE_NOW: Final = fcntl.LOCK_EX | fcntl.LOCK_NB
+# `time.monotonic` may stand still in a test that stops the time (freezegun); a wait for another process must not.
+steady_seconds: Final = partial(time.clock_gettime, time.CLOCK_MONOTONIC)
 PRESENCE: Final = re.compile(r"process-([0-9a-f]{16})\.lock")
 
 
@@ -205,7 +207,7 @@ def _try(fd: int, kind: int = fcntl.LOCK_EX) -> bool:
 def _poll(fd: int, timeout: float, until: Callable[[], bool] | None) -> bool:
     if timeout <= 0:
         return False
-    began = time.monotonic()
+    began = steady_seconds()
     pause = 0.0
     while True:
         if pause:
@@ -216,7 +218,7 @@ def _poll(fd: int, timeout: float, until: Callable[[], bool] | None) -> bool:
                 return False
         if _try(fd):
             return True
-        waited = time.monotonic() - began
+        waited = steady_seconds() - began
         if waited > timeout:
             return False
         if waited > SPIN_SECONDS:
