@@ -91,6 +91,7 @@ class Engine:
         self.slot: Slot | None = (
             None  # of the control page; None for a replica that only reads. Owner: opening and closing
         )
+        self.steady = storage.raise_flag()  # item 0 is 0 when something has to be looked at before a read: after a fork
         self.process_id = storage.process_id()
         self.wal = wal  # owner: `lock`
         self.view = view  # replaced under `lock`

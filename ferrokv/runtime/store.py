@@ -22,13 +22,13 @@ from ..storage.drivers import complete
 from ..storage.local import LocalStorage
 from .background import Background
 from .errands import Errands
+from .forks import in_child, notice
 from .waiters import Request
 from .writer import Writer
 
 if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
+    from .pool import Pool
 
-POOL_THREADS: Final = 4
 INSIST_ATTEMPTS_MAX: Final = 100
 
 
@@ -45,7 +45,7 @@ class Store:
         self._pid = os.getpid()
         self._background = Background(engine)
         self._writer = Writer(engine, self._background.wake)
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool: Pool | None = None
         self._pool_lock = RLock()
 
     def start(self) -> None:
@@ -55,14 +55,18 @@ class Store:
         self._background.start(self._writer.memtables_flushed, self._writer.submit)
 
     @property
-    def pool(self) -> ThreadPoolExecutor:
+    def pool(self) -> Pool:
         """Threads for reads that have to wait for the disk; made when first needed."""
         with self._pool_lock:
             if self._pool is None:
-                from concurrent.futures import ThreadPoolExecutor  # takes milliseconds, and few processes need it
+                from .pool import Pool  # takes milliseconds, and few processes need it
 
-                self._pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="ferrokv-io")
+                self._pool = Pool()
             return self._pool
+
+    def attend(self) -> None:
+        """See to what `engine.steady` tells of: in a child that was forked without Python's hooks this turns into another store."""
+        notice()
 
     def refuse_reentry(self) -> None:
         """`StoreBusy` for a signal handler or destructor that came in the middle of a write by its own thread."""
@@ -94,14 +98,16 @@ class Store:
         self._background.submit(request)
 
     def _check_writable(self) -> None:
+        if os.getpid() != self._pid and not notice() and self.__class__ is Store:
+            raise StoreClosed(
+                "the store was being closed by the parent of this process when it was forked; open it again"
+            )
         if self.storage.read_only:
             raise StoreReadOnly("You can't write against a store that was opened to read only.")
-        if os.getpid() != self._pid:
-            # A fork that Python was not told of: the locks and threads are those of the parent.
-            raise StoreClosed("the store was opened by the parent of this process, which forked without Python's hooks")
 
     def stats(self) -> Stats:
         """Numbers from memory, and a few file system calls to see who else is alive."""
+        self.attend()
         engine = self.engine
         view = engine.view
         counters = engine.counters
@@ -272,10 +278,12 @@ class ForkedStore:
 _reviving = RLock()
 
 
-def forget_locks() -> None:
-    """In a forked child: somebody else may have held it."""
+def _renew_in_child() -> None:
     global _reviving
-    _reviving = RLock()
+    _reviving = RLock()  # another thread of the parent may have held it
+
+
+in_child(_renew_in_child)
 
 
 def _insist(step: Callable[[], None]) -> BaseException | None:

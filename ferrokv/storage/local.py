@@ -16,8 +16,10 @@ from weakref import WeakSet, ref
 
 from ..errors import StoreClosed, StorePathError
 from .directory import Directory
+from .forks import raise_flag
 from .locks import LockFiles, Presence, close_fd
 from .requests import (
+    Flag,
     ListDirectory,
     Lock,
     Nap,
@@ -221,6 +223,10 @@ class LocalStorage:
             with suppress(BufferError):  # somebody still looks at it, and with the last of them it goes
                 words.release()
                 page.close()
+
+    def raise_flag(self) -> Flag:
+        """A page that the kernel clears in a child."""
+        return raise_flag()
 
     def boot_id(self) -> bytes:
         """From the kernel; random where it does not tell, so that no page of another process is trusted."""

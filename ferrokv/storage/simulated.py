@@ -15,6 +15,7 @@ from random import Random
 from typing import Any, Final
 
 from .requests import (
+    Flag,
     ListDirectory,
     Lock,
     Nap,
@@ -228,6 +229,10 @@ class SimulatedStorage:
         self.pause()
         words = self.machine.pages.get(name)
         return None if words is None else SimulatedWords(self, words)
+
+    def raise_flag(self) -> Flag:
+        """One that nothing takes down, since nobody forks here."""
+        return [1]
 
     def boot_id(self) -> bytes:
         """Another one for each simulated machine."""

@@ -6,27 +6,17 @@ Handles live until the process ends, and work on in a forked child.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from threading import Lock
 from typing import Any
 
 from ferrokv import BlockingFerroKV, FerroKV
 
-from ..opening import UNCHANGED, FirstUse, open_bounded, open_bounded_later
+from ..opening import UNCHANGED, FirstUse, ProcessLock, open_bounded, open_bounded_later
 
-_lock = Lock()
+_lock = ProcessLock()
 _blocking: dict[tuple[str, str], BlockingFerroKV] = {}
 _native: dict[tuple[str, str], FerroKV] = {}
 _first_uses: dict[tuple[str, str], FirstUse] = {}
-
-
-def _new_lock_in_child() -> None:
-    global _lock
-    _lock = Lock()
-
-
-os.register_at_fork(after_in_child=_new_lock_in_child)
 
 
 class Place:
@@ -53,7 +43,7 @@ class Place:
         handle = self.blocking_handle
         if handle is None:
             key = (self.path, self.keyspace)
-            with _lock:
+            with _lock.own():
                 handle = _blocking.get(key)
                 if handle is None:
                     quota = UNCHANGED if key in _native else self.max_bytes
