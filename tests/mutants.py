@@ -35,6 +35,13 @@ APPEND = "        engine.storage.perform(WriteAt(wal.file, position.end, frame, 
 
 MUTANTS = [
     Mutant(
+        "believe any id of a keyspace",
+        "ferrokv/format/keys.py",
+        "if len(value) != 4 or not 1 <= keyspace_id <= KEYSPACE_ID_MAX + 1:",
+        "if not 1 <= keyspace_id <= KEYSPACE_ID_MAX + 1:",
+        "tests/test_forged.py::test_a_forged_frame_is_refused_by_name",
+    ),
+    Mutant(
         "drop what has expired by the wall clock alone",
         "ferrokv/engine/clock.py",
         "    return min(wall, steady + belief.offset), belief",
@@ -46,9 +53,7 @@ MUTANTS = [
         "ferrokv/engine/recovery.py",
         "committed or 0, believed)",
         "committed or 0)",
-        [
-            "tests/test_clock.py::test_nor_does_a_process_that_opens_during_the_jump_or_first_of_all_after_others_have_gone"
-        ],
+        "tests/test_clock.py::test_nor_does_a_process_that_opens_during_the_jump_or_first_of_all_after_others_have_gone",
     ),
     Mutant(
         "publish before sync",

@@ -8,6 +8,7 @@ from typing import Final
 
 from xxhash import xxh3_64
 
+from ..errors import CorruptionError
 from ..format.blocks import BLOCK_RECORDS_MAX, encode_block
 from ..format.checksums import hash_key, table_seed
 from ..format.commits import Entry
@@ -119,7 +120,8 @@ class TableBuilder:
             keys, entries = [*self._keys, *keys], [*self._entries, *entries]
             self._keys, self._entries = [], []
         self._pending_bytes = 0
-        assert not self._last_keys or self._last_keys[-1] < keys[0]
+        if self._last_keys and self._last_keys[-1] >= keys[0]:
+            raise CorruptionError("keys of a table that is merged are not ascending")  # checksums do not show that
         hashes = [hash_key(key) for key in keys]
         self._hashes.extend(hashes)
         tags = bytes([key_hash & 255 for key_hash in hashes])

@@ -18,9 +18,11 @@ from ..format.keys import (
     CATALOGUE_NAMES,
     CATALOGUE_NEXT_ID,
     CATALOGUE_QUOTAS,
-    decode_keyspace_id,
+    decode_catalogue_id,
+    decode_name,
     decode_quota,
 )
+from ..format.limits import WAL_BYTES_MAX
 from ..format.logs import (
     FRAME_MAGIC,
     HEADER_BYTES,
@@ -34,7 +36,7 @@ from ..format.logs import (
 )
 from ..storage.requests import PAUSE, File, Nap, Op, Open, ReadAt, Words
 from .engine import Wal
-from .manifest import Manifest, Tables, read_manifest
+from .manifest import Manifest, Tables, overlaps, read_manifest
 from .memtable import Memtable
 from .merge import MemtableSource, Merge, RunSource
 from .names import CURRENT, file_name, numbers_of
@@ -156,6 +158,8 @@ def read_current_manifest() -> Op[tuple[Current, Manifest]]:
 
 def open_tables(store_id: bytes, tables: Tables, cache: BlockCache, opened: Mapping[int, Table]) -> Op[Version]:
     """A version with all the manifest's tables; those in `opened` keep what they have loaded."""
+    for reason in overlaps(tables.metas.values()):
+        raise CorruptionError(f"manifest with {reason}")
     version_tables: list[Table] = []
     for number, meta in tables.metas.items():
         table = opened.get(number)
@@ -174,6 +178,8 @@ def replay_all(current: Current, names: Mapping[str, int], tables: Tables, commi
     unfinished = []
     for number in numbers:
         name = file_name("wal", number)
+        if names[name] > WAL_BYTES_MAX:
+            raise CorruptionError("WAL is longer than one may be", path=name, offset=WAL_BYTES_MAX)
         file = yield Open(name)
         data: bytes = yield ReadAt(file, 0, names[name])
         file.close()
@@ -284,9 +290,9 @@ def catalogue_after(catalogue: Catalogue, entries: Mapping[bytes, Entry]) -> Cat
         if key[:4] != b"\0\0\0\0" or value is None:
             continue
         if key == CATALOGUE_NEXT_ID:
-            catalogue = catalogue._replace(next_id=max(catalogue.next_id, decode_keyspace_id(value)))
+            catalogue = catalogue._replace(next_id=max(catalogue.next_id, decode_catalogue_id(value)))
         elif key.startswith(CATALOGUE_NAMES):
-            catalogue = catalogue.with_keyspace(key[len(CATALOGUE_NAMES) :].decode(), decode_keyspace_id(value))
+            catalogue = catalogue.with_keyspace(decode_name(key, CATALOGUE_NAMES), decode_catalogue_id(value))
         elif key.startswith(CATALOGUE_QUOTAS):
-            catalogue = catalogue.with_quota(key[len(CATALOGUE_QUOTAS) :].decode(), decode_quota(value))
+            catalogue = catalogue.with_quota(decode_name(key, CATALOGUE_QUOTAS), decode_quota(value))
     return catalogue

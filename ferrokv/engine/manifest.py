@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from ..errors import CorruptionError
@@ -80,6 +82,13 @@ class Tables(NamedTuple):
 
 
 EMPTY: Final = Tables({}, 1, 1, 0)
+
+
+def overlaps(metas: Iterable[TableMeta]) -> Iterator[str]:
+    """What is wrong with the levels: from level 1 on the tables of a level do not overlap. O(tables log tables)."""
+    for a, b in pairwise(sorted(metas, key=lambda meta: (meta.level, meta.min_key))):
+        if a.level and a.level == b.level and b.min_key <= a.max_key:
+            yield f"tables of level {a.level} overlap: tables={a.number},{b.number}"
 
 
 class Manifest:

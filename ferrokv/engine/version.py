@@ -6,9 +6,8 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from typing import Final
 
+from ..format.limits import LEVELS as LEVELS
 from .table import Table
-
-LEVELS: Final = 7
 
 
 class Version:

@@ -6,7 +6,8 @@ import struct
 from typing import Final, NamedTuple
 
 from ..errors import CorruptionError, UnsupportedFormat
-from .limits import FORMAT_VERSION, NEVER
+from .keys import PREFIX_BYTES
+from .limits import FILE_BYTES_MAX, FORMAT_VERSION, LEVELS, NEVER, NUMBER_MAX, SEQNO_MAX
 
 TAG_ADD: Final = 1
 TAG_REMOVE: Final = 2
@@ -19,6 +20,7 @@ TAG_MERGE: Final = 128
 _FIELD: Final = struct.Struct("<BI")
 _TABLE: Final = struct.Struct("<QB7xQQQQQQQQI")
 _NUMBER: Final = struct.Struct("<Q")
+_TABLE_BYTES_MIN: Final = 64  # the footer, which no table has alone
 _MERGE: Final = struct.Struct("<B3xI")
 
 
@@ -113,9 +115,9 @@ def decode_edit(payload: bytes, count: int) -> Edit:
         if tag == TAG_ADD:
             added.append(_decode_table(body))
         elif tag == TAG_REMOVE:
-            removed.append(_decode_number(body))
+            removed.append(_decode_number(body, NUMBER_MAX))
         elif tag in (TAG_LOG_NUMBER, TAG_NEXT_TABLE, TAG_LAST_SEQNO):
-            numbers[tag] = _decode_number(body)
+            numbers[tag] = _decode_number(body, SEQNO_MAX if tag == TAG_LAST_SEQNO else NUMBER_MAX)
         elif tag == TAG_MERGE:
             merge = _decode_merge(body)
         elif tag >= IGNORABLE:
@@ -148,15 +150,16 @@ def _decode_merge(body: bytes) -> MergeProgress:
         raise CorruptionError("manifest merge field is cut short")
     level, count = _MERGE.unpack_from(body)
     key = _MERGE.size + 8 * count
-    if not count or key > len(body):
+    if not count or key > len(body) or level >= LEVELS - 1:
         raise CorruptionError("manifest merge field lengths do not add up")
     return MergeProgress(level, struct.unpack_from(f"<{count}Q", body, _MERGE.size), body[key:])
 
 
-def _decode_number(body: bytes) -> int:
-    if len(body) != _NUMBER.size:
-        raise CorruptionError("manifest number has a wrong length")
-    return int.from_bytes(body, "little")
+def _decode_number(body: bytes, highest: int) -> int:
+    number = int.from_bytes(body, "little")
+    if len(body) != _NUMBER.size or number > highest:
+        raise CorruptionError("manifest number has a wrong length, or is out of range")
+    return number
 
 
 def _decode_table(body: bytes) -> TableMeta:
@@ -168,6 +171,16 @@ def _decode_table(body: bytes) -> TableMeta:
     if not 0 < min_key_bytes < len(keys) + 1:
         raise CorruptionError("manifest table keys do not add up")
     min_key, max_key = keys[:min_key_bytes], keys[min_key_bytes:]
-    if not min_key <= max_key:
-        raise CorruptionError("manifest table keys are out of order")
-    return TableMeta(*numbers[:10], min_key=min_key, max_key=max_key)  # type: ignore[arg-type,misc]
+    if not min_key <= max_key or min(len(min_key), len(max_key)) < PREFIX_BYTES:
+        raise CorruptionError("manifest table keys are out of order, or none")
+    meta = TableMeta(*numbers[:10], min_key=min_key, max_key=max_key)  # type: ignore[arg-type,misc]
+    if (
+        not 1 <= meta.number <= NUMBER_MAX
+        or meta.level >= LEVELS
+        or not _TABLE_BYTES_MIN < meta.file_bytes <= FILE_BYTES_MAX
+        or not meta.tombstones <= meta.records <= meta.file_bytes
+        or not meta.first_seqno <= meta.last_seqno <= SEQNO_MAX
+        or meta.min_expiry_ms > meta.max_expiry_ms
+    ):
+        raise CorruptionError(f"manifest says of a table what is true of none: table={meta.number}")
+    return meta

@@ -69,6 +69,8 @@ def decode_index(data: bytes, seed: int) -> Index:
     if keys + ends[-1] != length or ends[0] or list(ends) != sorted(ends) or list(offsets) != sorted(offsets):
         raise CorruptionError("index columns do not add up")
     last_keys = [data[keys + a : keys + b] for a, b in pairwise(ends)]
+    if offsets[0] or last_keys != sorted(last_keys):
+        raise CorruptionError("index does not begin at the start, or is not ascending")
     return Index(offsets, max_expiries, last_keys)
 
 
