@@ -35,6 +35,27 @@ APPEND = "        engine.storage.perform(WriteAt(wal.file, position.end, frame, 
 
 MUTANTS = [
     Mutant(
+        "root takes a directory that somebody made in /tmp",
+        "ferrokv/storage/directory.py",
+        "    if facts.st_uid not in (euid, 0) and not read_only and (open_to_all",
+        "    if euid and facts.st_uid not in (euid, 0) and not read_only and (open_to_all",
+        "tests/test_ownership.py",
+    ),
+    Mutant(
+        "believe a lock that excludes nobody",
+        "ferrokv/storage/probing.py",
+        "        return True\n    return False\n",
+        "        return True\n    return True\n",
+        "tests/test_ownership.py",
+    ),
+    Mutant(
+        "list only what stays",
+        "ferrokv/storage/local.py",
+        "                with suppress(FileNotFoundError):  # others go on",
+        "                with suppress(BlockingIOError):  # others go on",
+        "tests/test_listings.py",
+    ),
+    Mutant(
         "believe any id of a keyspace",
         "ferrokv/format/keys.py",
         "if len(value) != 4 or not 1 <= keyspace_id <= KEYSPACE_ID_MAX + 1:",

@@ -363,8 +363,12 @@ class LocalStorage:
     def _list(self, _: ListDirectory) -> dict[str, int]:
         if self._fd < 0:  # for which scandir() would list the working directory
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        sizes = {}
         with os.scandir(self._fd) as found:
-            return {entry.name: entry.stat(follow_symlinks=False).st_size for entry in found}
+            for entry in found:
+                with suppress(FileNotFoundError):  # others go on: it was removed since its name was read
+                    sizes[entry.name] = entry.stat(follow_symlinks=False).st_size
+        return sizes
 
 
 def _read_on(fd: int, size: int, offset: int, data: bytes) -> bytes:

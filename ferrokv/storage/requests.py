@@ -79,7 +79,7 @@ class Remove(NamedTuple):
 
 
 class ListDirectory(NamedTuple):
-    """-> dict of name to size in bytes."""
+    """-> dict of name to size in bytes. Of no single moment: others may make and remove files meanwhile."""
 
 
 class Lock(NamedTuple):

@@ -147,7 +147,7 @@ class SimulatedStorage:
             SyncDirectory: self._sync_directory,
             Rename: self._rename,
             Remove: self._remove,
-            ListDirectory: lambda _: {name: len(inode.content) for name, inode in self.machine.names.items()},
+            ListDirectory: self._list,
             Lock: self._lock,
             Nap: lambda _: None,
             Pause: lambda _: None,
@@ -298,6 +298,13 @@ class SimulatedStorage:
         for offset, data in inode.unsynced:
             _overlay(inode.durable, offset, data)
         inode.unsynced.clear()
+
+    def _list(self, _: ListDirectory) -> dict[str, int]:
+        """No moment at which all of it is true: others may go on after the names were read and before their sizes are."""
+        found = list(self.machine.names)
+        self.pause()
+        names = self.machine.names
+        return {name: len(names[name].content) for name in found if name in names}
 
     def _sync_directory(self, _: SyncDirectory) -> None:
         self.machine.durable_names = dict(self.machine.names)
