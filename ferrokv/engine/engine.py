@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from threading import RLock
 from typing import Final, NamedTuple
 
-from ..errors import CorruptionError, StoreBusy, StoreFailed, StoreFull
+from ..errors import CorruptionError, StoreBusy, StoreFailed, StoreFull, StoreReplaced
 from ..format.commits import Entry
 from ..format.control import CLOCK, COMPACTOR, DAMAGED, LEVEL0, POISON, is_reached, pack_position
 from ..format.logs import LogHeader, Position
@@ -93,6 +93,11 @@ class Engine:
         )
         self.steady = storage.raise_flag()  # item 0 is 0 when something has to be looked at before a read: after a fork
         self.process_id = storage.process_id()
+        self.generation: int | None = (
+            None  # of the page, from the first look on; owner: the same as of `manifest_floor`
+        )
+        self.manifest_floor = 0  # CURRENT never names an older manifest; owner: the thread that looks (whereabouts.py)
+        self.distrusted: tuple[int, int] | None = None  # GENERATION and COMMIT of a page that does not fit the files
         self.wal = wal  # owner: `lock`
         self.view = view  # replaced under `lock`
         self.seen = pack_position(
@@ -177,6 +182,17 @@ class Engine:
             logger.error("store poisoned: %s", self.failure)
         return self.failure
 
+    def give_up(self, why: str) -> StoreReplaced:
+        """Neither read nor write any more: the directory is not the one that was opened. Returns the error to raise."""
+        if isinstance(self.failure, StoreReplaced):
+            return self.failure
+        error = StoreReplaced(f"the store's directory changed while it was open, so it has to be opened again: {why}")
+        self.failure = error
+        self.steady[0] = 0
+        logger.error("store given up: %s", error)
+        self.rotated()
+        return error
+
     def check_usable(self) -> None:
         """Raise what poisoned the store, if something did, in whichever process."""
         if self.failure is None and self.words[POISON]:
@@ -184,7 +200,7 @@ class Engine:
                 "a sync failed in another process, so the store takes no more writes until every process has closed it"
             )
         if self.failure is not None:
-            raise StoreFailed(*self.failure.args) from self.failure
+            raise type(self.failure)(*self.failure.args) from self.failure
 
     def write_error(self, what: str, error: OSError) -> StoreFull | StoreBusy | StoreFailed:
         """The error for a failed write: `StoreFull` and `StoreBusy` leave the store usable, anything else poisons it."""

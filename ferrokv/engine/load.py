@@ -76,13 +76,15 @@ class _MovedOnError(Exception):
     """Files went away while they were read: the manifest names others now."""
 
 
-def load(words: Words, store_id: bytes, cache: BlockCache, opened: Mapping[int, Table]) -> Op[State]:
+def load(
+    words: Words, store_id: bytes, cache: BlockCache, opened: Mapping[int, Table], attempts: int = ATTEMPTS_MAX
+) -> Op[State]:
     """The state at COMMIT, read while other processes go on; tables of `opened` are taken over. Begins anew when files go away.
 
     `CorruptionError` when something that must be there is missing each time.
     """
     missing: Exception | None = None
-    for _ in range(ATTEMPTS_MAX):
+    for _ in range(attempts):
         try:
             return (yield from _load_once(words, store_id, cache, opened))
         except (FileNotFoundError, _MovedOnError) as error:

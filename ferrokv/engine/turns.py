@@ -27,7 +27,7 @@ def begin_writing(engine: Engine, timeout: float) -> None:
         holder = engine.words[WRITER]
         raise StoreBusy(f"another process did not let go of the write lock: holder_pid={holder} seconds={timeout:.3g}")
     words = engine.words
-    if words[POISON]:
+    if words[POISON] or engine.failure is not None:
         engine.check_usable()
     words[WRITER] = engine.process_id
     if words[COMMIT] != engine.seen:
@@ -87,7 +87,10 @@ def _clean_up(engine: Engine) -> Op[None]:
 
 
 def _open_manifest(engine: Engine) -> Op[None]:
-    engine.open_manifest = yield from read_manifest((yield from read_current()))
+    current = yield from read_current()
+    if current.store_id != engine.store_id:
+        raise engine.give_up("another store has taken its place")
+    engine.open_manifest = yield from read_manifest(current)
     engine.manifest.version_word = engine.words[VERSION]
     # What waited to be removed was no part of the state that this one replaces. It may be one of this: the edit that failed may be
     # there all the same, or another process has cleaned up and given the numbers out again.

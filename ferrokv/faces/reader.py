@@ -124,6 +124,14 @@ class Reader:
         finally:
             view.unpin()
 
+    def when_replaced(self, callback: Callable[[], None]) -> None:
+        """Have `callback()` called, once and from any thread, when the directory turns out to have been removed or replaced.
+
+        From then on every handle on it raises `StoreReplaced`, and a new opening finds what is there. It must not block or raise.
+        """
+        self._attended()
+        self._store.heirs.append(callback)
+
     def _owners(self) -> Owners:
         """Who this process is, for locks."""
         storage = self._attended().storage

@@ -26,7 +26,8 @@ from ..engine.flush import flush, flush_due
 from ..engine.quotas import Victims, evict, find_victims, quota_due
 from ..engine.replica import catch_up, refresh
 from ..engine.turns import begin_compacting, end_compacting
-from ..errors import CorruptionError, FerroKVError, StoreBusy, StoreClosed, StoreFull
+from ..engine.whereabouts import LOOK_SECONDS, look
+from ..errors import CorruptionError, FerroKVError, StoreBusy, StoreClosed, StoreFull, StoreReplaced
 from ..storage.drivers import complete
 from .waiters import Request, deliver, fail_all
 
@@ -47,6 +48,10 @@ class _Stopping(BaseException):
     """The store is closing: give up the work in hand."""
 
 
+def _nothing() -> None:
+    """It was told already."""
+
+
 class Background:
     """Flushes when memtables are sealed and compacts when levels are full; `submit` asks for either by hand."""
 
@@ -55,15 +60,20 @@ class Background:
         self._wake = threading.Event()
         self._stopping = False
         self._jobs: deque[Request] = deque()
+        self._look_at = 0.0
+        self.given_up: Callable[[], None] = _nothing
         self._gate = threading.RLock()
         self._pages = 0  # of flushes and merges; owner: the thread
         self._flushed: Callable[[], None] = lambda: None
         self._write: Callable[[Request], None] = lambda request: None
         self._thread = threading.Thread(target=self._run, name="ferrokv-background", daemon=True)
 
-    def start(self, flushed: Callable[[], None], write: Callable[[Request], None]) -> None:
-        """Begin; `flushed` is called after each flush, `write` queues a request for the writer."""
+    def start(
+        self, flushed: Callable[[], None], write: Callable[[Request], None], given_up: Callable[[], None]
+    ) -> None:
+        """Begin; `flushed` is called after each flush, `write` queues a request for the writer, `given_up` shuts the store down."""
         self._flushed = flushed
+        self.given_up = given_up
         self._write = write
         self._engine.rotated = self._wake.set
         self._wake.set()
@@ -101,7 +111,7 @@ class Background:
     def _run(self) -> None:
         wait = TICK_SECONDS
         while True:
-            idle = not self._wake.wait(wait)
+            idle = not self._wait(wait)
             self._wake.clear()
             if self._stopping:
                 return
@@ -120,6 +130,32 @@ class Background:
                 wait = RETRY_SECONDS
             finally:
                 self._flushed()
+
+    def _wait(self, seconds: float) -> bool:
+        """True as soon as there may be something to do. Meanwhile the directory is looked at each second."""
+        end = time.monotonic() + seconds
+        while True:
+            rest = end - time.monotonic()
+            if self._wake.wait(max(0.0, min(rest, LOOK_SECONDS))):
+                self._look()
+                return True
+            self._look()
+            if rest <= LOOK_SECONDS:
+                return False
+
+    def _look(self) -> None:
+        """Find out, once a second, if this is still the directory that was opened; if not, have the store given up."""
+        engine = self._engine
+        now = time.monotonic()
+        if engine.failure is None and now >= self._look_at:
+            self._look_at = now + LOOK_SECONDS
+            try:
+                complete(look(engine), engine.storage)
+            except (FerroKVError, OSError) as error:
+                logger.info("the directory could not be looked at: %s", error)
+        if isinstance(engine.failure, StoreReplaced) and not self._stopping:
+            given_up, self.given_up = self.given_up, _nothing
+            given_up()
 
     def _work(self, *, idle: bool) -> bool:
         """Do what there is to do. True if something is due that another process is at, so that its result is looked for soon."""
@@ -261,6 +297,7 @@ class Background:
     def _nap(self) -> None:
         """Between two pages: leave the interpreter to others, unless writers or callers wait, or soon will."""
         engine = self._engine
+        self._look()
         if self._jobs or len(engine.view.sealed) > 1 or engine.level0_tables >= engine.options.slowdown_at:
             self._check_stopping()
         elif self._stopping:

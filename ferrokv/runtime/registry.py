@@ -16,7 +16,7 @@ from ..storage import locks
 from ..storage.directory import prepare_directory
 from ..storage.local import LocalStorage
 from .forks import in_child, notice
-from .store import Store, make_store
+from .store import ClosedStore, Store, make_store
 
 _lock = RLock()  # held while a store is opened or shut down; re-entrant only so that re-entry can be refused
 _counting = RLock()  # held for a moment only, so that sharing a handle never waits for a disk
@@ -42,6 +42,9 @@ def open_store(path: str | os.PathLike[str], given: dict[str, object], *, read_o
     refuse_reentry()
     with _lock:
         store = _stores.get((directory.path, read_only))
+        if store is not None and _is_elsewhere(store):
+            _retire(store)
+            store = None
         if store is None:
             store = make_store(directory, options)
             _stores[directory.path, read_only] = store
@@ -73,12 +76,45 @@ def release_store(store: Store) -> None:
     refuse_reentry()
     store.refuse_reentry()
     with _lock:
+        if isinstance(store, ClosedStore):
+            return  # its directory was replaced, and it was shut down for all of its handles
         with _counting:
             store.handles -= 1
             last = not store.handles
         if last:
-            _stores.pop((store.directory.path, store.directory.read_only), None)
+            _forget(store)
             store.shut_down()
+
+
+def _forget(store: Store) -> None:
+    key = (store.directory.path, store.directory.read_only)
+    if _stores.get(key) is store:
+        del _stores[key]
+
+
+def _is_elsewhere(store: Store) -> bool:
+    """True if a store of this process is not the one that an opening of its path would find."""
+    if isinstance(store, ClosedStore):
+        return True
+    if store.__class__ is not Store:
+        return False
+    if not store.is_replaced and (change := store.storage.changed()) is not None:
+        store.engine.give_up(change)
+    return store.is_replaced
+
+
+def _retire(store: Store) -> None:
+    """Shut down a store whose directory was replaced, whoever still has a handle on it. Blocks; not from its own threads."""
+    with _lock:
+        if store.__class__ is Store:
+            _forget(store)
+            store.tell_heirs()
+            store.shut_down()
+
+
+def _retire_later(store: Store) -> None:
+    """The same, from one of the store's own threads."""
+    Thread(target=_retire, args=(store,), name="ferrokv-release").start()
 
 
 def refuse_reentry() -> None:
@@ -151,5 +187,6 @@ def _after_fork_in_parent() -> None:
 
 
 atexit.register(_close_all)
+Store.retire_later = _retire_later
 in_child(_renew_in_child)
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from threading import RLock, Thread
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from ..engine.clock import Clock, SystemClock
 from ..engine.commit import rotate
@@ -14,7 +15,15 @@ from ..engine.engine import NO_DESCRIPTORS, NO_SPACE, Engine, logger
 from ..engine.flush import flush
 from ..engine.opening import open_engine
 from ..engine.turns import begin_compacting, begin_writing, end_compacting
-from ..errors import FerroKVError, StoreBusy, StoreClosed, StoreFull, StorePathError, StoreReadOnly
+from ..errors import (
+    FerroKVError,
+    StoreBusy,
+    StoreClosed,
+    StoreFull,
+    StorePathError,
+    StoreReadOnly,
+    StoreReplaced,
+)
 from ..options import Options
 from ..stats import LevelStats, ProcessStats, Stats
 from ..storage.directory import Directory
@@ -35,6 +44,9 @@ INSIST_ATTEMPTS_MAX: Final = 100
 class Store:
     """Made by `open_store`. `engine` raises `StoreClosed` once the store is closed."""
 
+    retire_later: ClassVar[Callable[[Store], None]]
+    """Has a store that was given up shut down by another thread; set by the registry."""
+
     def __init__(self, directory: Directory, storage: LocalStorage, engine: Engine) -> None:
         self.directory = directory
         self.storage = storage
@@ -42,6 +54,7 @@ class Store:
         self.engine = engine
         self.handles = 0  # owner: the registry's lock
         self.errands = Errands()
+        self.heirs: list[Callable[[], None]] = []  # who is told, once, that the directory was replaced
         self._pid = os.getpid()
         self._background = Background(engine)
         self._writer = Writer(engine, self._background.wake)
@@ -52,7 +65,7 @@ class Store:
         """Start the threads."""
         if not self.storage.read_only:
             self._writer.start()
-        self._background.start(self._writer.memtables_flushed, self._writer.submit)
+        self._background.start(self._writer.memtables_flushed, self._writer.submit, self._given_up)
 
     @property
     def pool(self) -> Pool:
@@ -65,8 +78,27 @@ class Store:
             return self._pool
 
     def attend(self) -> None:
-        """See to what `engine.steady` tells of: in a child that was forked without Python's hooks this turns into another store."""
-        notice()
+        """See to what `engine.steady` tells of: in a child that was forked without Python's hooks this turns into another store.
+
+        `StoreReplaced` when the directory was.
+        """
+        if not notice() and self.__class__ is Store and self.is_replaced:
+            self.tell_heirs()
+            self.engine.check_usable()
+
+    @property
+    def is_replaced(self) -> bool:
+        """True once the directory turned out not to be the one that was opened."""
+        return isinstance(self.engine.failure, StoreReplaced)
+
+    def _given_up(self) -> None:
+        Store.retire_later(self)
+
+    def tell_heirs(self) -> None:
+        """Have those who asked for it know that another opening finds another store."""
+        heirs, self.heirs = self.heirs, []
+        for call in heirs:
+            call()
 
     def refuse_reentry(self) -> None:
         """`StoreBusy` for a signal handler or destructor that came in the middle of a write by its own thread."""
@@ -102,6 +134,8 @@ class Store:
             raise StoreClosed(
                 "the store was being closed by the parent of this process when it was forked; open it again"
             )
+        if not self.engine.steady[0]:
+            self.attend()
         if self.storage.read_only:
             raise StoreReadOnly("You can't write against a store that was opened to read only.")
 
@@ -173,14 +207,15 @@ class Store:
             interrupted = _insist(step) or interrupted
         for step in (self._leave_page, self.storage.close):
             interrupted = _insist(step) or interrupted
-        self._turn_into(ClosedStore("the store is closed"))
+        replaced = self.engine.failure if self.is_replaced else None
+        self._turn_into(ClosedStore(str(replaced), StoreReplaced) if replaced else ClosedStore("the store is closed"))
         if interrupted is not None:
             raise interrupted
 
     def _leave_page(self) -> None:
         """Give the slot back, and let go of the page, before the storage takes it away."""
         engine = self.engine
-        if engine.slot is not None:
+        if engine.slot is not None and not self.is_replaced:  # else it may be another process's in another store's page
             engine.slot.release()
         engine.slot, engine.words = None, ClosedWords()
 
@@ -211,9 +246,9 @@ class Store:
 
     def leave_to_parent(self) -> None:
         """In a forked child: close copies of descriptors, unlock nothing, and open the directory again at the next use."""
-        directory, options, handles = self.directory, self.options, self.handles
+        forked = ForkedStore(self.directory, self.options, self.handles, self.heirs)
         self.storage.abandon()
-        self._turn_into(ForkedStore(directory, options, handles))
+        self._turn_into(forked)
 
     def _turn_into(self, other: ClosedStore | ForkedStore) -> None:
         # Order: the class first, so that a thread that asks meanwhile gets an answer, or a `StoreClosed`.
@@ -225,13 +260,19 @@ class Store:
 class ClosedStore:
     """What a store, or the store of a closed handle, turns into: every use raises `StoreClosed`."""
 
-    why = "the store is closed"
-
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: str, error: type[FerroKVError] = StoreClosed) -> None:
         self.why = why
+        self.error = error
+
+    def owns_thread(self, thread: Thread) -> bool:
+        """False: there are no threads."""
+        return False
+
+    def refuse_reentry(self) -> None:
+        """Nothing is under way."""
 
     def __getattr__(self, name: str) -> object:
-        raise StoreClosed(f"{self.why}; open it again")
+        raise self.error(f"{self.why}; open it again")
 
 
 class ClosedWords:
@@ -247,10 +288,11 @@ class ClosedWords:
 class ForkedStore:
     """What a store turns into in a forked child. The first use opens the directory again, and this becomes a store of the child."""
 
-    def __init__(self, directory: Directory, options: Options, handles: int) -> None:
+    def __init__(self, directory: Directory, options: Options, handles: int, heirs: list[Callable[[], None]]) -> None:
         self.directory = directory
         self.options = options
         self.handles = handles
+        self.heirs = heirs
 
     def owns_thread(self, thread: Thread) -> bool:
         """False: there are no threads."""
@@ -268,10 +310,11 @@ class ForkedStore:
     def __getattr__(self, name: str) -> object:
         with _reviving:
             if self.__class__ is ForkedStore:
-                handles = self.handles
+                kept = {"handles": self.handles, "heirs": self.heirs}
                 own = make_store(self.directory, self.options)
-                self.__dict__.update(own.__dict__, handles=handles)
+                self.__dict__.update(own.__dict__, **kept)
                 self.__class__ = Store  # type: ignore[assignment]
+                own._background.given_up = partial(Store.retire_later, self)  # type: ignore[arg-type]
         return getattr(self, name)
 
 

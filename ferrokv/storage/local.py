@@ -18,6 +18,7 @@ from ..errors import StoreClosed, StorePathError
 from .directory import Directory
 from .forks import raise_flag
 from .locks import LockFiles, Presence, close_fd
+from .pages import MappedPage
 from .requests import (
     Flag,
     ListDirectory,
@@ -92,7 +93,7 @@ class LocalStorage:
         self._locks = LockFiles(self._open_fd)
         self._presence = Presence(lambda: self._fd, self._open_fd)
         self._why_closed = ""
-        self._page: tuple[mmap.mmap, memoryview[int]] | None = None
+        self._page = MappedPage()
         self._files: set[ref[LocalFile]] = (
             set()
         )  # those that may be open; single operations only, which no thread comes between
@@ -193,7 +194,7 @@ class LocalStorage:
         try:
             _write_all(fd, fresh, 0)
             os.fsync(fd)
-            return self._share(mmap.mmap(fd, len(fresh)))
+            return self._page.share(name, fd, mmap.mmap(fd, len(fresh)))
         finally:
             os.close(fd)
 
@@ -206,27 +207,35 @@ class LocalStorage:
         try:
             if os.fstat(fd).st_size < size:
                 return None
-            return self._share(mmap.mmap(fd, size, access=mmap.ACCESS_READ if self.read_only else mmap.ACCESS_WRITE))
+            access = mmap.ACCESS_READ if self.read_only else mmap.ACCESS_WRITE
+            return self._page.share(name, fd, mmap.mmap(fd, size, access=access))
         finally:
             os.close(fd)
-
-    def _share(self, page: mmap.mmap) -> Words:
-        """The page as words. A page that was mapped before is let go with the last reference to its words."""
-        words = memoryview(page).cast("Q")
-        self._page = (page, words)
-        return words
-
-    def _unmap(self) -> None:
-        mapped, self._page = self._page, None
-        if mapped is not None:
-            page, words = mapped
-            with suppress(BufferError):  # somebody still looks at it, and with the last of them it goes
-                words.release()
-                page.close()
 
     def raise_flag(self) -> Flag:
         """A page that the kernel clears in a child."""
         return raise_flag()
+
+    def changed(self) -> str | None:
+        """By the identities of the directory, of this process's announcement and of the control page. About 10 µs.
+
+        A path that leads nowhere is no sign: the directory may have been renamed, or be out of sight after a chroot.
+        """
+        try:
+            if self._fd < 0:
+                return None
+            here = os.fstat(self._fd)
+            if not here.st_nlink:
+                return "the directory was removed"
+            with suppress(FileNotFoundError, NotADirectoryError):
+                there = os.stat(self.directory.path)
+                if (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino):
+                    return "another directory has taken its place"
+            if not self._presence.is_in_place():
+                return "its files were removed"
+            return None if self._page.is_in_place(self._fd) else "its control page was replaced"
+        except OSError:
+            return None
 
     def boot_id(self) -> bytes:
         """From the kernel; random where it does not tell, so that no page of another process is trusted."""
@@ -262,7 +271,7 @@ class LocalStorage:
                 file.close()
         if fd >= 0:
             close_fd(fd)
-        self._unmap()
+        self._page.unmap()
 
     def _closed(self) -> Exception:
         """Why a descriptor that was just used is no longer that of its file."""

@@ -175,6 +175,17 @@ class Presence:
             finally:
                 os.close(fd)
 
+    def is_in_place(self) -> bool:
+        """False if the announcement was removed: then others believe that nobody is here. True also without one."""
+        if not self._name:
+            return True
+        try:
+            found = os.stat(self._name, dir_fd=self._directory_fd(), follow_symlinks=False)
+        except FileNotFoundError:
+            return not self._name  # or it was just taken back
+        own = os.fstat(self._fd)
+        return (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino)
+
     def withdraw(self) -> None:
         """Take the announcement back. Not for a forked child, where the file is the parent's."""
         if self._name:

@@ -178,6 +178,9 @@ class Storage(Protocol):
     def raise_flag(self) -> Flag:
         """A flag that is up in this process and in no child of it."""
 
+    def changed(self) -> str | None:
+        """Why the directory is not the one that was opened any more; None if it is, or nothing can be said."""
+
     def boot_id(self) -> bytes:
         """Sixteen bytes that are the same until the machine starts again."""
 

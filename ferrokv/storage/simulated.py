@@ -234,6 +234,9 @@ class SimulatedStorage:
         """One that nothing takes down, since nobody forks here."""
         return [1]
 
+    def changed(self) -> None:
+        """Nobody exchanges a simulated directory."""
+
     def boot_id(self) -> bytes:
         """Another one for each simulated machine."""
         return self.machine.boot

@@ -89,7 +89,13 @@ class FerroKVBackend(BytesBackend):
                         opened.close()
                         raise
                     self._handle = opened
+                    opened.when_replaced(self._forget)
+                    return opened
         return self._handle
+
+    def _forget(self) -> None:
+        """The directory was removed or replaced: the next use opens what is there then."""
+        self._handle = None
 
     def get_serialized(self, key: str) -> Any:
         """The bytes of the key, or NO_VALUE."""
