@@ -5,7 +5,7 @@ BIN := $(abspath $(VENV))/bin
 ADDRESS ?= 127.0.0.1
 PORT ?= 8000
 
-.PHONY: demo services test lint bench torture mutants clean
+.PHONY: demo services test lint bench torture mutants fuzz clean
 
 demo: $(VENV)/.installed-demo
 	cd example_project && $(BIN)/python manage.py migrate --verbosity 0
@@ -43,6 +43,12 @@ torture: $(VENV)/.installed-dev
 # Seeded bugs, each of which the tests have to catch.
 mutants: $(VENV)/.installed-dev
 	$(BIN)/python -m tests.mutants
+
+# Ten million inputs for each decoder; `make fuzz FUZZ="edit --runs 1000000"` for one of them.
+FUZZ ?= --runs 10000000
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[fuzz]"
+	$(BIN)/python -m tests.fuzz.run $(FUZZ)
 
 clean:
 	rm -rf $(VENV) example_project/var

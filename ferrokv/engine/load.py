@@ -279,22 +279,27 @@ def read_catalogue(version: Version, memtables: Iterable[Memtable]) -> Op[Catalo
     runs = [RunSource([t for t in level if t.min_key < high], low, high) for level in version.levels[:0:-1]]
     runs += [RunSource([t], low, high) for t in reversed(version.levels[0]) if t.min_key < high]
     merge = Merge([*runs, *(MemtableSource(memtable, low, high) for memtable in memtables)])
-    catalogue = Catalogue({}, 1, {})
+    found: dict[bytes, Entry] = {}
     while (page := (yield from merge.next_page())) is not None:
-        catalogue = catalogue_after(catalogue, dict(zip(*page, strict=True)))
-    return catalogue
+        found.update(zip(*page, strict=True))
+    return catalogue_after(Catalogue({}, 1, {}), found)
 
 
 def catalogue_after(catalogue: Catalogue, entries: Mapping[bytes, Entry]) -> Catalogue:
-    """The catalogue with what a commit's records say of it; the same object if they say nothing."""
+    """The catalogue with what a commit's records say of it; the same object if they say nothing. Copied once at most."""
+    names: dict[str, int] = {}
+    quotas: dict[str, int] = {}
+    next_id = catalogue.next_id
     for key, entry in entries.items():
         value = entry[0]
         if key[:4] != b"\0\0\0\0" or value is None:
             continue
         if key == CATALOGUE_NEXT_ID:
-            catalogue = catalogue._replace(next_id=max(catalogue.next_id, decode_catalogue_id(value)))
+            next_id = max(next_id, decode_catalogue_id(value))
         elif key.startswith(CATALOGUE_NAMES):
-            catalogue = catalogue.with_keyspace(decode_name(key, CATALOGUE_NAMES), decode_catalogue_id(value))
+            names[decode_name(key, CATALOGUE_NAMES)] = decode_catalogue_id(value)
         elif key.startswith(CATALOGUE_QUOTAS):
-            catalogue = catalogue.with_quota(decode_name(key, CATALOGUE_QUOTAS), decode_quota(value))
-    return catalogue
+            quotas[decode_name(key, CATALOGUE_QUOTAS)] = decode_quota(value)
+    if not names and not quotas and next_id == catalogue.next_id:
+        return catalogue
+    return catalogue.changed(names, quotas, next_id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from ..format.keys import decode_keyspace_id
 from .engine import EXPIRY_GRACE_MS
 from .merge import Page
@@ -17,13 +19,16 @@ class Survivors:
     def __init__(self, now_ms: int, catalogue: Catalogue) -> None:
         self.now_ms = now_ms
         self.catalogue = catalogue
+        self._live = catalogue.live_ids()  # once, since there may be many keyspaces and many pages
+        self._live_in_order = sorted(self._live)
         self.expired = 0
 
     def dead_range(self, low: bytes, high: bytes) -> bool:
         """True if every keyspace that a key of [low, high] can belong to is dead."""
         first, last = decode_keyspace_id(low), decode_keyspace_id(high)
-        live = self.catalogue.live_ids()
-        return last < self.catalogue.next_id and not any(first <= keyspace_id <= last for keyspace_id in live)
+        place = bisect_left(self._live_in_order, first)
+        none_alive = place == len(self._live_in_order) or self._live_in_order[place] > last
+        return none_alive and last < self.catalogue.next_id
 
     def of(self, page: Page, *, bottom: bool) -> Page:
         """The records to keep. With `bottom` nothing older overlaps the page, so tombstones and expired ones go.
@@ -32,7 +37,7 @@ class Survivors:
         """
         keys, entries = page
         if decode_keyspace_id(keys[0]) != decode_keyspace_id(keys[-1]) or self.dead_range(keys[0], keys[0]):
-            live = self.catalogue.live_ids()
+            live = self._live
             next_id = self.catalogue.next_id
             kept = [(k, e) for k, e in zip(keys, entries, strict=True) if self._alive(k, live, next_id)]
             keys, entries = [k for k, _ in kept], [e for _, e in kept]

@@ -27,15 +27,22 @@ class Catalogue(NamedTuple):
     next_id: int
     quotas: Mapping[str, int]
 
+    def changed(self, names: Mapping[str, int], quotas: Mapping[str, int], next_id: int) -> Catalogue:
+        """The catalogue after `names` were given ids and quotas, of which 0 is none. O(keyspaces), however many change."""
+        prefixes, kept = self.prefixes, self.quotas
+        if names:
+            prefixes = {**prefixes, **{name: encode_prefix(keyspace_id) for name, keyspace_id in names.items()}}
+        if quotas:
+            kept = {name: quota for name, quota in {**kept, **quotas}.items() if quota}
+        return Catalogue(prefixes, max(next_id, *(keyspace_id + 1 for keyspace_id in names.values()), 1), kept)
+
     def with_keyspace(self, name: str, keyspace_id: int) -> Catalogue:
         """The catalogue after `name` was given a (new) id."""
-        prefixes = {**self.prefixes, name: encode_prefix(keyspace_id)}
-        return Catalogue(prefixes, max(self.next_id, keyspace_id + 1), self.quotas)
+        return self.changed({name: keyspace_id}, {}, self.next_id)
 
     def with_quota(self, name: str, max_bytes: int) -> Catalogue:
         """The catalogue after `name` was given a quota; 0 takes it away."""
-        quotas = {other: quota for other, quota in self.quotas.items() if other != name}
-        return self._replace(quotas={**quotas, name: max_bytes} if max_bytes else quotas)
+        return self.changed({}, {name: max_bytes}, self.next_id)
 
     def live_ids(self) -> frozenset[int]:
         """Ids that a name points to, and the catalogue's own."""
