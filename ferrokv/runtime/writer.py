@@ -23,6 +23,7 @@ from ..errors import FerroKVError, StoreBusy, StoreClosed, StoreFull
 from .waiters import Request, deliver, fail_all
 
 GROUP_REQUESTS_MAX: Final = 1024
+HELP_SECONDS: Final = 0.02  # between two looks whether another process has made room
 QUEUE_REQUESTS_MAX: Final = 1 << 17
 GROUP_BYTES_MAX: Final = 1 << 20
 UNSYNCED_COMMITS_MAX: Final = 64  # of all processes, since each transaction looks through them
@@ -35,9 +36,13 @@ _NOBODY: Final[deque[Request]] = deque()
 class Writer:
     """Takes requests in order of arrival. `submit` may be called from any thread."""
 
-    def __init__(self, engine: Engine, wake_background: Callable[[], None]) -> None:
+    def __init__(
+        self, engine: Engine, wake_background: Callable[[], None], help_background: Callable[[], None]
+    ) -> None:
         self._engine = engine
         self._wake_background = wake_background
+        self._help_background = help_background
+        self._has_thread = False  # else callers lead, and do the background's work; owner: the gate
         self._queue: SimpleQueue[Request | None] = SimpleQueue()
         self._room = threading.Condition()
         self._turn = threading.RLock()  # re-entrant only so that its owner can be told from others
@@ -50,6 +55,7 @@ class Writer:
 
     def start(self) -> None:
         """Begin to take requests."""
+        self._has_thread = True
         self._thread.start()
 
     def submit(self, request: Request) -> None:
@@ -63,12 +69,19 @@ class Writer:
             raise StoreBusy(f"too many writes are waiting: limit={QUEUE_REQUESTS_MAX}")
         # Order: what is put under the gate stands before the end mark, so it is served.
         with self._gate:
-            self._put_unless_closing(request)
+            queued = self._has_thread or self._closing
+            if queued:
+                self._put_unless_closing(request)
+        if not queued:
+            self._serve_here(request)
 
     def lead(self, request: Request) -> bool:
         """Serve the request in the caller's thread if nobody is waiting or at it; False if it has to be submitted."""
         self._refuse_reentry()
         engine = self._engine
+        if not self._has_thread:
+            self._serve_here(request)
+            return True
         # Missing room needs a wait, which is left to the thread, where nothing interrupts it.
         if self._serving or len(engine.view.sealed) >= engine.options.sealed_memtables_max or not self._queue.empty():
             return False
@@ -83,10 +96,30 @@ class Writer:
         """Finish what is queued or being led, then refuse everything. Blocks. The WAL has no owner afterwards."""
         with self._gate:
             self._closing = True
-            self._queue.put(None)
-        self._thread.join()
+        self.go_without_thread()
         with self._turn:
             self._stopped = True
+
+    def go_without_thread(self) -> None:
+        """Finish what is queued and end the thread; from now on callers lead. Blocks."""
+        with self._gate:
+            self._has_thread = False
+            self._queue.put(None)
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def exclusively(self, work: Callable[[], None]) -> None:
+        """Call `work()` while nobody of this process writes."""
+        with self._turn:
+            work()
+
+    def _serve_here(self, request: Request) -> None:
+        request.since = time.monotonic()
+        with self._turn:
+            if self._serve([request], _NOBODY):
+                self._tidy()
+        # Order: behind the turn, so that other threads may write meanwhile.
+        self._help_background()
 
     def memtables_flushed(self) -> None:
         """Background says that there is room again."""
@@ -261,11 +294,19 @@ class Writer:
         engine = self._engine
         limit = engine.options.sealed_memtables_max
         self._wake_background()
+
+        def is_room() -> bool:
+            return len(engine.view.sealed) < limit or engine.failure is not None
+
+        done = False
+        while not self._has_thread and not done and time.monotonic() < deadline:
+            self._help_background()  # or another process is at it
+            done = is_room()
+            if not done:
+                time.sleep(HELP_SECONDS)
+                self._wake_background()
         with self._room:
-            done = self._room.wait_for(
-                lambda: len(engine.view.sealed) < limit or engine.failure is not None,
-                max(0.0, deadline - time.monotonic()),
-            )
+            done = done or self._room.wait_for(is_room, max(0.0, deadline - time.monotonic()))
         if not done:
             raise StoreBusy(
                 f"memtables are not flushed in time: sealed={len(engine.view.sealed)} limit={limit} "
