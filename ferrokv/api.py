@@ -36,6 +36,7 @@ from .runtime.aerrands import run_errand
 from .runtime.errands import Errand
 from .runtime.registry import open_store, release_store, remember_snapshot, share_store
 from .runtime.store import ClosedStore, Store
+from .runtime.threads import may_run
 from .runtime.waiters import Request
 from .stats import BackupReport, Stats, VerifyReport
 from .storage.adrivers import acomplete
@@ -109,7 +110,9 @@ class FerroKV(
     async def close(self) -> None:
         """Give the handle back; the last one finishes queued writes and releases the directory. Idempotent."""
         store = self._take_store()
-        if store is not None:
+        if store is not None and not may_run():
+            release_store(store)
+        elif store is not None:
             try:
                 releasing = asyncio.get_running_loop().run_in_executor(None, release_store, store)
             except RuntimeError:  # the loop's executor has been shut down
@@ -310,6 +313,8 @@ class Opening:
     async def _open(self) -> FerroKV:
         """Open in a thread. If the caller is cancelled meanwhile, the thread itself gives the store back."""
         waiting = _Waiting()
+        if not may_run():
+            return FerroKV(waiting.open(self._path, self._read_only, self._options), self._keyspace)
         try:
             store = await asyncio.to_thread(waiting.open, self._path, self._read_only, self._options)
         except asyncio.CancelledError:

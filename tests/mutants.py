@@ -18,6 +18,7 @@ from .mutants_adapters import ADAPTER_MUTANTS
 from .mutants_copies import COPY_MUTANTS
 from .mutants_django import DJANGO_MUTANTS
 from .mutants_load import LOAD_MUTANTS
+from .mutants_processes import PROCESS_MUTANTS
 from .mutants_redis import REDIS_MUTANTS
 
 ROOT = Path(__file__).parent.parent
@@ -473,7 +474,7 @@ MUTANTS = [
 ]
 
 
-EVERY = (*MUTANTS, *REDIS_MUTANTS, *COPY_MUTANTS, *DJANGO_MUTANTS, *ADAPTER_MUTANTS, *LOAD_MUTANTS)
+EVERY = (*MUTANTS, *REDIS_MUTANTS, *COPY_MUTANTS, *DJANGO_MUTANTS, *ADAPTER_MUTANTS, *LOAD_MUTANTS, *PROCESS_MUTANTS)
 
 
 def check(mutant: Mutant, copies: list[Path]) -> str:

@@ -245,6 +245,26 @@ print(db.get("child"))
     assert done.returncode == 0, done.stderr
 
 
+def test_a_raw_child_that_ends_without_a_call_leaves_its_parent_alone(store_path: Path, run_python: Any) -> None:
+    done = run_python(
+        """
+import ctypes, os, signal, sys
+from ferrokv import BlockingFerroKV
+db = BlockingFerroKV.open(sys.argv[1])
+db.set("k", "v" * 3_000_000)
+pid = ctypes.PyDLL(None).fork()
+if pid == 0:
+    signal.alarm(20)
+    sys.exit(5)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+print(sum(name.startswith("process-") for name in os.listdir(sys.argv[1])), db.set("k", "w"))
+""",
+        str(store_path),
+    )
+    assert done.stdout == "5\n1 True\n", done.stderr
+    assert done.stderr == ""
+
+
 def test_the_flag_is_down_in_any_child_and_up_in_the_parent() -> None:
     for flag in (flags.raise_flag(), flags.PidFlag()):
         assert flag[0] == 1

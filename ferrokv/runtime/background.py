@@ -36,6 +36,7 @@ RETRY_SECONDS: Final = 1.0
 ELSEWHERE_SECONDS: Final = 0.05  # how soon to look whether another process has done what is due
 TICK_SECONDS: Final = 10.0  # how soon an idle process lets go of tables that others have replaced
 JOBS_MAX: Final = 1024
+SLICE_SECONDS: Final = 0.1  # of a caller's time, at first
 EVICTIONS_EACH: Final = 1000  # by one commit
 PAGES_EACH_YIELD: Final = 4  # about a millisecond of work
 
@@ -61,6 +62,10 @@ class Background:
         self._stopping = False
         self._jobs: deque[Request] = deque()
         self._look_at = 0.0
+        self._has_thread = False  # else callers help
+        self._helping = threading.Lock()  # by one caller at a time
+        self._slice_seconds = SLICE_SECONDS
+        self._slice_end = 0.0
         self.given_up: Callable[[], None] = _nothing
         self._gate = threading.RLock()
         self._pages = 0  # of flushes and merges; owner: the thread
@@ -69,15 +74,25 @@ class Background:
         self._thread = threading.Thread(target=self._run, name="ferrokv-background", daemon=True)
 
     def start(
-        self, flushed: Callable[[], None], write: Callable[[Request], None], given_up: Callable[[], None]
+        self,
+        flushed: Callable[[], None],
+        write: Callable[[Request], None],
+        given_up: Callable[[], None],
+        *,
+        threads: bool = True,
     ) -> None:
-        """Begin; `flushed` is called after each flush, `write` queues a request for the writer, `given_up` shuts the store down."""
+        """Begin; `flushed` is called after each flush, `write` queues a request for the writer, `given_up` shuts the store down.
+
+        Without `threads` nothing happens but in `help` and `submit`.
+        """
         self._flushed = flushed
         self.given_up = given_up
         self._write = write
         self._engine.rotated = self._wake.set
         self._wake.set()
-        self._thread.start()
+        self._has_thread = threads
+        if threads:
+            self._thread.start()
 
     def wake(self) -> None:
         """There may be something to do. Any thread."""
@@ -92,6 +107,9 @@ class Background:
                 raise StoreBusy(f"too many flushes and compactions are waiting: limit={JOBS_MAX}")
             self._jobs.append(request)
         self._wake.set()
+        if not self._has_thread:
+            with self._helping:
+                self._round(idle=False)
 
     @property
     def thread(self) -> threading.Thread:
@@ -103,33 +121,58 @@ class Background:
         with self._gate:
             self._stopping = True
         self._wake.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         late = list(self._jobs)
         fail_all(late, StoreClosed("the store was closed before this work was done"))
         deliver(late)
 
-    def _run(self) -> None:
-        wait = TICK_SECONDS
-        while True:
-            idle = not self._wait(wait)
-            self._wake.clear()
-            if self._stopping:
-                return
+    def go_without_thread(self) -> None:
+        """Give up what is under way and end the thread; from now on callers help. Blocks for at most one slice of work."""
+        self.stop()
+        with self._gate:
+            self._has_thread = self._stopping = False
+
+    def help(self) -> None:
+        """Where there is no thread: what it would do now, in the caller's, a slice of a compaction or one flush at a time.
+
+        Nothing is held when this returns. A compaction that does not end within its slice is given up, and the next one is longer.
+        """
+        if self._has_thread or self._stopping or not (self._wake.is_set() or time.monotonic() >= self._look_at):
+            return
+        if self._helping.acquire(blocking=False):
             try:
-                wait = ELSEWHERE_SECONDS if self._work(idle=idle) else TICK_SECONDS
-            except _Stopping:
-                return
-            except (StoreFull, StoreBusy) as error:
-                logger.warning("background work waits: %s", error)
-                wait = RETRY_SECONDS
-            except FerroKVError as error:
-                logger.error("background work stopped: %s", error)
-                wait = RETRY_SECONDS if self._engine.failure is None else TICK_SECONDS
-            except Exception:  # noqa: BLE001 - the thread must live on, or writers would wait for ever
-                logger.exception("background work met an unexpected error")
-                wait = RETRY_SECONDS
+                self._look()
+                self._slice_end = time.monotonic() + self._slice_seconds
+                self._round(idle=False)
             finally:
-                self._flushed()
+                self._slice_end = 0.0
+                self._helping.release()
+
+    def _run(self) -> None:
+        wait: float | None = TICK_SECONDS
+        while wait is not None:
+            idle = not self._wait(wait)
+            wait = None if self._stopping else self._round(idle=idle)
+
+    def _round(self, *, idle: bool) -> float | None:
+        """Do what there is to do. How long to wait for the next time; None once the store is closing, or a slice is over."""
+        self._wake.clear()
+        try:
+            return ELSEWHERE_SECONDS if self._work(idle=idle) else TICK_SECONDS
+        except _Stopping:
+            return None
+        except (StoreFull, StoreBusy) as error:
+            logger.warning("background work waits: %s", error)
+            return RETRY_SECONDS
+        except FerroKVError as error:
+            logger.error("background work stopped: %s", error)
+            return RETRY_SECONDS if self._engine.failure is None else TICK_SECONDS
+        except Exception:  # noqa: BLE001 - the thread must live on, or writers would wait for ever
+            logger.exception("background work met an unexpected error")
+            return RETRY_SECONDS
+        finally:
+            self._flushed()
 
     def _wait(self, seconds: float) -> bool:
         """True as soon as there may be something to do. Meanwhile the directory is looked at each second."""
@@ -221,10 +264,17 @@ class Background:
         if flush_due(self._engine):
             self._flush()
             return True
-        return complete(compact_once(self._engine), self._engine.storage, self._pause_compaction)
+        done = complete(compact_once(self._engine), self._engine.storage, self._pause_compaction)
+        self._slice_seconds = SLICE_SECONDS
+        return done
 
     def _flush(self) -> None:
-        complete(flush(self._engine), self._engine.storage, self._nap)
+        # A flush is short, and comes to its end also in a caller's slice.
+        slice_end, self._slice_end = self._slice_end, 0.0
+        try:
+            complete(flush(self._engine), self._engine.storage, self._nap)
+        finally:
+            self._slice_end = slice_end
         self._flushed()
 
     def _do_job(self, request: Request) -> None:
@@ -271,6 +321,8 @@ class Background:
         """
         if self._stopping:
             raise _Stopping
+        if self._slice_end and time.monotonic() > self._slice_end:
+            self._end_slice()
         self._pages += 1
         options = self._engine.options
         if (
@@ -298,9 +350,16 @@ class Background:
         """Between two pages: leave the interpreter to others, unless writers or callers wait, or soon will."""
         engine = self._engine
         self._look()
-        if self._jobs or len(engine.view.sealed) > 1 or engine.level0_tables >= engine.options.slowdown_at:
+        pressed = len(engine.view.sealed) > 1 or engine.level0_tables >= engine.options.slowdown_at
+        if pressed or self._jobs or not self._has_thread:
             self._check_stopping()
         elif self._stopping:
             raise _Stopping
         else:
             time.sleep(NAP_SECONDS)
+
+    def _end_slice(self) -> None:
+        """A caller has helped for long enough. What is in hand is begun again, with more time."""
+        self._slice_seconds *= 2
+        self._wake.set()
+        raise _Stopping

@@ -12,6 +12,8 @@ from concurrent.futures import Executor, Future
 from queue import SimpleQueue
 from typing import Any, Final, ParamSpec, TypeVar
 
+from .threads import may_run
+
 P = ParamSpec("P")
 T = TypeVar("T")
 Work = tuple["Future[Any]", Callable[..., Any], tuple[Any, ...], dict[str, Any]]
@@ -31,7 +33,7 @@ class Pool(Executor):
         """The future of what `fn` returns."""
         future: Future[T] = Future()
         work = (future, fn, args, kwargs)
-        if self._idle.acquire(blocking=False) or self._start() or self._threads:
+        if may_run() and (self._idle.acquire(blocking=False) or self._start() or self._threads):
             self._queue.put(work)
         else:
             _do(work)

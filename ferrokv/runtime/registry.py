@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Callable
+from importlib import import_module
 from threading import RLock, Thread, current_thread
 from typing import Protocol
 from weakref import WeakSet
@@ -131,22 +132,25 @@ def _check_same(options: Options, given: dict[str, object]) -> None:
         raise DataError(f"the store is open in this process with other options: {name}={found!r}, not {asked!r}")
 
 
-def _close_all() -> None:
-    """At exit: what is queued is finished, and the directory is free for the next process."""
-    with _lock:
-        stores = list(_stores.values())
-        _stores.clear()
-        for store in stores:
-            _shut_down_at_exit(store)
+def _prepare_for_exit() -> None:
+    """At exit: what is queued is finished. Handlers that were registered before this one still find the stores open."""
+    notice()  # a child that never called may end here, and has none of its parent's threads
+    for store in list(_stores.values()):
+        if store.__class__ is Store:
+            _prepare_store(store)
 
 
-def _shut_down_at_exit(store: Store) -> None:
-    """One store that can not be closed must not keep the others open."""
-    path = store.directory.path  # before: a closed store tells nothing
+def _prepare_store(store: Store) -> None:
+    """One store that meets an error must not keep the others from it."""
     try:
-        store.shut_down()
+        store.go_without_threads()
     except Exception:  # noqa: BLE001
-        logger.exception("a store could not be closed at exit: path=%s", path)
+        logger.exception("a store could not be prepared for the exit: path=%s", store.directory.path)
+
+
+def opened() -> list[Store]:
+    """The stores of this process."""
+    return list(_stores.values())
 
 
 def remember_snapshot(snapshot: Closable) -> None:
@@ -186,7 +190,9 @@ def _after_fork_in_parent() -> None:
     locks.fork_gate.release()
 
 
-atexit.register(_close_all)
+atexit.register(_prepare_for_exit)
+# Not by a name of this module, which handlers and fork hooks keep beyond the modules' end.
+import_module(".last", __package__)
 Store.retire_later = _retire_later
 in_child(_renew_in_child)
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent)

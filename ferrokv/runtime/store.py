@@ -32,6 +32,7 @@ from ..storage.local import LocalStorage
 from .background import Background
 from .errands import Errands
 from .forks import in_child, notice
+from .threads import may_run
 from .waiters import Request
 from .writer import Writer
 
@@ -57,15 +58,34 @@ class Store:
         self.heirs: list[Callable[[], None]] = []  # who is told, once, that the directory was replaced
         self._pid = os.getpid()
         self._background = Background(engine)
-        self._writer = Writer(engine, self._background.wake)
+        self._writer = Writer(engine, self._background.wake, self._background.help)
         self._pool: Pool | None = None
         self._pool_lock = RLock()
 
     def start(self) -> None:
-        """Start the threads."""
-        if not self.storage.read_only:
+        """Start the threads, where they may run."""
+        threads = may_run()
+        if threads and not self.storage.read_only:
             self._writer.start()
-        self._background.start(self._writer.memtables_flushed, self._writer.submit, self._given_up)
+        self._background.start(self._writer.memtables_flushed, self._writer.submit, self._given_up, threads=threads)
+
+    def go_without_threads(self) -> None:
+        """At the interpreter's end, before it stops them: finish what is queued. The store stays open, and callers do all work.
+
+        The next process finds it as after `shut_down`, but for the announcement, which goes last (registry.py).
+        """
+        steps: tuple[Callable[[], None], ...] = (self._end_errands, self._background.go_without_thread)
+        if not self.storage.read_only:
+            steps = (self._writer.go_without_thread, *steps, self._flush_at_exit)
+        for step in steps:
+            _insist(step)
+
+    def _end_errands(self) -> None:
+        self.errands.stop()
+        self.errands = Errands()
+
+    def _flush_at_exit(self) -> None:
+        self._writer.exclusively(self._flush_for_next_opening)
 
     @property
     def pool(self) -> Pool:

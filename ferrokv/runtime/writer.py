@@ -24,6 +24,7 @@ from .brake import LOOK_SECONDS, Brake
 from .waiters import Request, deliver, fail_all
 
 GROUP_REQUESTS_MAX: Final = 1024
+HELP_SECONDS: Final = 0.02  # between two looks whether another process has made room
 QUEUE_REQUESTS_MAX: Final = 1 << 17
 GROUP_BYTES_MAX: Final = 1 << 20
 UNSYNCED_COMMITS_MAX: Final = 64  # of all processes, since each transaction looks through them
@@ -36,9 +37,13 @@ _NOBODY: Final[deque[Request]] = deque()
 class Writer:
     """Takes requests in order of arrival. `submit` may be called from any thread."""
 
-    def __init__(self, engine: Engine, wake_background: Callable[[], None]) -> None:
+    def __init__(
+        self, engine: Engine, wake_background: Callable[[], None], help_background: Callable[[], None]
+    ) -> None:
         self._engine = engine
         self._wake_background = wake_background
+        self._help_background = help_background
+        self._has_thread = False  # else callers lead, and do the background's work; owner: the gate
         self._queue: SimpleQueue[Request | None] = SimpleQueue()
         self._room = threading.Condition()
         self.brake = Brake(engine)
@@ -52,6 +57,7 @@ class Writer:
 
     def start(self) -> None:
         """Begin to take requests."""
+        self._has_thread = True
         self._thread.start()
 
     def submit(self, request: Request) -> None:
@@ -65,11 +71,18 @@ class Writer:
             raise StoreBusy(f"too many writes are waiting: limit={QUEUE_REQUESTS_MAX}")
         # Order: what is put under the gate stands before the end mark, so it is served.
         with self._gate:
-            self._put_unless_closing(request)
+            queued = self._has_thread or self._closing
+            if queued:
+                self._put_unless_closing(request)
+        if not queued:
+            self._serve_here(request)
 
     def lead(self, request: Request) -> bool:
         """Serve the request in the caller's thread if nobody is waiting or at it; False if it has to be submitted."""
         self._refuse_reentry()
+        if not self._has_thread:
+            self._serve_here(request)
+            return True
         # Missing room needs a wait, which is left to the thread, where nothing interrupts it.
         if self._serving or not self._queue.empty() or not self._has_room() or self.brake.is_on:
             return False
@@ -84,11 +97,31 @@ class Writer:
         """Finish what is queued or being led, then refuse everything. Blocks. The WAL has no owner afterwards."""
         with self._gate:
             self._closing = True
-            self._queue.put(None)
         self.memtables_flushed()
-        self._thread.join()
+        self.go_without_thread()
         with self._turn:
             self._stopped = True
+
+    def go_without_thread(self) -> None:
+        """Finish what is queued and end the thread; from now on callers lead. Blocks."""
+        with self._gate:
+            self._has_thread = False
+            self._queue.put(None)
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def exclusively(self, work: Callable[[], None]) -> None:
+        """Call `work()` while nobody of this process writes."""
+        with self._turn:
+            work()
+
+    def _serve_here(self, request: Request) -> None:
+        request.since = time.monotonic()
+        with self._turn:
+            if self._serve([request], _NOBODY):
+                self._tidy()
+        # Order: behind the turn, so that other threads may write meanwhile.
+        self._help_background()
 
     def memtables_flushed(self) -> None:
         """Background says that there is room again."""
@@ -279,6 +312,12 @@ class Writer:
         engine = self._engine
         self._wake_background()
         began = now = time.monotonic()
+        while not self._has_thread and not self._may_go_on() and now < deadline:
+            self._help_background()  # or another process is at it
+            if not self._may_go_on():
+                time.sleep(HELP_SECONDS)
+                self._wake_background()
+            now = time.monotonic()
         with self._room:
             # Another process may be the one that makes room, and then nobody tells.
             while not (done := self._may_go_on()) and now < deadline:

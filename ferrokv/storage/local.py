@@ -88,6 +88,7 @@ class LocalStorage:
     def __init__(self, directory: Directory) -> None:
         self.directory = directory
         self.read_only = directory.read_only
+        self._pid = os.getpid()
         self._fd = os.open(directory.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._existing = os.O_RDONLY if directory.read_only else os.O_RDWR
         self._locks = LockFiles(self._open_fd)
@@ -251,7 +252,8 @@ class LocalStorage:
 
     def close(self) -> None:
         """Release locks, files and directory, and take the announcement back. What fails is logged, and the rest is done."""
-        self._presence.withdraw()
+        if os.getpid() == self._pid:  # else the announcement is the parent's
+            self._presence.withdraw()
         self._let_go("the store was closed meanwhile; open it again")
 
     def abandon(self) -> None:
