@@ -18,6 +18,7 @@ from .mutants_adapters import ADAPTER_MUTANTS
 from .mutants_copies import COPY_MUTANTS
 from .mutants_django import DJANGO_MUTANTS
 from .mutants_redis import REDIS_MUTANTS
+from .mutants_waiting import WAITING_MUTANTS
 
 ROOT = Path(__file__).parent.parent
 
@@ -430,7 +431,7 @@ MUTANTS = [
 ]
 
 
-EVERY = (*MUTANTS, *REDIS_MUTANTS, *COPY_MUTANTS, *DJANGO_MUTANTS, *ADAPTER_MUTANTS)
+EVERY = (*MUTANTS, *REDIS_MUTANTS, *COPY_MUTANTS, *DJANGO_MUTANTS, *ADAPTER_MUTANTS, *WAITING_MUTANTS)
 
 
 def check(mutant: Mutant, copies: list[Path]) -> str:

@@ -34,6 +34,7 @@ OWNER = {
     control.WRITER: "write",
     control.VERSION: "compact",
     control.COMPACTOR: "compact",
+    control.WAKES: "sync",
 }
 
 
@@ -58,7 +59,7 @@ class SimulatedProcess:
     @property
     def ready(self) -> bool:
         """True if it can go a step further."""
-        if self.done or self.stopped:
+        if self.done or self.stopped or self.storage in self.world.disk.machine.asleep:
             return False
         role = self.storage.waiting_for
         over = self.storage.waiting_until

@@ -22,6 +22,7 @@ from ..storage.local import LocalStorage
 from .background import Background
 from .errands import Errands
 from .waiters import Request
+from .watch import Watch
 from .writer import Writer
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Store:
         self.engine = engine
         self.handles = 0  # owner: the registry's lock
         self.errands = Errands()
+        self.watch = Watch(engine)
         self._pid = os.getpid()
         self._background = Background(engine)
         self._writer = Writer(engine, self._background.wake)
@@ -72,7 +74,11 @@ class Store:
 
     def owns_thread(self, thread: Thread) -> bool:
         """True for the store's own threads, in which the garbage collector may run somebody's destructor."""
-        return thread in (self._writer.thread, self._background.thread)
+        return thread in (self._writer.thread, self._background.thread, self.watch.thread)
+
+    def end_waiting(self, owner: object) -> None:
+        """Those who wait through a handle, which is closed, get `StoreClosed`."""
+        self.watch.end_for(owner)
 
     def submit(self, request: Request) -> None:
         """Queue a write."""
@@ -153,7 +159,8 @@ class Store:
         """
         interrupted = None
         writing = () if self.storage.read_only else (self._writer.stop,)
-        for step in (self.errands.stop, *writing, self._background.stop, self._flush_for_next_opening, self._stop_pool):
+        stopping = (self.watch.stop, self.errands.stop, *writing, self._background.stop)
+        for step in (*stopping, self._flush_for_next_opening, self._stop_pool):
             interrupted = _insist(step) or interrupted
         for step in (self._leave_slot, self.storage.close):
             interrupted = _insist(step) or interrupted
@@ -228,6 +235,9 @@ class ForkedStore:
 
     def refuse_reentry(self) -> None:
         """Nothing is under way."""
+
+    def end_waiting(self, owner: object) -> None:
+        """Nobody waits: those who did are in the parent."""
 
     def shut_down(self) -> None:
         """Nothing is open."""

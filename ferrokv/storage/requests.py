@@ -167,6 +167,12 @@ class Storage(Protocol):
     def attach_page(self, name: str, size: int) -> Words | None:
         """Map a file as shared words as it is; None if it is not there in this size."""
 
+    def wait_for_word(self, words: Words, index: int, seen: int, seconds: float) -> None:
+        """Sleep while the low half of a word is `seen` and nobody wakes, for so long at most. May return early. Blocks."""
+
+    def wake_for_word(self, words: Words, index: int) -> None:
+        """Wake all who sleep on a word, in every process. Never blocks."""
+
     def boot_id(self) -> bytes:
         """Sixteen bytes that are the same until the machine starts again."""
 
