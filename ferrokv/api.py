@@ -22,7 +22,9 @@ from .commands.collections import WRONG_TYPE
 from .commands.encoding import Key, encode_keyspace
 from .engine.records import Records
 from .engine.transaction import Transaction
+from .engine.waited import Kind
 from .errors import FerroKVError, ResponseError
+from .faces.aio.changes import AsyncWatching
 from .faces.aio.hashes import AsyncHashReads, AsyncHashWrites
 from .faces.aio.keys import AsyncKeyReads, AsyncKeyWrites
 from .faces.aio.lists import AsyncListReads, AsyncListWrites
@@ -38,6 +40,7 @@ from .runtime.registry import open_store, release_store, remember_snapshot, shar
 from .runtime.store import ClosedStore, Store
 from .runtime.threads import may_run
 from .runtime.waiters import Request
+from .runtime.watch import AsyncWaiter
 from .stats import BackupReport, Stats, VerifyReport
 from .storage.adrivers import acomplete
 from .storage.requests import Op
@@ -88,6 +91,7 @@ class FerroKV(
     AsyncSetWrites,
     AsyncSortedSetWrites,
     AsyncLocking,
+    AsyncWatching,
 ):
     """One keyspace of a store. Make it with `open`; use it as a context manager, or call `close`."""
 
@@ -229,21 +233,28 @@ class FerroKV(
     ) -> T:
         patience = Patience(timeout)
         answer = await self._write(command, *args, **kwargs)
-        while answer is None:
-            patience.look(self._store.engine)
-            if await self._query(keys.exists, names):
-                try:
-                    answer = await self._write(command, *args, **kwargs)
-                except ResponseError as error:
-                    if str(error) != WRONG_TYPE:  # Redis, too, goes on waiting when something else comes to stand there
-                        raise
-            while answer is None:
-                if patience.is_over:
+        if answer is not None:
+            return answer
+        with self._waiting("elements", names) as waiter:
+            while True:
+                # Order: armed before the look, so that what comes behind the look wakes.
+                waiter.arm()
+                if await self._query(keys.exists, names):
+                    try:
+                        answer = await self._write(command, *args, **kwargs)
+                    except ResponseError as error:
+                        # Redis, too, goes on waiting when something else comes to stand there.
+                        if str(error) != WRONG_TYPE:
+                            raise
+                    if answer is not None:
+                        if len(names) == 1:  # else it may be woken for one list, and have taken from another
+                            waiter.take()
+                        return answer
+                if not await waiter.wait(patience.left):
                     return answer
-                await asyncio.sleep(patience.nap)
-                if patience.has_news(self._store.engine):
-                    break
-        return answer
+
+    def _waiting(self, kind: Kind, names: list[bytes]) -> AsyncWaiter:
+        return AsyncWaiter(self._store.watch, kind, [(self._keyspace, name) for name in names], self)
 
     async def _background(self, job: str) -> Any:
         await self._submit(Request(None, self._keyspace, ()))  # have the writer seal the active memtable

@@ -7,7 +7,6 @@ of threads.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
@@ -18,7 +17,9 @@ from .commands.collections import WRONG_TYPE
 from .commands.encoding import Key, encode_keyspace
 from .engine.records import Records
 from .engine.transaction import Transaction
+from .engine.waited import Kind
 from .errors import FerroKVError, ResponseError
+from .faces.blocking.changes import BlockingWatching
 from .faces.blocking.hashes import BlockingHashReads, BlockingHashWrites
 from .faces.blocking.keys import BlockingKeyReads, BlockingKeyWrites
 from .faces.blocking.lists import BlockingListReads, BlockingListWrites
@@ -32,6 +33,7 @@ from .runtime.errands import Errand
 from .runtime.registry import open_store, release_store, remember_snapshot, share_store
 from .runtime.store import ClosedStore
 from .runtime.waiters import Request
+from .runtime.watch import BlockingWaiter
 from .stats import BackupReport, Stats, VerifyReport
 from .storage.drivers import complete
 from .storage.requests import Op
@@ -82,6 +84,7 @@ class BlockingFerroKV(
     BlockingSetWrites,
     BlockingSortedSetWrites,
     BlockingLocking,
+    BlockingWatching,
 ):
     """One keyspace of a store. Make it with `open`; use it as a context manager, or call `close`."""
 
@@ -214,21 +217,28 @@ class BlockingFerroKV(
     ) -> T:
         patience = Patience(timeout)
         answer = self._write(command, *args, **kwargs)
-        while answer is None:
-            patience.look(self._store.engine)
-            if self._query(keys.exists, names):
-                try:
-                    answer = self._write(command, *args, **kwargs)
-                except ResponseError as error:
-                    if str(error) != WRONG_TYPE:  # Redis, too, goes on waiting when something else comes to stand there
-                        raise
-            while answer is None:
-                if patience.is_over:
+        if answer is not None:
+            return answer
+        with self._waiting("elements", names) as waiter:
+            while True:
+                # Order: armed before the look, so that what comes behind the look wakes.
+                waiter.arm()
+                if self._query(keys.exists, names):
+                    try:
+                        answer = self._write(command, *args, **kwargs)
+                    except ResponseError as error:
+                        # Redis, too, goes on waiting when something else comes to stand there.
+                        if str(error) != WRONG_TYPE:
+                            raise
+                    if answer is not None:
+                        if len(names) == 1:  # else it may be woken for one list, and have taken from another
+                            waiter.take()
+                        return answer
+                if not waiter.wait(patience.left):
                     return answer
-                time.sleep(patience.nap)
-                if patience.has_news(self._store.engine):
-                    break
-        return answer
+
+    def _waiting(self, kind: Kind, names: list[bytes]) -> BlockingWaiter:
+        return BlockingWaiter(self._store.watch, kind, [(self._keyspace, name) for name in names], self)
 
     def _background(self, job: str) -> Any:
         seal = Request(None, self._keyspace, ())  # have the writer seal the active memtable

@@ -24,7 +24,7 @@ GROUPS: Final = {
 }
 RANDOM: Final = "O(n): members are in order, and none can be drawn by its position"
 WAITS: Final = (
-    "waiters look every 3 ms, also for other processes; who of them gets an element is open; "
+    "waiters are woken, also by other processes; those of one process get elements in about the order they came in; "
     "inside a pipeline or transaction it does not wait"
 )
 RANK: Final = "O(position): ranks are counted"
@@ -115,7 +115,7 @@ NOT_PLANNED: Final = {
 OURS: Final = (
     *("compare_and_set", "compare_and_delete", "set_ex", "write", "transaction", "pipeline", "lock", "keyspace"),
     *("keyspaces", "set_quota", "snapshot", "dbsize", "flushdb", "delete_range", "flush", "compact", "stats"),
-    *("verify", "backup"),
+    *("verify", "backup", "changes"),
 )
 INTRODUCTION: Final = """# Commands
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 MODULES: Final = ("asking", "keys", "strings", "lists", "hashes", "sets", "sorted_sets")
-FOR_THREADS: Final = ("scans", "locks", "deferred")  # a pipeline does not iterate, hold locks, or wait
+FOR_THREADS: Final = ("scans", "changes", "locks", "deferred")  # a pipeline does not iterate, hold locks, or wait
 DJANGO_MODULES: Final = ("looking", "contract", "locks", "extras", "herd", "sessions")
 HOME: Final = Path(__file__).parent.parent / "ferrokv" / "faces"
 DJANGO: Final = Path(__file__).parent.parent / "ferrokv" / "contrib" / "django"

@@ -20,6 +20,7 @@ from .mutants_django import DJANGO_MUTANTS
 from .mutants_load import LOAD_MUTANTS
 from .mutants_processes import PROCESS_MUTANTS
 from .mutants_redis import REDIS_MUTANTS
+from .mutants_waiting import WAITING_MUTANTS
 
 ROOT = Path(__file__).parent.parent
 
@@ -474,7 +475,16 @@ MUTANTS = [
 ]
 
 
-EVERY = (*MUTANTS, *REDIS_MUTANTS, *COPY_MUTANTS, *DJANGO_MUTANTS, *ADAPTER_MUTANTS, *LOAD_MUTANTS, *PROCESS_MUTANTS)
+EVERY = (
+    *MUTANTS,
+    *REDIS_MUTANTS,
+    *COPY_MUTANTS,
+    *DJANGO_MUTANTS,
+    *ADAPTER_MUTANTS,
+    *LOAD_MUTANTS,
+    *PROCESS_MUTANTS,
+    *WAITING_MUTANTS,
+)
 
 
 def check(mutant: Mutant, copies: list[Path]) -> str:

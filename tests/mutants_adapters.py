@@ -22,8 +22,8 @@ ADAPTER_MUTANTS = [
     Mutant(
         "who waits for a RedLock waits longer than the lease",
         A + "locks.py",
-        "            if time.monotonic() >= deadline:",
-        "            if time.monotonic() >= deadline + 10:",
+        "            left = deadline - time.monotonic()\n",
+        "            left = deadline - time.monotonic() + 10\n",
         f"{AIOCACHE}test_who_waits_for_a_red_lock_waits_for_the_lease_at_most",
     ),
     Mutant(

@@ -112,8 +112,8 @@ REDIS_MUTANTS = [
     Mutant(
         "death does not free a lock",
         "ferrokv/commands/locks.py",
-        '        return name != self.announced.encode() and not self.is_alive(name.decode("ascii", "replace"))',
-        "        return name == b'nobody'",
+        "        return name != self.announced and not self.is_alive(name)\n",
+        "        return name == 'nobody'\n",
         f"{TRANSACTIONS}test_a_lock_is_freed_by_the_death_of_its_process_and_by_nothing_less",
     ),
     Mutant(

@@ -120,6 +120,9 @@ def stall_next(db: BlockingFerroKV, kind: type) -> None:
     actions[kind] = stalled
 
 
+_taken: list[Any] = []  # locks
+
+
 def answer(db: BlockingFerroKV, kind: str, arguments: list[Any]) -> Any:
     """Do one thing; bytes are answered as text."""
     if kind == "stall":
@@ -130,6 +133,13 @@ def answer(db: BlockingFerroKV, kind: str, arguments: list[Any]) -> Any:
         return db.stats()._asdict()
     if kind == "limit":
         return resource.setrlimit(resource.RLIMIT_NOFILE, (arguments[0], arguments[0]))
+    if kind == "take_lock":
+        return db.lock(*arguments).acquire()
+    if kind == "take_deferred_lock":
+        _taken.append(db.within(db.deferral()).lock(*arguments))
+        return _taken[-1].acquire()
+    if kind == "release_deferred_lock":
+        return _taken.pop().release()
     if kind == "fill":
         for i in range(arguments[0]):
             db.set(f"fill:{i}", "v" * 100)

@@ -36,6 +36,7 @@ OWNER = {
     control.COMPACTOR: "compact",
     control.LEVEL0: "compact",
     control.DAMAGED: "compact",
+    control.WAKES: "sync",
 }
 
 
@@ -60,7 +61,7 @@ class SimulatedProcess:
     @property
     def ready(self) -> bool:
         """True if it can go a step further."""
-        if self.done or self.stopped:
+        if self.done or self.stopped or self.storage in self.world.disk.machine.asleep:
             return False
         role = self.storage.waiting_for
         over = self.storage.waiting_until

@@ -28,17 +28,29 @@ class Owners(NamedTuple):
 
     def is_free(self, token: bytes) -> bool:
         """True if the process that a token names has ended."""
-        name, _, _ = token.partition(b":")
-        return name != self.announced.encode() and not self.is_alive(name.decode("ascii", "replace"))
+        name = name_in(token)
+        return name != self.announced and not self.is_alive(name)
 
 
-def acquire(tx: Transaction, key: bytes, token: bytes, ttl_ms: int | None, owners: Owners) -> bool:
-    """True if nobody had the lock, or somebody whose process has ended."""
+def name_in(token: bytes) -> str:
+    """The announcement of the process that a token names."""
+    return token.partition(b":")[0].decode("ascii", "replace")
+
+
+class Held(NamedTuple):
+    """Who has a lock, and for how long at most."""
+
+    announced: str
+    left_ms: int | None
+
+
+def acquire(tx: Transaction, key: bytes, token: bytes, ttl_ms: int | None, owners: Owners) -> Held | None:
+    """None: the token has the lock, because nobody had it, or somebody whose process has ended. Else who has it."""
     found = check_string(tx.get(key))
     if found is not None and not owners.is_free(found[0]):
-        return False
+        return Held(name_in(found[0]), found[1] - tx.now_ms if found[1] else None)
     tx.put(key, token, 0 if ttl_ms is None else expiry_at(tx.now_ms, ttl_ms, "set"))
-    return True
+    return None
 
 
 def release(tx: Transaction, key: bytes, token: bytes) -> bool:
@@ -46,7 +58,7 @@ def release(tx: Transaction, key: bytes, token: bytes) -> bool:
     found = tx.get(key)
     if found is None or found[0] != token:
         return False
-    tx.delete(key)
+    tx.free_lock(key)
     return True
 
 

@@ -29,6 +29,7 @@ from ..storage.requests import Lock, Op, Open, Remove, Role, Storage, Sync, Sync
 from .engine import NO_DESCRIPTORS, NO_SPACE, Engine, Pending, Wal
 from .names import file_name
 from .view import Catalogue
+from .waited import wake_waiting
 
 FINISH_ATTEMPTS_MAX: Final = 100
 AT_ONCE: Final[dict[Role, Lock]] = {role: Lock(role, 0) for role in ("write", "sync", "compact")}
@@ -148,6 +149,7 @@ def _sync(engine: Engine, wal: Wal, target: int) -> None:
         # Never retried: the kernel has marked the pages clean, and a second sync would report a success that is none.
         raise engine.poison("syncing the WAL", error) from error
     words[COMMIT] = appended
+    wake_waiting(engine)
 
 
 def _insist(engine: Engine, show: Callable[[], None]) -> BaseException | None:

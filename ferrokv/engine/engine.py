@@ -25,6 +25,7 @@ from .slots import Slot
 from .table import BlockCache, Table
 from .version import Version
 from .view import Catalogue, View
+from .waited import Waited
 
 logger = logging.getLogger("ferrokv.engine")
 
@@ -105,6 +106,7 @@ class Engine:
         )  # COMMIT as far as it was followed; owner: `lock`
         self.seen_version = seen_version  # VERSION that the tables belong to; owner: `lock`
         self.pending: list[Pending] = []  # commits behind the followed position, in order; owner: `lock`
+        self.waited = Waited()  # who waits for which keys; owner: `lock`
         self.block_cache = block_cache
         self.counters = Counters()
         self.failure: StoreFailed | None = None
@@ -215,9 +217,15 @@ class Engine:
         active = self.view.active
         active.apply(entries, after.seqno)
         active.wal_bytes = after.end
-        if catalogue is not self.view.catalogue:
+        is_moved = catalogue is not self.view.catalogue
+        if is_moved:
             old = self.view
             self.view = View(old.active, old.sealed, old.version, catalogue, old.hot)
+        # Order: before the position moves, so that showing it again after an interruption wakes again.
+        if self.waited.armed:
+            if is_moved:
+                self.waited.move(catalogue)
+            self.waited.show(entries)
         self.wal.position = after
         self.seen = pack_position(after.number, after.end)
         self.drop_pending()

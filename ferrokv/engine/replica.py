@@ -186,6 +186,7 @@ def _show_state(engine: Engine, state: State) -> None:
     engine.drop_pending()
     engine.seen = control.pack_position(found.number, found.end)
     engine.seen_version = state.version_word
+    engine.waited.wake_all()  # nobody knows any more what was written meanwhile
 
 
 def refresh(engine: Engine) -> Op[bool]:

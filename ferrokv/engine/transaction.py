@@ -38,7 +38,7 @@ GENERATIONS_MAX: Final = 1 << 20  # of one frame (docs/format.md section 4)
 class Group:
     """The writes of one frame to be, and the state that they begin from. Owner: the writer."""
 
-    __slots__ = ("_generations", "_now_ms", "base", "changes", "engine", "view")
+    __slots__ = ("_generations", "_now_ms", "base", "changes", "engine", "frees_lock", "view")
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -51,6 +51,7 @@ class Group:
         for commit in pending:
             self.base.update(commit.entries)
         self.changes = Changes(catalogue)
+        self.frees_lock = False
         self._now_ms = 0
         self._generations = 0
 
@@ -183,6 +184,11 @@ class Transaction:
         changes = self.changes
         changes.catalogue = changes.catalogue.with_quota(self._keyspace, max_bytes)
         changes.write(CATALOGUE_QUOTAS + self._keyspace.encode(), encode_quota(max_bytes), 0)
+
+    def free_lock(self, key: bytes) -> None:
+        """`delete` of a lock. If somebody may be waiting for one, the group is synced soon: waiters hear of what is durable."""
+        self._group.frees_lock = True
+        self.delete(key)
 
     def find(self, key: bytes) -> Op[Found | None]:
         """`get`, as commands that only read ask for it."""

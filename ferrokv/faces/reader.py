@@ -65,7 +65,10 @@ class Reader:
         with _closing:
             store: Store | ClosedStore = self._store
             self._store = ClosedStore("the handle was closed")  # type: ignore[assignment]
-        return None if isinstance(store, ClosedStore) else store
+        if isinstance(store, ClosedStore):
+            return None
+        store.end_waiting(self)
+        return store
 
     def _probe(self, name: Key) -> bytes | Searching | None:
         """The value of a key from memory, or the operation that finds it. The hot path of `get`."""

@@ -22,6 +22,8 @@ COMPACTOR: Final = 448 // 8
 APPENDED: Final = 512 // 8
 SYNCER: Final = 576 // 8
 WAITED: Final = 640 // 8
+WAKES: Final = 648 // 8  # these two beside WAITED, since they are read and stored together with it
+LOCK_WAITED: Final = 656 // 8
 LEVEL0: Final = 704 // 8
 SLOTS: Final = 768 // 8
 DAMAGED: Final = 832 // 8
@@ -40,7 +42,8 @@ SLOT_WORDS: Final = SLOT_BYTES // 8
 OWNER: Final = 0
 EPOCH: Final = 1
 PINNED: Final = 8
-CLEARED: Final = (PINNED,)  # for a new owner; words from 16 on are spare
+ARMED: Final = 32
+CLEARED: Final = (PINNED, ARMED)  # for a new owner; the other words are spare
 
 
 def encode_page(

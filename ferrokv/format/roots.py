@@ -29,6 +29,12 @@ class Root(bytes):
     __slots__ = ()
 
 
+def size_of(root: Root) -> int:
+    """How many elements the collection has, of a root that was checked."""
+    size: int = ROOT.unpack(root)[3]
+    return size
+
+
 class RootFields(NamedTuple):
     """A decoded root. `version` counts changes, `size` elements; `head` is the index of a list's first element, else 0."""
 

@@ -34,6 +34,7 @@ from .errands import Errands
 from .forks import in_child, notice
 from .threads import may_run
 from .waiters import Request
+from .watch import Watch
 from .writer import Writer
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Store:
         self.handles = 0  # owner: the registry's lock
         self.errands = Errands()
         self.heirs: list[Callable[[], None]] = []  # who is told, once, that the directory was replaced
+        self.watch = Watch(engine)
         self._pid = os.getpid()
         self._background = Background(engine)
         self._writer = Writer(engine, self._background.wake, self._background.help)
@@ -129,7 +131,11 @@ class Store:
 
     def owns_thread(self, thread: Thread) -> bool:
         """True for the store's own threads, in which the garbage collector may run somebody's destructor."""
-        return thread in (self._writer.thread, self._background.thread)
+        return thread in (self._writer.thread, self._background.thread, self.watch.thread)
+
+    def end_waiting(self, owner: object) -> None:
+        """Those who wait through a handle, which is closed, get `StoreClosed`."""
+        self.watch.end_for(owner)
 
     def submit(self, request: Request) -> None:
         """Queue a write."""
@@ -223,7 +229,8 @@ class Store:
         """
         interrupted = None
         writing = () if self.storage.read_only else (self._writer.stop,)
-        for step in (self.errands.stop, *writing, self._background.stop, self._flush_for_next_opening, self._stop_pool):
+        stopping = (self.watch.stop, self.errands.stop, *writing, self._background.stop)
+        for step in (*stopping, self._flush_for_next_opening, self._stop_pool):
             interrupted = _insist(step) or interrupted
         for step in (self._leave_page, self.storage.close):
             interrupted = _insist(step) or interrupted
@@ -320,6 +327,9 @@ class ForkedStore:
 
     def refuse_reentry(self) -> None:
         """Nothing is under way."""
+
+    def end_waiting(self, owner: object) -> None:
+        """Nobody waits: those who did are in the parent."""
 
     def shut_down(self) -> None:
         """Nothing is open."""

@@ -19,6 +19,7 @@ from ..engine.engine import Engine, logger
 from ..engine.quotas import quota_due
 from ..engine.transaction import Group
 from ..engine.turns import begin_writing
+from ..engine.waited import is_lock_waited_for
 from ..errors import FerroKVError, StoreBusy, StoreClosed, StoreFull
 from .brake import LOOK_SECONDS, Brake
 from .waiters import Request, deliver, fail_all
@@ -211,10 +212,12 @@ class Writer:
         engine = self._engine
         try:
             self._begin(served[0])
-            wal, appended = self._append(served, waiting)
+            group = Group(engine)
+            wal, appended = self._append(group, served, waiting)
         finally:
             engine.unlock_write()
-        if not _wants_sync(served) and self._may_stay_unsynced():
+        is_awaited = group.frees_lock and is_lock_waited_for(engine)
+        if not _wants_sync(served) and not is_awaited and self._may_stay_unsynced():
             return
         # Also for commands that wrote nothing: what they saw may not be durable yet, and their answers tell of it.
         make_durable(engine, wal, appended)
@@ -228,9 +231,8 @@ class Writer:
         near = durable.number == appended.number and appended.end - durable.end < UNSYNCED_BYTES_MAX
         return near and commits < UNSYNCED_COMMITS_MAX
 
-    def _append(self, served: list[Request], waiting: deque[Request]) -> Tail:
+    def _append(self, group: Group, served: list[Request], waiting: deque[Request]) -> Tail:
         engine = self._engine
-        group = Group(engine)
         request: Request | None = served[0]
         while request is not None:
             try:

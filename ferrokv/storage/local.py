@@ -17,6 +17,7 @@ from weakref import WeakSet, ref
 from ..errors import StoreClosed, StorePathError
 from .directory import Directory
 from .forks import raise_flag
+from .futex import wait_for_word, wake_for_word
 from .locks import LockFiles, Presence, close_fd
 from .pages import MappedPage
 from .requests import (
@@ -46,6 +47,7 @@ _FULL_SYNC: Final[int | None] = getattr(fcntl, "F_FULLFSYNC", None)
 _EARLY_BYTES_MAX: Final = 4095
 # A stray write to stdout or stderr of a process that closed them must not land in a store (SQLite's lesson).
 _LOWEST_FD: Final = 3
+_READER_POLL_SECONDS: Final = 0.05
 
 
 class LocalFile:
@@ -237,6 +239,17 @@ class LocalStorage:
             return None if self._page.is_in_place(self._fd) else "its control page was replaced"
         except OSError:
             return None
+
+    def wait_for_word(self, words: Words, index: int, seen: int, seconds: float) -> None:
+        """Sleep by futex(2). Who may only read cannot say that it waits, so it just sleeps, for a short while."""
+        if self.read_only:
+            time.sleep(min(seconds, _READER_POLL_SECONDS))
+        else:
+            wait_for_word(words, index, seen, seconds)
+
+    def wake_for_word(self, words: Words, index: int) -> None:
+        """Wake by futex(2). About a microsecond, and some ten for each process that sleeps."""
+        wake_for_word(words, index)
 
     def boot_id(self) -> bytes:
         """From the kernel; random where it does not tell, so that no page of another process is trusted."""

@@ -181,6 +181,12 @@ class Storage(Protocol):
     def changed(self) -> str | None:
         """Why the directory is not the one that was opened any more; None if it is, or nothing can be said."""
 
+    def wait_for_word(self, words: Words, index: int, seen: int, seconds: float) -> None:
+        """Sleep while the low half of a word is `seen` and nobody wakes, for so long at most. May return early. Blocks."""
+
+    def wake_for_word(self, words: Words, index: int) -> None:
+        """Wake all who sleep on a word, in every process. Never blocks."""
+
     def boot_id(self) -> bytes:
         """Sixteen bytes that are the same until the machine starts again."""
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 
+from .futex import LOW_HALF
 from .requests import (
     Flag,
     ListDirectory,
@@ -91,6 +92,8 @@ class Machine:
     pages: dict[str, list[int]] = field(default_factory=dict)
     locks: dict[str, SimulatedStorage] = field(default_factory=dict)
     announced: list[SimulatedStorage] = field(default_factory=list)
+    asleep: list[SimulatedStorage] = field(default_factory=list)
+    """Who sleeps on a shared word."""
     on_store: StoreObserver | None = None
     """Called with process, index and value before a shared word changes."""
 
@@ -106,6 +109,10 @@ class SimulatedWords:
 
     def __getitem__(self, index: int, /) -> int:
         self._storage.pause()
+        return self._words[index]
+
+    def peek(self, index: int) -> int:
+        """A load that is no step."""
         return self._words[index]
 
     def __setitem__(self, index: int, value: int, /) -> None:
@@ -237,6 +244,19 @@ class SimulatedStorage:
     def changed(self) -> None:
         """Nobody exchanges a simulated directory."""
 
+    def wait_for_word(self, words: Words, index: int, seen: int, seconds: float) -> None:
+        """Sleep until somebody wakes: no time passes here. Comparing and falling asleep are one step, as in the kernel."""
+        self.pause()
+        assert isinstance(words, SimulatedWords)
+        if self.on_pause is not None and words.peek(index) & LOW_HALF == seen:
+            self.machine.asleep.append(self)
+            self.pause()
+
+    def wake_for_word(self, words: Words, index: int) -> None:
+        """Wake all who sleep."""
+        self.pause()
+        self.machine.asleep.clear()
+
     def boot_id(self) -> bytes:
         """Another one for each simulated machine."""
         return self.machine.boot
@@ -250,8 +270,9 @@ class SimulatedStorage:
         machine = self.machine
         for role in [role for role, holder in machine.locks.items() if holder is self]:
             del machine.locks[role]
-        if self in machine.announced:
-            machine.announced.remove(self)
+        for known in (machine.announced, machine.asleep):
+            if self in known:
+                known.remove(self)
 
     def kill(self) -> None:
         """End the process where it stands: what it holds is free, and nothing that its code still does counts."""

@@ -18,7 +18,7 @@ from ferrokv import FerroKV
 
 logger = logging.getLogger("ferrokv.contrib.aiocache")
 
-POLL_SECONDS: Final = 0.005
+GONE: Final = -2  # what PTTL says of a key that is not there
 NOT_GIVEN: Any = object()
 _taking_back: set[asyncio.Future[bool]] = set()  # a loop keeps only weak references to its tasks
 _UUID4: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -39,10 +39,8 @@ async def take_lock(db: FerroKV, key: Any, value: str, lease_ms: int | None) -> 
         while await db.set(key, value, px=lease_ms, nx=True) is not True:
             if deadline is None:
                 raise ValueError(f"Key {key} already exists, use .set to update the value")
-            while await db.exists(key):
-                if time.monotonic() >= deadline:
-                    return True
-                await asyncio.sleep(POLL_SECONDS)
+            if await _is_held_until(db, key, deadline):
+                return True
     except asyncio.CancelledError:
         # The taking may be on its way: it is taken back behind it.
         task = asyncio.ensure_future(db.compare_and_delete(key, value))
@@ -50,6 +48,18 @@ async def take_lock(db: FerroKV, key: Any, value: str, lease_ms: int | None) -> 
         task.add_done_callback(_taken_back)
         raise
     return True
+
+
+async def _is_held_until(db: FerroKV, key: Any, deadline: float) -> bool:
+    """True if the deadline came while the key was held; False as soon as it is free."""
+    with db.changes(key) as changes:
+        while (left_ms := await db.pttl(key)) != GONE:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return True
+            expires = left if left_ms < 0 else (left_ms + 1) / 1000
+            await changes.wait(min(left, expires))
+    return False
 
 
 def _taken_back(task: asyncio.Future[bool]) -> None:

@@ -41,7 +41,7 @@ class FerroKVBackend(BytesBackend):
       so that dogpile can still give the old value while a new one is made. By default nothing expires.
     - `distributed_lock` (True): one creator for each key among all threads and processes; False: among the threads of a process.
     - `lock_timeout` (None): seconds after which a lock is free in any case. When its process ends it is free without that, too.
-    - `lock_sleep` (0.01): seconds between two looks at a lock that somebody has.
+    - `lock_sleep` (0.01): without effect, since who waits for a lock is woken; accepted for configurations that have it.
     - `max_bytes`: about how much the keyspace may hold; over it, what expires soonest goes first, then what is oldest.
     - the fields of `ferrokv.Options`.
 

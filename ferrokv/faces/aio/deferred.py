@@ -10,6 +10,8 @@ from ...commands import locks, strings
 from ...commands.encoding import Key, encode_key
 from ...engine.records import Records
 from ...engine.transaction import Transaction
+from ...engine.waited import Kind
+from ...runtime.watch import AsyncWaiter
 from ...storage.requests import Op
 from ..arguments import check_batch
 from ..outcomes import run_read
@@ -78,6 +80,9 @@ class AsyncDeferredCommands(
         """What `function(tx)` returns, as of `FerroKV.transaction`."""
         checked = check_function(function)
         return await self._unsettled.aperform(self._keyspace, run_function, (checked,), self._forgiving)  # type: ignore[no-any-return]
+
+    def _waiting(self, kind: Kind, names: list[bytes]) -> AsyncWaiter:
+        return self._handle._waiting(kind, names)  # type: ignore[no-any-return]
 
     def _owners(self) -> locks.Owners:
         return self._handle._owners()  # type: ignore[no-any-return]

@@ -98,8 +98,9 @@ class AsyncListWrites(Asking):
     async def blpop(self, keys: Names, timeout: float | None = 0) -> tuple[bytes, bytes] | None:
         """(key, first element) of the first list that has one, waiting `timeout` seconds (0: for ever); else None.
 
-        Inside a pipeline or transaction it does not wait. Waiters look every few milliseconds; who comes first is open. A task
-        that is cancelled in the moment of popping may take an element along: `blmove` to a list of work in hand keeps it.
+        Inside a pipeline or transaction it does not wait. Waiters of one process get elements in about the order they came in. A
+        task that is cancelled in the moment of popping may take an element along: `blmove` to a list of work in hand keeps it.
+        `StoreClosed` as soon as the handle or the store is closed.
         """
         names = encode_some_names(keys, (), "blpop")
         return await self._wait_for(timeout, names, lists.pop_first, names, True)

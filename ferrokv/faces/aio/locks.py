@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from threading import local
@@ -13,7 +12,7 @@ from ...commands import locks
 from ...commands.encoding import Expiry, Key, encode_key, encode_value
 from ...errors import LockError, LockNotOwnedError
 from ..arguments import check_seconds, encode_positive_ttl
-from .asking import Asking
+from .changes import AsyncWaits
 
 
 class AsyncLock:
@@ -23,11 +22,11 @@ class AsyncLock:
     The token of the holder is local to the thread unless `thread_local` is False, so another thread can not release by accident.
     """
 
-    __slots__ = ("_asking", "_blocking", "_blocking_timeout", "_key", "_local", "_sleep", "_ttl_ms", "_whoami", "name")
+    __slots__ = ("_asking", "_blocking", "_blocking_timeout", "_key", "_local", "_ttl_ms", "_whoami", "name")
 
     def __init__(
         self,
-        asking: Asking,
+        asking: AsyncWaits,
         whoami: Callable[[], locks.Owners],
         name: Key,
         timeout: Expiry | None,
@@ -41,7 +40,7 @@ class AsyncLock:
         self.name = name
         self._key = encode_key(name)
         self._ttl_ms = None if timeout is None else encode_positive_ttl(timeout, "set")
-        self._sleep = check_seconds(sleep)
+        check_seconds(sleep)
         self._blocking = blocking
         self._blocking_timeout = None if blocking_timeout is None else check_seconds(blocking_timeout)
         self._local: Any = local() if thread_local else SimpleNamespace()
@@ -70,22 +69,38 @@ class AsyncLock:
     ) -> bool:
         """True once this thread has the lock; False if it is held by another and `blocking` is False or its time over.
 
-        Arguments take the place of those of `lock`. It looks every `sleep` seconds.
+        Arguments take the place of those of `lock`. Whoever waits is woken when the lock is released or expires, and within about a
+        second when the process that has it dies; those of one process take it in the order they came in. `sleep` does nothing.
         """
         owners = self._whoami()
         own = owners.new_token(None if token is None else encode_value(token))
-        pause = self._sleep if sleep is None else check_seconds(sleep)
+        check_seconds(sleep or 0)
         wait = self._blocking if blocking is None else blocking
         limit = self._blocking_timeout if blocking_timeout is None else check_seconds(blocking_timeout)
         deadline = None if limit is None else time.monotonic() + limit
-        while not await self._try(own, owners):
-            if not wait or (deadline is not None and time.monotonic() + pause > deadline):
-                return False
-            await asyncio.sleep(pause)
+        if await self._try(own, owners) is not None and not (wait and await self._wait(own, owners, deadline)):
+            return False
         self._local.token = own
         return True
 
-    async def _try(self, own: bytes, owners: locks.Owners) -> bool:
+    async def _wait(self, own: bytes, owners: locks.Owners, deadline: float | None) -> bool:
+        with self._asking._waiting("locks", [self._key]) as waiter:
+            while True:
+                # Order: armed before the look, so that a release behind the look wakes.
+                waiter.arm()
+                held = await self._try(own, owners)
+                if held is None:
+                    return True
+                waiter.holder = held.announced
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    return False
+                if held.left_ms is not None and waiter.is_first:
+                    expires = (held.left_ms + 1) / 1000
+                    left = expires if left is None else min(left, expires)
+                await waiter.wait(left)
+
+    async def _try(self, own: bytes, owners: locks.Owners) -> locks.Held | None:
         try:
             return await self._asking._write(locks.acquire, self._key, own, self._ttl_ms, owners)
         except BaseException:
@@ -142,7 +157,7 @@ class AsyncLock:
         return True
 
 
-class AsyncLocking(Asking):
+class AsyncLocking(AsyncWaits):
     """Makes locks."""
 
     __slots__ = ()
@@ -157,7 +172,7 @@ class AsyncLocking(Asking):
         lock_class: type[AsyncLock] | None = None,
         thread_local: bool = True,
     ) -> AsyncLock:
-        """A lock that lasts `timeout` seconds at most. Acquiring waits for `blocking_timeout` seconds, looking every `sleep`."""
+        """A lock that lasts `timeout` seconds at most. Acquiring waits for `blocking_timeout` seconds; `sleep` does nothing."""
         kind = lock_class or AsyncLock
         return kind(self, self._owners, name, timeout, sleep, blocking, blocking_timeout, thread_local)
 

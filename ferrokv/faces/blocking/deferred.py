@@ -11,6 +11,8 @@ from ...commands import locks, strings
 from ...commands.encoding import Key, encode_key
 from ...engine.records import Records
 from ...engine.transaction import Transaction
+from ...engine.waited import Kind
+from ...runtime.watch import BlockingWaiter
 from ...storage.requests import Op
 from ..arguments import check_batch
 from ..outcomes import run_read
@@ -79,6 +81,9 @@ class BlockingDeferredCommands(
         """What `function(tx)` returns, as of `FerroKV.transaction`."""
         checked = check_function(function)
         return self._unsettled.perform(self._keyspace, run_function, (checked,), self._forgiving)  # type: ignore[no-any-return]
+
+    def _waiting(self, kind: Kind, names: list[bytes]) -> BlockingWaiter:
+        return self._handle._waiting(kind, names)  # type: ignore[no-any-return]
 
     def _owners(self) -> locks.Owners:
         return self._handle._owners()  # type: ignore[no-any-return]

@@ -99,8 +99,9 @@ class QueuedListWrites(Asking):
     def blpop(self, keys: Names, timeout: float | None = 0) -> Any:
         """(key, first element) of the first list that has one, waiting `timeout` seconds (0: for ever); else None.
 
-        Inside a pipeline or transaction it does not wait. Waiters look every few milliseconds; who comes first is open. A task
-        that is cancelled in the moment of popping may take an element along: `blmove` to a list of work in hand keeps it.
+        Inside a pipeline or transaction it does not wait. Waiters of one process get elements in about the order they came in. A
+        task that is cancelled in the moment of popping may take an element along: `blmove` to a list of work in hand keeps it.
+        `StoreClosed` as soon as the handle or the store is closed.
         """
         names = encode_some_names(keys, (), "blpop")
         return self._wait_for(timeout, names, lists.pop_first, names, True)

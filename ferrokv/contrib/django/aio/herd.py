@@ -25,8 +25,7 @@ from .extras import AsyncExtras
 
 # Then another computes, too, also if a lock could not be freed because the disk was full: better twice than never.
 WAIT_SECONDS: Final = 30.0
-POLL_SECONDS: Final = 0.005
-LOOKS_EACH_TRY: Final = 50  # looks at the value between two tries to take the lock of somebody who may have died
+LOOK_SECONDS: Final = 1.0  # a change of either key wakes; nothing tells that the holder died, or that the lock ran out
 
 
 class AsyncHerd(AsyncExtras):
@@ -66,7 +65,7 @@ class AsyncHerd(AsyncExtras):
             while not await lock.acquire(blocking=False):
                 if time.monotonic() > deadline:
                     return await self._a_compute(wish, block)
-                value = await self._a_waited(wish)
+                value = await self._a_waited(wish, deadline)
                 if value is not MISSING:
                     return value
             try:
@@ -77,17 +76,18 @@ class AsyncHerd(AsyncExtras):
                 with suppress(LockError):  # cleared by somebody meanwhile
                     await asyncio.shield(lock.release())
 
-    async def _a_waited(self, wish: Wish) -> Any:
+    async def _a_waited(self, wish: Wish, deadline: float) -> Any:
         """What somebody else computed, or is good enough until then; MISSING if it is time to try for the lock again."""
         locks = await self._a_settled_store(self._locks_place)  # where a lock can be read, since it is durable now
-        for _ in range(LOOKS_EACH_TRY):
-            value, is_stale = await self._a_look(wish.name)
-            if value is not MISSING and (not is_stale or wish.stale_ttl is not None):
-                return value
-            if not await locks.exists(wish.name):
-                break
-            await asyncio.sleep(POLL_SECONDS)
-        return MISSING
+        lock = locks.lock(wish.name)
+        with locks.changes(wish.name, beside=await self._a_settled_store()) as changes:
+            while True:
+                value, is_stale = await self._a_look(wish.name)
+                if value is not MISSING and (not is_stale or wish.stale_ttl is not None):
+                    return value
+                if time.monotonic() > deadline or not await lock.locked():
+                    return MISSING
+                await changes.wait(LOOK_SECONDS)
 
     async def _a_look(self, name: bytes) -> tuple[Any, bool]:
         """The value or MISSING, and whether it is stale."""

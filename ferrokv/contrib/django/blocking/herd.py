@@ -24,8 +24,7 @@ from .extras import BlockingExtras
 
 # Then another computes, too, also if a lock could not be freed because the disk was full: better twice than never.
 WAIT_SECONDS: Final = 30.0
-POLL_SECONDS: Final = 0.005
-LOOKS_EACH_TRY: Final = 50  # looks at the value between two tries to take the lock of somebody who may have died
+LOOK_SECONDS: Final = 1.0  # a change of either key wakes; nothing tells that the holder died, or that the lock ran out
 
 
 class BlockingHerd(BlockingExtras):
@@ -65,7 +64,7 @@ class BlockingHerd(BlockingExtras):
             while not lock.acquire(blocking=False):
                 if time.monotonic() > deadline:
                     return self._compute(wish, block)
-                value = self._waited(wish)
+                value = self._waited(wish, deadline)
                 if value is not MISSING:
                     return value
             try:
@@ -76,17 +75,18 @@ class BlockingHerd(BlockingExtras):
                 with suppress(LockError):  # cleared by somebody meanwhile
                     lock.release()
 
-    def _waited(self, wish: Wish) -> Any:
+    def _waited(self, wish: Wish, deadline: float) -> Any:
         """What somebody else computed, or is good enough until then; MISSING if it is time to try for the lock again."""
         locks = self._settled_store(self._locks_place)  # where a lock can be read, since it is durable now
-        for _ in range(LOOKS_EACH_TRY):
-            value, is_stale = self._look(wish.name)
-            if value is not MISSING and (not is_stale or wish.stale_ttl is not None):
-                return value
-            if not locks.exists(wish.name):
-                break
-            time.sleep(POLL_SECONDS)
-        return MISSING
+        lock = locks.lock(wish.name)
+        with locks.changes(wish.name, beside=self._settled_store()) as changes:
+            while True:
+                value, is_stale = self._look(wish.name)
+                if value is not MISSING and (not is_stale or wish.stale_ttl is not None):
+                    return value
+                if time.monotonic() > deadline or not lock.locked():
+                    return MISSING
+                changes.wait(LOOK_SECONDS)
 
     def _look(self, name: bytes) -> tuple[Any, bool]:
         """The value or MISSING, and whether it is stale."""
