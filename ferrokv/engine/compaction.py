@@ -10,11 +10,12 @@ from ..storage.requests import PAUSE, File, Op
 from .builder import Outputs
 from .collected import Generations
 from .engine import Engine
+from .fitting import Weigher, merge_that_fits, merge_that_frees, newer_than, without_hidden
 from .install import install, remove_files
 from .merge import Merge, RunSource, check_all_read
-from .picker import Choice, Drop, Merging, Move, pick, pick_everything
+from .picker import Choice, Drop, Merging, Move, pick, pick_everything, rewriting
 from .survivors import Survivors
-from .sweeping import look_for_dead, next_with_dead, rewriting, sweep_due
+from .sweeping import look_for_dead, next_with_dead, sweep_due
 from .table import Table
 
 
@@ -41,6 +42,8 @@ def compact_once(engine: Engine, *, everything: bool = False) -> Op[bool]:
         choice = pick(view.version, engine.options, survivors, engine.compaction_cursors)
         if choice is None:
             choice = yield from look_for_dead(engine)
+        if choice is None:
+            choice = yield from merge_that_frees(engine, partial(_weigh, engine))
     if choice is None:
         return False
     yield from _carry_out(engine, choice, survivors)
@@ -73,6 +76,7 @@ def _carry_out(engine: Engine, choice: Choice, survivors: Survivors) -> Op[None]
 
 
 def _merge(engine: Engine, choice: Merging, survivors: Survivors) -> Op[None]:
+    choice, spare = yield from merge_that_fits(engine, choice, partial(_weigh, engine))
     inputs = (*choice.upper, *choice.lower)
     tables: list[Table] = []
 
@@ -82,7 +86,7 @@ def _merge(engine: Engine, choice: Merging, survivors: Survivors) -> Op[None]:
     metas = [table.meta for table in inputs]
     seqnos = (min(meta.first_seqno for meta in metas), max(meta.last_seqno for meta in metas))
     next_number = partial(_take_number, engine)
-    outputs = Outputs(choice.level + 1, engine.store_id, engine.options, seqnos, next_number, finished)
+    outputs = Outputs(choice.level + 1, engine.store_id, engine.options, seqnos, next_number, finished, spare=spare)
     try:
         yield from _write_merged(engine, choice, survivors, outputs)
         yield from outputs.finish()
@@ -99,25 +103,35 @@ def _merge(engine: Engine, choice: Merging, survivors: Survivors) -> Op[None]:
         removed=tuple(table.number for table in inputs),
         next_table=engine.manifest.tables.next_table,
     )
-    if choice.level and choice.upper:
+    if choice.level > 0 and choice.upper:
         engine.compaction_cursors[choice.level] = choice.upper[-1].min_key
     yield from install(engine, edit, tables, obsolete=[table.file.name for table in inputs])
 
 
-def _write_merged(engine: Engine, choice: Merging, survivors: Survivors, outputs: Outputs) -> Op[None]:
+def _weigh(engine: Engine, choice: Merging) -> Op[int]:
+    """How large its outputs would be."""
+    weigher = Weigher(engine.options.block_bytes, engine.options.table_bytes)
+    yield from _write_merged(engine, choice, Survivors(engine.clock(), engine.view.catalogue), weigher)
+    return weigher.bytes
+
+
+def _write_merged(engine: Engine, choice: Merging, survivors: Survivors, outputs: Outputs | Weigher) -> Op[None]:
     target = choice.level + 1
     runs = [RunSource(choice.lower, use_cache=False)]
-    if choice.level == 0:
+    if choice.level <= 0:
         runs.extend(RunSource([table], use_cache=False) for table in reversed(choice.upper))
     else:
         runs.append(RunSource(choice.upper, use_cache=False))
     merge = Merge(runs)
     generations = Generations(engine)
+    newer = newer_than(engine.view, target) if choice.stripped else None
     while (page := (yield from merge.next_page())) is not None:
-        bottom = not engine.view.version.overlaps_below(target, page[0][0], page[0][-1])
+        bottom = target > 0 and not engine.view.version.overlaps_below(target, page[0][0], page[0][-1])
         page = survivors.of(page, bottom=bottom)
         if page[0]:
             page = yield from generations.without_dead(page)
+        if newer is not None:
+            page = yield from without_hidden(newer, page)
         yield from outputs.add(*page)
         yield PAUSE
     check_all_read(runs, (*choice.upper, *choice.lower))

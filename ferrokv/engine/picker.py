@@ -28,11 +28,15 @@ class Move(NamedTuple):
 
 
 class Merging(NamedTuple):
-    """Tables `upper` of `level` to be merged with `lower` of the next one, into the next one."""
+    """Tables `upper` of `level` to be merged with `lower` of the next one, into the next one.
+
+    Level -1 stands for the newest of level 0, which stay there. With `stripped`, records that newer levels hide are left out.
+    """
 
     level: int
     upper: tuple[Table, ...]
     lower: tuple[Table, ...]
+    stripped: bool = False
 
 
 Choice = Drop | Move | Merging
@@ -108,6 +112,11 @@ def push_down(version: Version, level: int, table: Table) -> Choice:
     if not lower and not table.meta.tombstones:
         return Move(table, level + 1)
     return Merging(level, (table,), lower)
+
+
+def rewriting(table: Table) -> Merging:
+    """A table merged with nothing, into its own level."""
+    return Merging(table.meta.level - 1, (), (table,))
 
 
 def _next_table(version: Version, level: int, cursors: Mapping[int, bytes]) -> Table:

@@ -24,6 +24,7 @@ SYNCER: Final = 576 // 8
 WAITED: Final = 640 // 8
 LEVEL0: Final = 704 // 8
 SLOTS: Final = 768 // 8
+SHORT: Final = 832 // 8
 
 HEAD_BYTES: Final = 4096
 SLOT_BYTES: Final = 1024

@@ -9,6 +9,7 @@ switch interval); a nap of a millisecond after each page brings it back. Under p
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
@@ -17,10 +18,11 @@ from typing import Final
 
 from ..engine.collected import drop_expired, take_expired_roots
 from ..engine.compaction import compact_once, compaction_due, sweep_everything
-from ..engine.engine import Engine, logger
+from ..engine.engine import Engine, logger, named
 from ..engine.flush import flush, flush_due
 from ..engine.quotas import Victims, evict, find_victims, quota_due
 from ..engine.replica import catch_up, refresh
+from ..engine.space import rebuild
 from ..engine.turns import begin_compacting, end_compacting
 from ..errors import CorruptionError, FerroKVError, StoreBusy, StoreClosed, StoreFull
 from ..storage.drivers import complete
@@ -47,6 +49,7 @@ class Background:
         self._stopping = False
         self._jobs: deque[Request] = deque()
         self._damaged = False
+        self._waits = False
         self._gate = threading.RLock()
         self._flushed: Callable[[], None] = lambda: None
         self._write: Callable[[Request], None] = lambda request: None
@@ -56,7 +59,7 @@ class Background:
         """Begin; `flushed` is called after each flush, `write` queues a request for the writer."""
         self._flushed = flushed
         self._write = write
-        self._engine.rotated = self._wake.set
+        self._engine.rotated = self._engine.ran_short = self._wake.set
         self._wake.set()
         self._thread.start()
 
@@ -98,13 +101,19 @@ class Background:
                 return
             try:
                 wait = ELSEWHERE_SECONDS if self._work(idle=idle) else TICK_SECONDS
+                self._waits = False
+                if self._engine.is_short:
+                    wait = min(wait, RETRY_SECONDS)
             except _Stopping:
                 return
             except (StoreFull, StoreBusy) as error:
-                logger.warning("background work waits: %s", error)
+                # Once: a disk may stay full for days. And the words alone: a handler may keep what it is given, and the error's
+                # frames know files.
+                logger.log(logging.DEBUG if self._waits else logging.WARNING, "background work waits: %s", str(error))
+                self._waits = True
                 wait = RETRY_SECONDS
             except FerroKVError as error:
-                logger.error("background work stopped: %s", error)
+                logger.error("background work stopped: %s", str(error))
                 wait = RETRY_SECONDS if self._engine.failure is None else TICK_SECONDS
             except Exception:  # noqa: BLE001 - the thread must live on, or writers would wait for ever
                 logger.exception("background work met an unexpected error")
@@ -120,6 +129,9 @@ class Background:
             self._do_job(self._jobs.popleft())
         if engine.storage.read_only or not self._due(idle=idle):
             return False
+        room_to_seal = len(engine.view.sealed) < engine.options.sealed_memtables_max
+        if engine.is_short and engine.view.active.entries and room_to_seal:
+            self._tell(Request(None, "", ()))  # what was deleted gives nothing back before it is flushed
         try:
             if not complete(begin_compacting(engine, 0), engine.storage):
                 return True
@@ -130,6 +142,9 @@ class Background:
                 victims = complete(find_victims(engine), engine.storage, self._pause_compaction)
             # Order: behind everything that may flush, as the search for victims does between its pages.
             end_compacting(engine)
+        except StoreFull:
+            end_compacting(engine)  # nothing is half done, unless the manifest says so
+            raise
         finally:
             engine.unlock_compact()
         self._drop_expired()
@@ -150,26 +165,40 @@ class Background:
         try:
             self._write(request)
         except FerroKVError as error:
-            logger.info("a deletion waits for the next round: %s", error)
+            logger.info("a deletion waits for the next round: %s", str(error))
 
     def _due(self, *, idle: bool) -> bool:
         engine = self._engine
         if engine.failure is not None:
             return False
+        if engine.is_short:
+            return True
         return flush_due(engine) or quota_due(engine, idle=idle) or (not self._damaged and compaction_due(engine))
 
     def _step(self) -> bool:
         """One flush or one compaction, if any is due."""
-        if self._engine.failure is not None:
+        engine = self._engine
+        if engine.failure is not None:
             return False
-        if flush_due(self._engine):
-            self._flush(naps=False)
+        # Order: first of all the reserve, from what the last step has given back.
+        if engine.is_short:
+            complete(rebuild(engine), engine.storage)
+        if flush_due(engine):
+            try:
+                self._flush(naps=False)
+            except StoreFull:
+                if self._damaged or not self._compact(
+                    everything=False
+                ):  # a cleared keyspace's tables go without any room
+                    raise
             return True
         return not self._damaged and self._compact(everything=False)
 
     def _flush(self, *, naps: bool) -> None:
         pause = self._nap if naps else self._check_stopping
         complete(flush(self._engine), self._engine.storage, pause)
+        if self._engine.is_short:
+            complete(rebuild(self._engine), self._engine.storage)  # before anybody is told, and writes
         self._flushed()
 
     def _compact(self, *, everything: bool) -> bool:
@@ -188,7 +217,7 @@ class Background:
             deliver([request])
             raise
         except Exception as error:  # noqa: BLE001 - it belongs to the caller
-            request.error = error
+            request.error = named(error, f"the {request.args[0]}") if isinstance(error, OSError) else error
         deliver([request])
 
     def _carry_out(self, request: Request) -> None:
@@ -199,17 +228,29 @@ class Background:
                 pid = engine.compactor_pid
                 raise StoreBusy(f"another process flushes or compacts: holder_pid={pid} busy_timeout={timeout:.3g}")
             complete(catch_up(engine), engine.storage)
-            complete(flush(engine), engine.storage, self._check_stopping)
-            self._flushed()
+            self._flush_all()
             if request.args == ("compact",):
                 while self._compact(everything=True):
                     self._check_stopping()
                 complete(sweep_everything(engine), engine.storage, self._pause_compaction)
             end_compacting(engine)
+        except StoreFull:
+            end_compacting(engine)
+            raise
         finally:
             engine.unlock_compact()
         self._drop_expired()
         request.answer = True
+
+    def _flush_all(self) -> None:
+        """Flush what is sealed by now; a full disk takes it piece by piece."""
+        engine = self._engine
+        end = engine.view.active.number
+        while any(memtable.number < end for memtable in engine.view.sealed):
+            complete(flush(engine), engine.storage, self._check_stopping)
+            self._flushed()
+            if engine.is_short:
+                complete(rebuild(engine), engine.storage)
 
     def _check_stopping(self) -> None:
         if self._stopping:
@@ -219,7 +260,7 @@ class Background:
     def _pause_compaction(self) -> None:
         """Between two pages of a compaction: let flushes go first, then others run."""
         complete(catch_up(self._engine), self._engine.storage)  # nobody else in this process may be reading
-        if self._engine.failure is None and flush_due(self._engine):
+        if self._engine.failure is None and not self._engine.is_short and flush_due(self._engine):
             self._flush(naps=False)
         self._nap()
 

@@ -184,7 +184,7 @@ class Store:
                 complete(flush(engine), self.storage)
                 end_compacting(engine)
         except FerroKVError as error:
-            logger.warning("could not flush at closing: %s", error)
+            logger.warning("could not flush at closing: %s", str(error))
         finally:
             engine.unlock_compact()
             engine.unlock_write()
@@ -272,25 +272,32 @@ def _insist(step: Callable[[], None]) -> BaseException | None:
 
 def make_store(directory: Directory, options: Options, clock: Clock | None = None) -> Store:
     """Recover the directory, or attach to it beside others, and start."""
-    storage = LocalStorage(directory)
+    try:
+        storage = LocalStorage(directory)
+    except OSError as error:
+        raise _opening_error(directory, error) from error
     try:
         engine = complete(open_engine(storage, options, clock or SystemClock()), storage)
         store = Store(directory, storage, engine)
         store.start()
+    except StorePathError:
+        storage.close()
+        raise
     except OSError as error:
         storage.close()
-        if error.errno in NO_SPACE:
-            raise StoreFull(f"no space to open the store: path={directory.path} reason={error.strerror}") from error
-        if error.errno in NO_DESCRIPTORS:
-            raise StoreBusy(
-                f"no free file descriptor to open the store: path={directory.path} reason={error.strerror}"
-            ) from error
-        if isinstance(error, StorePathError):
-            raise
-        raise StorePathError(
-            f"the store can not be opened: path={directory.path} file={error.filename} reason={error.strerror}"
-        ) from error
+        raise _opening_error(directory, error) from error
     except BaseException:
         storage.close()
         raise
     return store
+
+
+def _opening_error(directory: Directory, error: OSError) -> FerroKVError:
+    """The error for a failed request of an opening."""
+    if error.errno in NO_SPACE:
+        return StoreFull(f"no space to open the store: path={directory.path} reason={error.strerror}")
+    if error.errno in NO_DESCRIPTORS:
+        return StoreBusy(f"no free file descriptor to open the store: path={directory.path} reason={error.strerror}")
+    return StorePathError(
+        f"the store can not be opened: path={directory.path} file={error.filename} reason={error.strerror}"
+    )

@@ -10,13 +10,16 @@ import stat
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, ClassVar, Final
 from weakref import WeakSet
 
 from ..errors import StoreClosed, StorePathError
-from .directory import Directory
+from .directory import Directory, space_of
 from .locks import LockFiles, Presence
 from .requests import (
+    UNBOUNDED,
+    Allocate,
     ListDirectory,
     Lock,
     Nap,
@@ -28,8 +31,10 @@ from .requests import (
     Rename,
     Request,
     Role,
+    Space,
     Sync,
     SyncDirectory,
+    Truncate,
     Words,
     WriteAt,
 )
@@ -82,6 +87,8 @@ class LocalStorage:
             Open: self._open,
             ReadAt: self._read,
             WriteAt: self._write,
+            Allocate: lambda r: _allocate(r.file.fd, r.size),
+            Truncate: lambda r: os.ftruncate(r.file.fd, r.size),
             Sync: self._sync,
             SyncDirectory: lambda _: os.fsync(self._fd),
             Rename: lambda r: os.rename(r.old, r.new, src_dir_fd=self._fd, dst_dir_fd=self._fd),
@@ -130,10 +137,10 @@ class LocalStorage:
         """Who else has the store open; a few file system calls, none of which waits."""
         try:
             return self._presence.others(sweep=sweep)
-        except OSError as error:
-            if self._fd < 0:
-                raise StoreClosed("the store was closed meanwhile") from error
+        except StorePathError:
             raise
+        except OSError as error:
+            raise self._unseen(error) from error
 
     def announced(self) -> str:
         """The random part of the name of this process's lock file."""
@@ -141,7 +148,26 @@ class LocalStorage:
 
     def is_announced(self, name: str) -> bool:
         """True if the process's lock file is there and locked, or the name is none."""
-        return self._presence.is_alive(name)
+        try:
+            return self._presence.is_alive(name)
+        except StorePathError:
+            raise
+        except OSError as error:
+            raise self._unseen(error) from error
+
+    def _unseen(self, error: OSError) -> StoreClosed | StorePathError:
+        """The error of a look at other processes, by a name of ours."""
+        if self._fd < 0:
+            return StoreClosed("the store was closed meanwhile")
+        reason = f"whether other processes have the store open can not be seen: reason={error.strerror}"
+        return StorePathError(error.errno, reason, error.filename)
+
+    def space(self) -> Space:
+        """From the file system; without bounds where it does not tell."""
+        try:
+            return space_of(self._fd)
+        except OSError:
+            return Space(UNBOUNDED, UNBOUNDED)
 
     def process_id(self) -> int:
         """The pid, as this process sees it."""
@@ -237,12 +263,12 @@ class LocalStorage:
         if not request.create:
             return LocalFile(request.name, self._open_fd(request.name, self._existing))
         file = LocalFile(request.name, self._open_fd(request.name, os.O_RDWR | os.O_CREAT | os.O_EXCL))
-        if request.preallocate and hasattr(os, "posix_fallocate"):
-            try:
-                os.posix_fallocate(file.fd, 0, request.preallocate)
-            except OSError as error:
-                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
-                    raise
+        try:
+            if request.preallocate:
+                _allocate(file.fd, request.preallocate)
+        except OSError:
+            file.close()
+            raise
         return file
 
     @staticmethod
@@ -288,8 +314,21 @@ class LocalStorage:
     def _list(self, _: ListDirectory) -> dict[str, int]:
         if self._fd < 0:  # for which scandir() would list the working directory
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        sizes = {}
         with os.scandir(self._fd) as found:
-            return {entry.name: entry.stat(follow_symlinks=False).st_size for entry in found}
+            for entry in found:
+                with suppress(FileNotFoundError):  # renamed or removed since its name was read
+                    sizes[entry.name] = entry.stat(follow_symlinks=False).st_size
+        return sizes
+
+
+def _allocate(fd: int, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(fd, 0, size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise
 
 
 def _write_all(fd: int, data: bytes, offset: int) -> None:
