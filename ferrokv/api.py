@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 from .commands import keys
 from .commands.collections import WRONG_TYPE
 from .commands.encoding import Key, encode_keyspace
+from .engine.engine import named
 from .engine.records import Records
 from .engine.transaction import Transaction
-from .errors import FerroKVError, ResponseError
+from .errors import FerroKVError, ResponseError, StorePathError
 from .faces.aio.hashes import AsyncHashReads, AsyncHashWrites
 from .faces.aio.keys import AsyncKeyReads, AsyncKeyWrites
 from .faces.aio.lists import AsyncListReads, AsyncListWrites
@@ -73,11 +74,15 @@ class AsyncReads(
 
     async def _read(self, op: Op[T]) -> T:
         store = self._store
-        return await acomplete(op, store.storage, store.pool)
+        try:
+            return await acomplete(op, store.storage, store.pool)
+        except StorePathError:
+            raise
+        except OSError as error:
+            raise named(error, "reading") from error
 
     async def _query(self, command: Callable[Concatenate[Records, P], Op[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        store = self._store
-        return await acomplete(self._ask(command, *args, **kwargs), store.storage, store.pool)
+        return await self._read(self._ask(command, *args, **kwargs))
 
 
 class FerroKV(

@@ -470,6 +470,13 @@ MUTANTS = [
         "        assert link\n",
         "tests/test_small_disks.py::test_no_removed_file_is_kept_open_on_a_full_disk",
     ),
+    Mutant(
+        "a new directory's name is synced by the first try only",
+        "ferrokv/storage/directory.py",
+        "    if not read_only and not _make(real) and not os.path.lexists(os.path.join(real, CURRENT)):",
+        "    if not read_only and not _make(real) and real == CURRENT:",
+        "tests/test_raw_errors.py::test_a_directory_whose_name_could_not_be_synced_is_synced_by_the_next_try",
+    ),
 ]
 
 
