@@ -433,7 +433,7 @@ MUTANTS = [
         "ferrokv/engine/commit.py",
         '    if not deleting:\n        raise store_full(engine, "writing")\n    most',
         "    most",
-        f"{FULL}test_the_reserve_is_for_what_deletes_alone",
+        f"{FULL}test_the_write_that_finds_the_disk_full_takes_nothing_of_the_reserve",
     ),
     Mutant(
         "the manifest is kept on a full disk without being synced",

@@ -423,3 +423,16 @@ def test_a_table_is_stripped_of_what_newer_levels_hide() -> None:
     assert (stripped.meta.level, stripped.meta.records) == (table.meta.level, 2 + (table.meta.records - 10))
     assert [key for key, _ in store.scan()] == [b"08", b"09"]
     store.check()
+
+
+def test_the_write_that_finds_the_disk_full_takes_nothing_of_the_reserve() -> None:
+    store = small_disk()
+    take_all(store)
+
+    def write_on() -> None:
+        for i in range(200):
+            store.set(b"%d" % i, b"x" * VALUE_BYTES)
+
+    with pytest.raises(StoreFull, match="writing found no space"):
+        write_on()
+    assert set(ALL_SPARES) <= set(store.storage.machine.names)
