@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 from .commands import keys
 from .commands.collections import WRONG_TYPE
 from .commands.encoding import Key, encode_keyspace
+from .engine.engine import named
 from .engine.records import Records
 from .engine.transaction import Transaction
 from .engine.waited import Kind
-from .errors import FerroKVError, ResponseError
+from .errors import FerroKVError, ResponseError, StorePathError
 from .faces.aio.changes import AsyncWatching
 from .faces.aio.hashes import AsyncHashReads, AsyncHashWrites
 from .faces.aio.keys import AsyncKeyReads, AsyncKeyWrites
@@ -76,10 +77,16 @@ class AsyncReads(
         return await self._read(self._finish_get(found))
 
     async def _read(self, op: Op[T]) -> T:
-        return await acomplete(op, self._attended().storage, self._store.pool)
+        storage = self._attended().storage
+        try:
+            return await acomplete(op, storage, self._store.pool)
+        except StorePathError:
+            raise
+        except OSError as error:
+            raise named(error, "reading") from error
 
     async def _query(self, command: Callable[Concatenate[Records, P], Op[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await acomplete(self._ask(command, *args, **kwargs), self._attended().storage, self._store.pool)
+        return await self._read(self._ask(command, *args, **kwargs))
 
 
 class FerroKV(

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 from .commands import keys
 from .commands.collections import WRONG_TYPE
 from .commands.encoding import Key, encode_keyspace
+from .engine.engine import named
 from .engine.records import Records
 from .engine.transaction import Transaction
 from .engine.waited import Kind
-from .errors import FerroKVError, ResponseError
+from .errors import FerroKVError, ResponseError, StorePathError
 from .faces.blocking.changes import BlockingWatching
 from .faces.blocking.hashes import BlockingHashReads, BlockingHashWrites
 from .faces.blocking.keys import BlockingKeyReads, BlockingKeyWrites
@@ -69,10 +70,16 @@ class BlockingReads(
         return self._read(self._finish_get(found))
 
     def _read(self, op: Op[T]) -> T:
-        return complete(op, self._attended().storage)
+        storage = self._attended().storage
+        try:
+            return complete(op, storage)
+        except StorePathError:
+            raise
+        except OSError as error:
+            raise named(error, "reading") from error
 
     def _query(self, command: Callable[Concatenate[Records, P], Op[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        return complete(self._ask(command, *args, **kwargs), self._attended().storage)
+        return self._read(self._ask(command, *args, **kwargs))
 
 
 class BlockingFerroKV(

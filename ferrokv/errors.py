@@ -14,7 +14,7 @@
     ├── CorruptionError      bytes on disk are not what was written: restore from a backup
     ├── StoreBusy            another holder did not let go in time: try again
     │   └── StoreUncertain   the same, but the write may stand: look before trying again
-    ├── StoreFull            no space: free some and try again
+    ├── StoreFull            no space: delete or clear something, which goes on, or free some elsewhere
     ├── StoreFailed          a sync failed; the store takes no more writes: close, check the disk, reopen
     │   └── StoreReplaced    the directory was removed or replaced under the store: close, open what is there now
     └── StoreClosed          the handle was closed: open again
@@ -88,9 +88,10 @@ class StoreUncertain(StoreBusy):
 
 
 class StoreFull(FerroKVError):  # noqa: N818
-    """There was no room for the write. Free space and try again.
+    """There was no room for the write. Delete keys, clear keyspaces or free space elsewhere, and try again.
 
-    Whether the refused write is there is known only once a later write succeeded: then it is not.
+    Reading, deleting, clearing and setting quotas go on while the disk is full, and the space comes back soon after. Whether the
+    refused write is there is known only once a later write succeeded: then it is not.
     """
 
 

@@ -31,6 +31,7 @@ FAILING = "tests/test_interleavings.py::test_a_failing_disk_is_noticed_by_every_
 PROCESSES = "tests/test_processes.py::"
 ATTACKS = "tests/test_sharing_attacks.py::"
 CUTS = "tests/test_power_cuts.py::"
+FULL = "tests/test_full_disk.py::"
 EARLY = "tests/test_early_writing.py::"
 APPEND = "        engine.storage.perform(WriteAt(wal.file, position.end, frame, sync_follows))\n"
 
@@ -173,8 +174,8 @@ MUTANTS = [
         "no doubt before a rotation",
         "ferrokv/engine/commit.py",
         "    words[INTENT] = pack_position(number, HEADER_BYTES)\n"
-        "    try:\n        wal = complete(_create_anew(engine, number, position), engine.storage)\n",
-        "    try:\n        wal = complete(_create_anew(engine, number, position), engine.storage)\n"
+        "    try:\n        wal = complete(_create_anew(engine, number, position, spare_first=spare_first), engine.storage)\n",
+        "    try:\n        wal = complete(_create_anew(engine, number, position, spare_first=spare_first), engine.storage)\n"
         "        words[INTENT] = pack_position(number, HEADER_BYTES)\n",
         f"{DEATH}[rotate beside a writer]",
     ),
@@ -454,7 +455,7 @@ MUTANTS = [
     Mutant(
         "a failed read while following has no name",
         "ferrokv/engine/replica.py",
-        "            raise _named(error) from error\n\n\ndef read_appended",
+        '            raise named(error, "following other processes") from error\n\n\ndef read_appended',
         "            raise\n\n\ndef read_appended",
         f"{ATTACKS}test_a_writer_survives_a_failing_read_of_what_others_wrote",
     ),
@@ -471,6 +472,55 @@ MUTANTS = [
         "READ_ATTEMPTS: Final = 50",
         "READ_ATTEMPTS: Final = 1",
         f"{ATTACKS}test_a_reader_opens_beside_somebody_who_recovers",
+    ),
+    Mutant(
+        "what does not delete may use the reserve",
+        "ferrokv/engine/commit.py",
+        '    if not deleting:\n        raise store_full(engine, "writing")\n    most',
+        "    most",
+        f"{FULL}test_the_write_that_finds_the_disk_full_takes_nothing_of_the_reserve",
+    ),
+    Mutant(
+        "the manifest is kept on a full disk without being synced",
+        "ferrokv/engine/recovery.py",
+        "        yield from _write_manifest_again(old)\n        old.tables",
+        "        old.tables",
+        f"{FULL}test_a_manifest_that_is_kept_is_made_durable_first",
+    ),
+    Mutant(
+        "the shortage ends without a look at the reserve",
+        "ferrokv/engine/space.py",
+        "    if any(names.get(name, 0) < size for name, size in wanted.items()):\n        engine.words[SHORT] = 1\n",
+        "    assert wanted\n",
+        f"{FULL}test_a_piece_that_goes_while_the_shortage_ends_is_missed",
+    ),
+    Mutant(
+        "all sealed memtables or none",
+        "ferrokv/engine/fitting.py",
+        "    for count in range(len(sealed), 0, -1):",
+        "    for count in (len(sealed),):",
+        f"{FULL}test_the_oldest_memtables_are_flushed_when_all_do_not_fit",
+    ),
+    Mutant(
+        "the newest of level 0 forget their tombstones",
+        "ferrokv/engine/merging.py",
+        "        bottom = self._target > 0 and not",
+        "        bottom = not",
+        f"{FULL}test_merging_the_newest_tables_keeps_their_tombstones",
+    ),
+    Mutant(
+        "errors keep the files that their frames know",
+        "ferrokv/runtime/waiters.py",
+        "        link.__traceback__ = None\n",
+        "        assert link\n",
+        "tests/test_small_disks.py::test_no_removed_file_is_kept_open_on_a_full_disk",
+    ),
+    Mutant(
+        "a new directory's name is synced by the first try only",
+        "ferrokv/storage/directory.py",
+        "    if not read_only and not _make(real) and not os.path.lexists(os.path.join(real, CURRENT)):",
+        "    if not read_only and not _make(real) and real == CURRENT:",
+        "tests/test_raw_errors.py::test_a_directory_whose_name_could_not_be_synced_is_synced_by_the_next_try",
     ),
 ]
 

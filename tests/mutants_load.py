@@ -52,8 +52,8 @@ LOAD_MUTANTS = [
     Mutant(
         "forget tombstones within level 0",
         "ferrokv/engine/merging.py",
-        "bottom=bottom and self._choice.target > 0)",
-        "bottom=bottom)",
+        "        bottom = self._target > 0 and not self",
+        "        bottom = not self",
         f"{LEVEL0}test_a_damaged_table_in_the_middle_of_level_0_never_lets_older_records_win",
     ),
     Mutant(
@@ -80,8 +80,8 @@ LOAD_MUTANTS = [
     Mutant(
         "writers never stop",
         "ferrokv/runtime/writer.py",
-        "            if braked and self.brake.is_stopped:",
-        "            if False:",
+        "            if braked and self.brake.is_stopped and",
+        "            if False and",
         f"{LEVEL0}test_writers_of_another_process_are_stopped_as_well",
     ),
 ]

@@ -17,8 +17,9 @@ from ..format.filters import add_hashes, encode_filter, word_count
 from ..format.limits import NEVER
 from ..format.tables import Footer, Index, encode_footer, encode_index
 from ..options import Options
-from ..storage.requests import PAUSE, File, Op, Open, Sync, SyncDirectory, WriteAt
+from ..storage.requests import PAUSE, File, Op, Sync, SyncDirectory, Truncate, WriteAt
 from .names import file_name
+from .spares import SPARE_TABLE, create_file
 
 WRITE_BYTES: Final = 256 << 10
 FILTER_SLICE: Final = 1024
@@ -27,10 +28,20 @@ FILTER_SLICE: Final = 1024
 class TableBuilder:
     """Builds table `number` for `level`. Keys must come ascending, each once.
 
-    The caller syncs the directory before it refers to the table, and removes the file when it gives up.
+    The caller syncs the directory before it refers to the table, and removes the file when it gives up. With `spare`, the
+    table is written into the reserve's.
     """
 
-    def __init__(self, number: int, level: int, store_id: bytes, block_bytes: int, seqnos: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        number: int,
+        level: int,
+        store_id: bytes,
+        block_bytes: int,
+        seqnos: tuple[int, int],
+        *,
+        spare: bool = False,
+    ) -> None:
         self.number = number
         self.level = level
         self.name = file_name("table", number)
@@ -39,6 +50,7 @@ class TableBuilder:
         self._seed = table_seed(store_id, number)
         self._block_bytes = block_bytes
         self._seqnos = seqnos
+        self._spare = spare
         self._file: File | None = None
         self._chunk: list[bytes] = []
         self._chunk_bytes = 0
@@ -97,6 +109,8 @@ class TableBuilder:
         self._append(encode_footer(footer, self._seed + self.file_bytes))
         yield from self._write()
         assert self._file is not None
+        if self._spare:
+            yield Truncate(self._file, self.file_bytes)
         yield Sync(self._file, metadata=True)
         return self._meta(), self._file
 
@@ -144,7 +158,8 @@ class TableBuilder:
 
     def _write(self) -> Op[None]:
         if self._file is None:
-            self._file = yield Open(self.name, create=True)
+            sizes, spares = ((), (SPARE_TABLE,)) if self._spare else ((0,), ())
+            self._file, _ = yield from create_file(self.name, sizes, spares)
         data = b"".join(self._chunk)
         self._chunk.clear()
         self._chunk_bytes = 0
@@ -174,6 +189,8 @@ class Outputs:
         seqnos: tuple[int, int],
         next_number: Callable[[], int],
         finished: Callable[[TableMeta, File], None],
+        *,
+        spare: bool = False,
     ) -> None:
         self.names: list[str] = []
         self._level = level
@@ -182,6 +199,7 @@ class Outputs:
         self._seqnos = seqnos
         self._next_number = next_number
         self._finished = finished
+        self._spare = spare  # for the first table
         self._builder: TableBuilder | None = None
         self._closed_bytes = 0
 
@@ -196,7 +214,10 @@ class Outputs:
             return
         if self._builder is None:
             number = self._next_number()
-            self._builder = TableBuilder(number, self._level, self._store_id, self._options.block_bytes, self._seqnos)
+            self._builder = TableBuilder(
+                number, self._level, self._store_id, self._options.block_bytes, self._seqnos, spare=self._spare
+            )
+            self._spare = False
             self.names.append(self._builder.name)
         yield from self._builder.add(keys, entries)
         if self._builder.file_bytes >= self._options.table_bytes:

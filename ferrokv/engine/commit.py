@@ -7,13 +7,13 @@ see what is appended, since the chain of frames makes it certain that theirs sta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Final
 
 from ..errors import StoreBusy, StoreUncertain
 from ..format.commits import Entry, encode_commit
-from ..format.control import APPENDED, COMMIT, INTENT, POISON, SYNCER, is_reached, pack_position, unpack_position
+from ..format.control import APPENDED, COMMIT, INTENT, POISON, SHORT, SYNCER, is_reached, pack_position, unpack_position
 from ..format.logs import (
     HEADER_BYTES,
     TYPE_COMMIT,
@@ -22,12 +22,15 @@ from ..format.logs import (
     decode_header,
     encode_frame,
     encode_header,
+    frame_bytes,
     position_after,
 )
 from ..storage.drivers import complete
-from ..storage.requests import Lock, Op, Open, Remove, Role, Storage, Sync, SyncDirectory, Words, WriteAt
+from ..storage.requests import Allocate, Lock, Op, Remove, Role, Storage, Sync, SyncDirectory, Words, WriteAt
 from .engine import NO_DESCRIPTORS, NO_SPACE, Engine, Pending, Wal
 from .names import file_name
+from .space import deletes, is_plenty, is_tight, store_full
+from .spares import SPARE_WALS, create_file, sizes_for, wal_sizes
 from .view import Catalogue
 from .waited import wake_waiting
 
@@ -40,16 +43,26 @@ Tail = tuple[Wal, Position]
 """A WAL, and a place in it where a frame ends."""
 
 
-def create_wal(storage: Storage, store_id: bytes, number: int, predecessor: Position, preallocate: int) -> Op[Wal]:
-    """WAL `number`, durable with its name, that goes on from `predecessor`. Fails if the file exists."""
-    file = yield Open(file_name("wal", number), create=True, preallocate=preallocate)
+def create_wal(
+    storage: Storage,
+    store_id: bytes,
+    number: int,
+    predecessor: Position,
+    sizes: Iterable[int],
+    spares: Iterable[str] = (),
+) -> Op[Wal]:
+    """WAL `number`, durable with its name, that goes on from `predecessor`. Fails if the file exists.
+
+    Its space is as `create_file` says. No file is left if there was none.
+    """
+    file, allocated = yield from create_file(file_name("wal", number), sizes, spares)
     salt = int.from_bytes(storage.random_bytes(8), "little")
     head = encode_header(WAL_MAGIC, store_id, number, salt, predecessor)
     yield WriteAt(file, 0, head)
     yield Sync(file, metadata=True)
     yield SyncDirectory()
     header = decode_header(head, WAL_MAGIC, store_id, number)
-    return Wal(file, header, header.start())
+    return Wal(file, header, header.start(), allocated)
 
 
 def take_lock(engine: Engine, role: Role, timeout: float, until: Callable[[], bool] | None = None) -> bool:
@@ -69,12 +82,15 @@ def append(engine: Engine, writes: Writes, catalogue: Catalogue, *, sync_follows
     full (the store stays usable), `StoreFailed` when the write failed otherwise.
     """
     words = engine.words
+    payload = encode_commit(writes)
+    # What is raised here must not keep the WAL's file by its frames: a full disk would miss it.
+    if engine.appended.end + frame_bytes(payload) > engine.wal.allocated or words[SHORT]:
+        _make_room(engine, writes, frame_bytes(payload))
     with engine.lock:
         wal, position = engine.wal, engine.appended
     # What counts as durable here must be: a reader after a crash takes it for a proof (docs/format.md section 3).
     number, durable_end = unpack_position(words[COMMIT])
     assert number == position.number & 0xFFFFFFFF
-    payload = encode_commit(writes)
     frame = encode_frame(wal.header.checksum, position, TYPE_COMMIT, len(writes), payload, durable_end)
     after = position_after(position, frame)
     # Durability: in doubt until whole, for every process. Whatever ends this call early (an error, a signal handler that
@@ -94,6 +110,48 @@ def append(engine: Engine, writes: Writes, catalogue: Catalogue, *, sync_follows
     engine.counters.commits += 1
     engine.counters.records += len(writes)
     return wal, after
+
+
+def _make_room(engine: Engine, writes: Writes, size: int) -> None:
+    """Return when the next frame, of `size` bytes, has its place on the disk, so that nothing is in doubt if it finds none.
+
+    `StoreFull` when there is none. A frame that deletes may have that of the reserve. Blocks.
+    """
+    deleting = deletes(writes, engine.view.catalogue)
+    if engine.words[SHORT]:
+        if not deleting and not is_plenty(engine):
+            raise store_full(engine, "writing")
+        engine.ran_short()  # there may be something to give back, or to build
+    if _allocate(engine, size):
+        return
+    engine.run_short()
+    if not deleting:
+        raise store_full(engine, "writing")
+    most = sizes_for(engine.options.memtable_bytes, engine.storage.space()).wal - HEADER_BYTES
+    if size > most:
+        raise store_full(engine, f"deleting so much at once (bytes={size}, the reserve takes {most})")
+    rotate(engine, spare_first=True)
+    if not _allocate(engine, size):
+        raise store_full(engine, "deleting")
+
+
+def _allocate(engine: Engine, size: int) -> bool:
+    """Reserve the place of a frame at the WAL's end, and more while there is plenty; False if the disk is full."""
+    with engine.lock:
+        wal, end = engine.wal, engine.appended.end + size
+    full = engine.options.memtable_bytes
+    wishes = (end,) if engine.words[SHORT] else (full, end + full // 16, end)
+    for wanted in wishes:
+        if end <= wal.allocated:
+            break
+        try:
+            engine.storage.perform(Allocate(wal.file, max(wanted, end)))
+        except OSError as error:
+            if error.errno not in NO_SPACE:
+                raise engine.write_error("reserving space in the WAL", error) from error
+        else:
+            wal.allocated = max(wanted, end)
+    return end <= wal.allocated
 
 
 def make_durable(engine: Engine, wal: Wal, appended: Position) -> None:
@@ -173,20 +231,22 @@ def rotation_due(engine: Engine) -> bool:
     return engine.wal.position.end >= engine.options.memtable_bytes
 
 
-def rotate(engine: Engine) -> None:
+def rotate(engine: Engine, *, spare_first: bool = False) -> None:
     """Go on in a new WAL and seal the memtable of the old one. Under the write lock, after `read_appended`. Blocks.
+
+    A full disk gives it what there is, in the end a spare WAL, or that at once with `spare_first`. `StoreFull` without one.
 
     A WAL whose tail is uncertain is left as it is: the new one's header records where its valid part ends, all of which is synced.
     """
     try:
         if not take_lock(engine, "sync", engine.options.busy_timeout):
             raise StoreBusy(f"another process did not finish its sync: holder_pid={engine.words[SYNCER]}")
-        _rotate(engine)
+        _rotate(engine, spare_first=spare_first)
     finally:
         engine.unlock_sync()
 
 
-def _rotate(engine: Engine) -> None:
+def _rotate(engine: Engine, *, spare_first: bool) -> None:
     words = engine.words
     with engine.lock:
         position = engine.appended
@@ -200,14 +260,19 @@ def _rotate(engine: Engine) -> None:
     # says that the old one ends here, and nothing may be written there any more.
     words[INTENT] = pack_position(number, HEADER_BYTES)
     try:
-        wal = complete(_create_anew(engine, number, position), engine.storage)
+        wal = complete(_create_anew(engine, number, position, spare_first=spare_first), engine.storage)
     except OSError as error:
         if error.errno in NO_SPACE or error.errno in NO_DESCRIPTORS:
             complete(_remove_unfinished(engine, number), engine.storage)
             if not in_doubt:
                 words[INTENT] = words[APPENDED]
+        if error.errno in NO_SPACE:
+            engine.run_short()
+            raise store_full(engine, "making a new WAL") from error
         raise engine.write_error("making a new WAL", error) from error
     interrupted = _insist(engine, lambda: _show_rotation(engine, wal))
+    if not wal.allocated or is_tight(engine):
+        engine.run_short()
     engine.counters.rotations += 1
     engine.rotated()
     if interrupted is not None:
@@ -224,19 +289,24 @@ def _show_rotation(engine: Engine, wal: Wal) -> None:
     engine.words[APPENDED] = word
 
 
-def _create_anew(engine: Engine, number: int, predecessor: Position) -> Op[Wal]:
+def _create_anew(engine: Engine, number: int, predecessor: Position, *, spare_first: bool) -> Op[Wal]:
     """Create a WAL, in the place of one that somebody left behind before COMMIT named it: nothing was ever in that."""
-    preallocate = engine.options.memtable_bytes
-    try:
-        return (yield from create_wal(engine.storage, engine.store_id, number, predecessor, preallocate))
-    except FileExistsError:
-        # Order: looked at first, for in an exchanged directory it may be somebody's data.
-        change = engine.storage.changed()
-        if change is not None:
-            raise engine.give_up(change) from None
-        yield Remove(file_name("wal", number))
-        yield SyncDirectory()
-    return (yield from create_wal(engine.storage, engine.store_id, number, predecessor, preallocate))
+    # Order: looked at first, for in an exchanged directory it may be somebody's data that is removed here, or their reserve.
+    change = engine.storage.changed()
+    if change is not None:
+        raise engine.give_up(change)
+    storage, store_id = engine.storage, engine.store_id
+    sizes = wal_sizes(engine.options.memtable_bytes, HEADER_BYTES, short=engine.words[SHORT] != 0)
+    for attempt in ((), sizes) if spare_first else (sizes,):
+        try:
+            return (yield from create_wal(storage, store_id, number, predecessor, attempt, SPARE_WALS))
+        except FileExistsError:
+            yield Remove(file_name("wal", number))
+            yield SyncDirectory()
+        except OSError as error:
+            if error.errno not in NO_SPACE or attempt:
+                raise
+    return (yield from create_wal(storage, store_id, number, predecessor, sizes, SPARE_WALS))
 
 
 def _remove_unfinished(engine: Engine, number: int) -> Op[None]:

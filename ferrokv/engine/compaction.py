@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import assert_never
 
 from ..errors import CorruptionError
 from ..format.edits import Edit
 from ..storage.requests import Op
 from .engine import Engine
+from .fitting import merge_that_fits, merge_that_frees
 from .install import install
-from .merging import Merger, set_aside
-from .picker import Choice, Drop, Merging, Move, Situation, pick, pick_everything
+from .merging import Merger, set_aside, weigh
+from .picker import Choice, Drop, Merging, Move, Situation, pick, pick_everything, rewriting
 from .survivors import Survivors
-from .sweeping import look_for_dead, next_with_dead, rewriting, sweep_due
+from .sweeping import look_for_dead, next_with_dead, sweep_due
 
 
 def compaction_due(engine: Engine) -> bool:
@@ -60,6 +62,8 @@ def _compact_once(engine: Engine, *, everything: bool) -> Op[bool]:
         choice = pick(view.version, engine.options, survivors, _situation(engine))
         if choice is None:
             choice = yield from look_for_dead(engine)
+        if choice is None:
+            choice = yield from merge_that_frees(engine, _situation(engine), partial(weigh, engine))
     if choice is None:
         return False
     yield from _carry_out(engine, choice, survivors)
@@ -83,8 +87,16 @@ def _carry_out(engine: Engine, choice: Choice, survivors: Survivors) -> Op[None]
         engine.compaction_cursors[choice.table.meta.level] = choice.table.min_key
         yield from install(engine, Edit(added=(moved.meta,), removed=(moved.number,)), [moved])
     elif isinstance(choice, Merging):
-        yield from Merger(engine, choice, survivors).run()
-        engine.counters.compactions += 1
-        engine.counters.records_expired += survivors.expired
+        yield from _merge(engine, choice, survivors)
     else:
         assert_never(choice)
+
+
+def _merge(engine: Engine, choice: Merging, survivors: Survivors) -> Op[None]:
+    """Merge it, or on a full disk what there is room for."""
+    choice, spare = yield from merge_that_fits(engine, choice, _situation(engine), partial(weigh, engine))
+    if choice.target == 0 and choice.upper[0] is not engine.view.version.levels[0][0]:
+        return  # flushed while it was weighed: the newest of level 0 are others now, and they are chosen anew
+    yield from Merger(engine, choice, survivors, spare=spare).run()
+    engine.counters.compactions += 1
+    engine.counters.records_expired += survivors.expired

@@ -12,9 +12,18 @@ from collections.abc import Callable, Iterable, Sequence
 from threading import RLock
 from typing import Final, NamedTuple
 
-from ..errors import CorruptionError, StoreBusy, StoreFailed, StoreFull, StoreReplaced
+from ..errors import (
+    CorruptionError,
+    FerroKVError,
+    StoreBusy,
+    StoreClosed,
+    StoreFailed,
+    StoreFull,
+    StorePathError,
+    StoreReplaced,
+)
 from ..format.commits import Entry
-from ..format.control import CLOCK, COMPACTOR, DAMAGED, LEVEL0, POISON, is_reached, pack_position
+from ..format.control import CLOCK, COMPACTOR, DAMAGED, LEVEL0, POISON, SHORT, is_reached, pack_position
 from ..format.logs import LogHeader, Position
 from ..options import Options
 from ..storage.requests import File, Storage, Words
@@ -22,6 +31,7 @@ from .clock import Belief, Clock, look
 from .manifest import Manifest
 from .memtable import Memtable
 from .slots import Slot
+from .spares import NO_SPACE as NO_SPACE
 from .table import BlockCache, Table
 from .version import Version
 from .view import Catalogue, View
@@ -30,7 +40,6 @@ from .waited import Waited
 logger = logging.getLogger("ferrokv.engine")
 
 NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
-NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # Compaction may drop what had expired for so long at `certain_ms`: clocks of two boots may disagree by minutes.
 EXPIRY_GRACE_MS: Final = 600_000
 LOOKS_EACH_FLUSH: Final = 8  # at tables that may be full of dead elements (sweeping.py), and as many after opening
@@ -39,12 +48,14 @@ LOOKS_EACH_FLUSH: Final = 8  # at tables that may be full of dead elements (swee
 class Wal:
     """The newest WAL that this process knows, and how far it has followed it. Owner: the engine's lock."""
 
-    __slots__ = ("file", "header", "position")
+    __slots__ = ("allocated", "file", "header", "position")
 
-    def __init__(self, file: File, header: LogHeader, position: Position) -> None:
+    def __init__(self, file: File, header: LogHeader, position: Position, allocated: int = 0) -> None:
         self.file = file
         self.header = header
         self.position = position
+        # How far its space is known to be reserved. Owner: the holder of the write lock.
+        self.allocated = allocated
 
 
 class Pending(NamedTuple):
@@ -112,6 +123,9 @@ class Engine:
         self.failure: StoreFailed | None = None
         self.open_manifest: Manifest | None = None  # owner: the holder of the compact lock
         self.orphans: list[str] = []  # files to remove after the next manifest roll; owner: the same
+        self.nothing_fits = (0, 0)  # VERSION and room for which no merge was found; owner: the same
+        self.stripped = 0  # how many tables were weighed for what is hidden in them; owner: the same
+        self.nothing_freed = (0, 0)  # VERSION and next keyspace for which no merge gives anything back; owner: the same
         self.compaction_cursors: dict[int, bytes] = {}  # level -> where to go on; owner: the same
         self.sweep_cursor = (b"", 0)  # the place of the table that was last looked at (sweeping.py); owner: the same
         # Numbers of tables that could not be read, each with the reason: compaction goes on without them; owner: the same.
@@ -121,6 +135,7 @@ class Engine:
         # Internal keys of long expired roots that compaction came across (collected.py); owner: the same.
         self.expired_roots: set[bytes] = set()
         self.rotated: Callable[[], None] = lambda: None  # called after a memtable was sealed, here or elsewhere
+        self.ran_short: Callable[[], None] = lambda: None  # called when the disk is full, or may give something back
         self.led = True  # False: read only, and no living process is known that keeps the control page
         # Held for moments, never across I/O. Re-entrant so that a signal handler's re-entry can be told.
         self.lock = RLock()
@@ -173,6 +188,11 @@ class Engine:
         known = Belief(*(self.words[index] for index in CLOCK))
         return look(self.clock, known)[0] if known.offset else 0
 
+    @property
+    def is_short(self) -> bool:
+        """True while the disk is full and the store, in whichever process, takes only deletions (space.py)."""
+        return self.words[SHORT] != 0
+
     def poison(self, what: str, error: OSError) -> StoreFailed:
         """Stop all writes for good: after this failure nobody knows what is on disk. Returns the error to raise."""
         if self.failure is None:
@@ -211,6 +231,13 @@ class Engine:
         if error.errno in NO_DESCRIPTORS:
             return StoreBusy(f"{what} found no free file descriptor: errno={error.errno} reason={error.strerror}")
         return self.poison(what, error)
+
+    def run_short(self) -> None:
+        """The disk is full: from now on only what deletes is written, until the reserve is whole and there is room again."""
+        if not self.words[SHORT]:
+            self.words[SHORT] = 1
+            logger.warning("the disk is full: the store takes only deletions until there is room again")
+            self.ran_short()
 
     def show_commit(self, entries: dict[bytes, Entry], after: Position, catalogue: Catalogue) -> None:
         """Make one durable commit visible. Under `lock`. May be repeated."""
@@ -282,6 +309,17 @@ class Engine:
         """Change the tables of the view by an edit of this process."""
         with self.lock:
             self.show_tables(self.view.version.changed(added, removed), version_word, flushed)
+
+
+def named(error: OSError, what: str) -> FerroKVError:
+    """The error of a request that only read or asked, by a name of ours; one that has its name stays what it is."""
+    if isinstance(error, FerroKVError):
+        return error
+    if error.errno in NO_DESCRIPTORS:
+        return StoreBusy(f"{what} found no free file descriptor: reason={error.strerror}")
+    if error.errno == errno.EBADF:
+        return StoreClosed("the store was closed meanwhile")
+    return StorePathError(error.errno, f"{what} failed: reason={error.strerror}", error.filename)
 
 
 def _nothing() -> None:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from ..errors import CorruptionError
-from ..format.current import Current, encode_current
+from ..format.current import CURRENT_BYTES, Current, encode_current
 from ..format.edits import NO_MERGE, Edit, MergeProgress, TableMeta, decode_edit, encode_edit
 from ..format.logs import (
     HEADER_BYTES,
@@ -37,6 +37,7 @@ from ..storage.requests import (
     WriteAt,
 )
 from .names import CURRENT, CURRENT_ASIDE, file_name, numbers_of
+from .spares import MANIFEST_ROOM, SPARE_CURRENT, SPARE_MANIFEST, create_file
 from .table import damage_in
 
 ROLL_BYTES: Final = 4 << 20
@@ -126,7 +127,8 @@ def read_manifest(current: Current) -> Op[Manifest]:
         if position.end == HEADER_BYTES or holds_later_durable(data, header.checksum, position.end):
             raise CorruptionError("manifest frame does not verify", offset=position.end)
     manifest = Manifest(current, file, header, position, tables)
-    manifest.doubtful = position.end < len(data)
+    # Zeros are the room that was kept for edits.
+    manifest.doubtful = data.count(0, position.end) != len(data) - position.end
     return manifest
 
 
@@ -143,13 +145,15 @@ def _read_whole(file: File) -> Op[bytes]:
 def create_manifest(storage: Storage, current: Current, tables: Tables) -> Op[Manifest]:
     """A new manifest file that states `tables`, synced; CURRENT does not name it yet."""
     name = file_name("manifest", current.manifest_number)
-    file = yield Open(name, create=True)
     salt = int.from_bytes(storage.random_bytes(8), "little")
     head = encode_header(MANIFEST_MAGIC, current.store_id, current.manifest_number, salt, START)
     header = decode_header(head, MANIFEST_MAGIC, current.store_id, current.manifest_number)
     count, payload = encode_edit(tables.as_edit())
     frame = encode_frame(header.checksum, header.start(), TYPE_EDIT, count, payload)
-    yield WriteAt(file, 0, head + frame)
+    data = head + frame
+    # Room for edits, so that they find it when the disk is full.
+    file, _ = yield from create_file(name, (len(data) + MANIFEST_ROOM, len(data)), (SPARE_MANIFEST,))
+    yield WriteAt(file, 0, data)
     yield Sync(file, metadata=True)
     yield SyncDirectory()
     return Manifest(current, file, header, position_after(header.start(), frame), tables)
@@ -157,7 +161,7 @@ def create_manifest(storage: Storage, current: Current, tables: Tables) -> Op[Ma
 
 def write_current_aside(current: Current) -> Op[None]:
     """Write and sync the new CURRENT under another name. The store is unchanged until `rename_current`."""
-    file = yield Open(CURRENT_ASIDE, create=True)
+    file, _ = yield from create_file(CURRENT_ASIDE, (CURRENT_BYTES,), (SPARE_CURRENT,))
     yield WriteAt(file, 0, encode_current(current))
     yield Sync(file, metadata=True)
     file.close()

@@ -6,7 +6,7 @@ of the target level that are used up go, and the manifest says how far the merge
 compacts next, in this process or another, goes on from there. The upper tables go with the last part.
 
 Until then they hold records that the outputs hold as well. That does no harm: an upper table is looked at first, and what it
-says is what the merge found.
+says is what the merge found. So nothing that they hide may be taken out of the outputs, unless the merge is to begin anew.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ..storage.requests import PAUSE, File, Op
 from .builder import Outputs
 from .collected import Generations
 from .engine import Engine, logger
+from .fitting import Weigher, newer_than, without_hidden
 from .install import install, remove_files
 from .merge import Merge, Page, RunSource
 from .names import numbers_of
@@ -28,20 +29,73 @@ from .survivors import Survivors
 from .table import Table
 
 
+class MergedPages:
+    """What a merge leaves of its inputs, page by page, be it to be written or only weighed."""
+
+    def __init__(self, engine: Engine, choice: Merging, survivors: Survivors) -> None:
+        self._engine = engine
+        self._target = choice.target
+        self._merge = Merge(_runs(choice))
+        self._survivors = survivors
+        self._generations = Generations(engine)
+        self._newer = newer_than(engine.view, choice.target) if choice.stripped else None
+        self.reached = b""
+        """The last key of the inputs that went into a page."""
+
+    def next_page(self) -> Op[Page | None]:
+        """The next page, perhaps an empty one; None behind the last."""
+        page = yield from self._merge.next_page()
+        if page is None:
+            return None
+        self.reached = page[0][-1]
+        # Within level 0 the tables below are not looked at here: nothing may be forgotten that hides what they hold.
+        bottom = self._target > 0 and not self._engine.view.version.overlaps_below(
+            self._target, page[0][0], page[0][-1]
+        )
+        page = self._survivors.of(page, bottom=bottom)
+        if page[0]:
+            page = yield from self._generations.without_dead(page)
+        if self._newer is not None:
+            page = yield from without_hidden(self._newer, page)
+        return page
+
+
+def _runs(choice: Merging) -> list[RunSource]:
+    """The inputs from old to new."""
+    low = choice.done + b"\0" if choice.done else b""
+    runs = [RunSource(choice.lower, use_cache=False)]
+    if choice.level == 0:
+        runs.extend(RunSource([table], low, use_cache=False) for table in reversed(choice.upper))
+    else:
+        runs.append(RunSource(choice.upper, low, use_cache=False))
+    return runs
+
+
+def weigh(engine: Engine, choice: Merging) -> Op[int]:
+    """How many bytes the outputs of a merge would have."""
+    weigher = Weigher(engine.options.block_bytes, engine.options.table_bytes)
+    pages = MergedPages(engine, choice, Survivors(engine.certain_ms(), engine.view.catalogue))
+    while (page := (yield from pages.next_page())) is not None:
+        yield from weigher.add(*page)
+        yield PAUSE
+    return weigher.bytes
+
+
 class Merger:
     """One merge. Only for the holder of the compact lock.
 
     Whatever ends it early, the outputs of the part in hand are removed, and the parts before it stay.
     """
 
-    def __init__(self, engine: Engine, choice: Merging, survivors: Survivors) -> None:
+    def __init__(self, engine: Engine, choice: Merging, survivors: Survivors, *, spare: bool = False) -> None:
         self._engine = engine
         self._choice = choice
-        self._survivors = survivors
-        self._generations = Generations(engine)
+        self._pages = MergedPages(engine, choice, survivors)
+        self._spare = spare  # the first table is to be written into the reserve's
         self._lower = list(reversed(choice.lower))  # those not used up, the next one last
         self._used_up: list[Table] = []  # since the last part
-        self._is_under_way = bool(choice.done)  # the manifest knows of this merge
+        # The manifest knows of this merge, or of one whose outputs are about to lose what its upper tables hide.
+        self._is_under_way = bool(choice.done) or (choice.stripped and bool(engine.manifest.tables.merge.upper))
         metas = [table.meta for table in choice.inputs]
         self._seqnos = min(meta.first_seqno for meta in metas), max(meta.last_seqno for meta in metas)
         # Order: within level 0 the higher number is newer. A flush in between takes a number behind this one.
@@ -52,8 +106,7 @@ class Merger:
     def run(self) -> Op[None]:
         """Merge to the end. `StoreFull` when there is no room; `CorruptionError` names an input that cannot be read."""
         try:
-            merge = Merge(self._runs())
-            while (page := (yield from merge.next_page())) is not None:
+            while (page := (yield from self._pages.next_page())) is not None:
                 yield from self._write(page)
                 yield PAUSE
             yield from self._install(None)
@@ -66,24 +119,8 @@ class Merger:
             yield from remove_files(self._outputs.names)
             raise
 
-    def _runs(self) -> list[RunSource]:
-        """The inputs from old to new."""
-        choice = self._choice
-        low = choice.done + b"\0" if choice.done else b""
-        runs = [RunSource(choice.lower, use_cache=False)]
-        if choice.level == 0:
-            runs.extend(RunSource([table], low, use_cache=False) for table in reversed(choice.upper))
-        else:
-            runs.append(RunSource(choice.upper, low, use_cache=False))
-        return runs
-
     def _write(self, page: Page) -> Op[None]:
-        last_key = page[0][-1]
-        bottom = not self._engine.view.version.overlaps_below(self._choice.target, page[0][0], last_key)
-        # Within level 0 the tables below are not looked at here: nothing may be forgotten that hides what they hold.
-        page = self._survivors.of(page, bottom=bottom and self._choice.target > 0)
-        if page[0]:
-            page = yield from self._generations.without_dead(page)
+        last_key = self._pages.reached
         yield from self._outputs.add(*page)
         while self._lower and self._lower[-1].max_key <= last_key:
             self._used_up.append(self._lower.pop())
@@ -96,6 +133,7 @@ class Merger:
         """Install what was written since the last part. None: it was the last one."""
         choice, engine = self._choice, self._engine
         yield from self._outputs.finish()
+        self._spare = self._spare and not self._outputs.names
         removed = [*self._used_up, *(choice.upper if done is None else ())]
         progress: MergeProgress | None = None
         if done is not None:
@@ -123,10 +161,15 @@ class Merger:
         if self._choice.target == 0:
             options = options._replace(table_bytes=1 << 62)  # one table, for it has one place among those of level 0
             next_number = partial(int, self._level0_number)
-        return Outputs(self._choice.target, engine.store_id, options, self._seqnos, next_number, self._finished)
+        # Not a method: who merges and the outputs would keep each other, and with them the files of tables that are removed.
+        finished = partial(_take_table, engine, self._tables)
+        return Outputs(
+            self._choice.target, engine.store_id, options, self._seqnos, next_number, finished, spare=self._spare
+        )
 
-    def _finished(self, meta: TableMeta, file: File) -> None:
-        self._tables.append(Table(meta, file, self._engine.store_id, self._engine.block_cache))
+
+def _take_table(engine: Engine, tables: list[Table], meta: TableMeta, file: File) -> None:
+    tables.append(Table(meta, file, engine.store_id, engine.block_cache))
 
 
 def take_number(engine: Engine) -> int:
@@ -141,6 +184,11 @@ def set_aside(engine: Engine, error: CorruptionError) -> None:
     numbers = numbers_of("table", [error.path or ""])
     if not numbers or numbers[0] in engine.damaged:
         raise error
+    # Without the frames, which would keep files.
+    for link in (error, error.__cause__):
+        if link is not None:
+            link.__traceback__ = None
     engine.damaged[numbers[0]] = error
+    engine.nothing_fits = engine.nothing_freed = (0, 0)  # other merges are looked for now
     engine.words[DAMAGED] = len(engine.damaged)
     logger.error("a damaged table is set aside, compaction goes on without it: %s", error)

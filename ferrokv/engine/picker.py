@@ -32,7 +32,8 @@ class Move(NamedTuple):
 class Merging(NamedTuple):
     """Tables `upper` of `level` to be merged with `lower` of the target level, into that one.
 
-    Records up to and including the key `done` are in the target level already.
+    Records up to and including the key `done` are in the target level already. With `stripped`, records that newer levels hide
+    are left out.
     """
 
     level: int
@@ -40,6 +41,7 @@ class Merging(NamedTuple):
     lower: tuple[Table, ...]
     target: int
     done: bytes = b""
+    stripped: bool = False
 
     @property
     def inputs(self) -> tuple[Table, ...]:
@@ -74,7 +76,7 @@ def pick(version: Version, options: Options, survivors: Survivors, situation: Si
     for level in range(1, LEVELS - 1):
         for table in version.levels[level]:
             if table.meta.tombstones * 2 > table.meta.records:
-                choice = _readable(push_down(version, level, table), situation)
+                choice = readable(push_down(version, level, table), situation)
                 if choice is not None:
                     return choice
     return None
@@ -89,7 +91,7 @@ def pick_everything(version: Version, options: Options, situation: Situation) ->
     if not used:
         return None
     if used[0] == 0:
-        choice = _readable(merge_level0(version, options, situation), situation)
+        choice = readable(merge_level0(version, options, situation), situation)
         if choice is not None:
             return choice
     deepest = used[-1]
@@ -118,7 +120,7 @@ def _next_group(version: Version, options: Options, level: int, situation: Situa
             size += table.meta.file_bytes
         while group:
             lower = version.overlapping(level + 1, group[0].min_key, group[-1].max_key)
-            choice = _readable(Merging(level, tuple(group), tuple(lower), level + 1), situation)
+            choice = readable(Merging(level, tuple(group), tuple(lower), level + 1), situation)
             if choice is not None:
                 return choice
             group.pop()
@@ -140,10 +142,10 @@ def resume(version: Version, situation: Situation) -> Merging | None:
     low = min(table.min_key for table in upper)
     lower = tuple(table for table in target if table.min_key > done and table.min_key <= high and low <= table.max_key)
     merging = Merging(level, upper, lower, level + 1, done)
-    return merging if _readable(merging, situation) is not None else None
+    return merging if readable(merging, situation) is not None else None
 
 
-def _readable(choice: Choice | None, situation: Situation) -> Choice | None:
+def readable(choice: Choice | None, situation: Situation) -> Choice | None:
     """The choice, unless it would read a damaged table."""
     if isinstance(choice, Merging) and any(table.number in situation.damaged for table in choice.inputs):
         return None
@@ -164,7 +166,7 @@ def _fullest_levels(version: Version, options: Options) -> list[int]:
 def _push_level(version: Version, options: Options, level: int, situation: Situation) -> Choice | None:
     """Some of a level's tables into the next one, round robin; None if damage stands in the way everywhere."""
     if level == 0:
-        merging = _readable(merge_level0(version, options, situation), situation)
+        merging = readable(merge_level0(version, options, situation), situation)
         return merging or _gather_level0(version, options, situation)
     tables = version.levels[level]
     cursor = situation.cursors.get(level, b"")
@@ -172,7 +174,7 @@ def _push_level(version: Version, options: Options, level: int, situation: Situa
     # So that every part of a level gets its turn.
     for table in (*tables[first:], *tables[:first]):
         choice = push_down(version, level, table)
-        if table.number not in situation.damaged and _readable(choice, situation) is not None:
+        if table.number not in situation.damaged and readable(choice, situation) is not None:
             return choice
     return None
 
@@ -234,6 +236,11 @@ def push_down(version: Version, level: int, table: Table) -> Choice:
     if not lower and not table.meta.tombstones:
         return Move(table, level + 1)
     return Merging(level, (table,), lower, level + 1)
+
+
+def rewriting(table: Table) -> Merging:
+    """A table merged with nothing, into its own level."""
+    return Merging(table.meta.level - 1, (), (table,), table.meta.level)
 
 
 def _below(version: Version, level: int, table: Table) -> tuple[Table, ...]:

@@ -7,22 +7,26 @@ removal of what nothing refers to. Recovery that is interrupted anywhere is simp
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
 
 from ..errors import CorruptionError
 from ..format import control
 from ..format.current import Current
 from ..format.logs import HEADER_BYTES, START, Position
 from ..options import Options
-from ..storage.requests import ListDirectory, Op, Open, Remove, Storage, Sync, WriteAt
+from ..storage.requests import ListDirectory, Op, Open, ReadAt, Remove, Rename, Storage, Sync, Truncate, WriteAt
 from .clock import Clock
 from .commit import create_wal
-from .engine import Engine
+from .engine import Engine, Wal
 from .install import remove_files
 from .load import Replay, open_tables, read_catalogue, read_current_manifest, replay_all
 from .manifest import EMPTY as NO_TABLES
 from .manifest import Manifest, Tables, create_manifest, rename_current, write_current_aside
 from .memtable import Memtable
 from .names import CURRENT, CURRENT_ASIDE, file_name, numbers_of
+from .space import rebuild
+from .spares import ALL_SPARES, ASIDE, NO_SPACE, SPARE_TABLE, SPARE_WALS, sizes_for, wal_sizes
 from .table import BlockCache
 from .view import HotCache, View, entry_bytes
 
@@ -38,7 +42,6 @@ def recover(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
         yield from _initialise(storage, names, clock)
         names = yield ListDirectory()
     current, old = yield from read_current_manifest()
-    old.file.close()
     tables = old.tables
     generation = int.from_bytes(storage.random_bytes(8), "little")
     page = control.encode_page(current.store_id, storage.boot_id(), generation)
@@ -59,10 +62,11 @@ def recover(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
     words = storage.map_page("control", page)
     words[control.LEVEL0] = len(version.levels[0])
     number = max(replay.highest_number, tables.log_number) + 1
-    wal = yield from create_wal(storage, current.store_id, number, replay.end, options.memtable_bytes)
+    wal = yield from _create_wal(storage, options, old, replay, number)
+    words[control.SHORT] = int(wal.allocated < options.memtable_bytes)
     for word in (control.INTENT, control.COMMIT, control.APPENDED):
         words[word] = control.pack_position(number, HEADER_BYTES)
-    manifest = yield from _new_manifest(storage, current, names, tables, replay, number)
+    manifest = yield from _new_manifest(storage, old, names, replay, number)
     active = Memtable(number, replay.end.seqno)
     hot = HotCache(options.hot_cache_bytes, entry_bytes)
     view = View(active, tuple(reversed(replay.memtables)), version, catalogue, hot)
@@ -70,7 +74,9 @@ def recover(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
     engine = Engine(storage, options, clock, current.store_id, words, wal, view, cache, manifest.version_word)
     engine.open_manifest = manifest
     engine.certain_ms()  # so that a step of the wall clock is one from here on
-    yield from _remove_leftovers(engine, replay.unfinished)
+    assert all(memtable.number >= manifest.tables.log_number for memtable in (active, *replay.memtables))
+    yield from _remove_leftovers(manifest, replay.unfinished)
+    yield from rebuild(engine)  # on a full disk of what has just come free, before others take it
     return engine
 
 
@@ -89,7 +95,7 @@ def _initialise(storage: Storage, names: Mapping[str, int], clock: Clock) -> Op[
 
 def create_store(storage: Storage, current: Current, tables: Tables, before: Position) -> Op[None]:
     """A store of `tables`, whose files and names are durable, and of an empty WAL that goes on from `before`."""
-    wal = yield from create_wal(storage, current.store_id, tables.log_number, before, 0)
+    wal = yield from create_wal(storage, current.store_id, tables.log_number, before, (HEADER_BYTES,))
     manifest = yield from create_manifest(storage, current, tables)
     # Order: CURRENT comes last, so that an interrupted creation is no store.
     yield from write_current_aside(current)
@@ -111,33 +117,77 @@ def _write_again(replay: Replay, committed: int | None) -> Op[None]:
     file.close()
 
 
+def _create_wal(storage: Storage, options: Options, old: Manifest, replay: Replay, number: int) -> Op[Wal]:
+    """The new WAL; on a full disk whose spare ones were all in use, from what else there is."""
+    sizes = wal_sizes(options.memtable_bytes, HEADER_BYTES, short=False)
+    store_id = old.current.store_id
+    for resort in (None, partial(_remove_early, old, replay), partial(_cut_spare_table, storage, options)):
+        if resort is not None:
+            yield from resort()
+        try:
+            return (yield from create_wal(storage, store_id, number, replay.end, sizes, SPARE_WALS))
+        except OSError as error:
+            if error.errno not in NO_SPACE:
+                raise
+            code, reason = error.errno, error.strerror
+        yield from remove_files([file_name("wal", number)])
+    raise OSError(code, reason)
+
+
+def _remove_early(manifest: Manifest, replay: Replay) -> Op[None]:
+    """Remove what the manifest as it was found does not need."""
+    yield from _write_manifest_again(manifest)
+    yield from _remove_leftovers(manifest, replay.unfinished)
+
+
+def _cut_spare_table(storage: Storage, options: Options) -> Op[None]:
+    """Make a spare WAL of the spare table, whose rest comes free: what is in the WALs that were spare ones is small."""
+    with suppress(FileNotFoundError):
+        yield Rename(SPARE_TABLE, SPARE_WALS[0])
+        file = yield Open(SPARE_WALS[0])
+        yield Truncate(file, sizes_for(options.memtable_bytes, storage.space()).wal)
+        file.close()
+
+
 def _new_manifest(
-    storage: Storage, current: Current, names: Mapping[str, int], tables: Tables, replay: Replay, wal_number: int
+    storage: Storage, old: Manifest, names: Mapping[str, int], replay: Replay, wal_number: int
 ) -> Op[Manifest]:
-    """A manifest of our own: the old one's tail may be torn, so nothing is appended to it."""
+    """A manifest of our own: the old one's tail may be torn, so nothing is appended to it. On a full disk, the old one."""
     highest_table = max(numbers_of("table", names), default=0)
-    state = tables._replace(
-        # Order: the new WAL is durable already, so that the log number never points to a file that is not there.
-        log_number=replay.memtables[0].number if replay.memtables else wal_number,
-        next_table=max(tables.next_table, highest_table + 1),
-    )
+    tables = old.tables._replace(next_table=max(old.tables.next_table, highest_table + 1))
+    # Order: the new WAL is durable already, so that the log number never points to a file that is not there.
+    state = tables._replace(log_number=replay.memtables[0].number if replay.memtables else wal_number)
     number = max(numbers_of("manifest", names)) + 1
     if CURRENT_ASIDE in names:
         yield Remove(CURRENT_ASIDE)
-    manifest = yield from create_manifest(storage, current._replace(manifest_number=number), state)
-    yield from write_current_aside(manifest.current)
+    try:
+        manifest = yield from create_manifest(storage, old.current._replace(manifest_number=number), state)
+        yield from write_current_aside(manifest.current)
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        yield from remove_files([file_name("manifest", number), CURRENT_ASIDE])
+        yield from _write_manifest_again(old)
+        old.tables = tables
+        return old
+    old.file.close()
     yield from rename_current()
     return manifest
 
 
-def _remove_leftovers(engine: Engine, unfinished: list[int]) -> Op[None]:
+def _write_manifest_again(manifest: Manifest) -> Op[None]:
+    """Durability: as for the WAL. Its last edit may be in the page cache only, and files are going to be removed because of it."""
+    data: bytes = yield ReadAt(manifest.file, 0, manifest.position.end)
+    yield WriteAt(manifest.file, 0, data)
+    yield Sync(manifest.file, metadata=True)
+
+
+def _remove_leftovers(manifest: Manifest, unfinished: list[int]) -> Op[None]:
     """Remove the files of a store that nothing refers to: unfinished tables and WALs, old manifests, flushed WALs."""
     names = yield ListDirectory()
-    manifest = engine.manifest
     dead = [file_name("manifest", n) for n in numbers_of("manifest", names) if n != manifest.current.manifest_number]
     dead += [file_name("table", n) for n in numbers_of("table", names) if n not in manifest.tables.metas]
-    live_wals = {engine.view.active.number, *(memtable.number for memtable in engine.view.sealed)}
     log_number = manifest.tables.log_number
     dead += [file_name("wal", n) for n in numbers_of("wal", names) if n < log_number or n in unfinished]
-    assert all(n >= log_number for n in live_wals)
+    dead += [name + ASIDE for name in ALL_SPARES if name + ASIDE in names]
     yield from remove_files(dead)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..errors import CorruptionError, FerroKVError, StoreBusy, StorePathError
+from ..errors import CorruptionError, StorePathError
 from ..format import control
 from ..format.commits import Entry
 from ..format.logs import HEADER_BYTES, WAL_MAGIC, Position, decode_header
 from ..storage.requests import PAUSE, Nap, Op, Open, ReadAt, Storage, Words
-from .engine import NO_DESCRIPTORS, Engine, Pending, Wal
+from .engine import Engine, Pending, Wal, named
 from .load import ATTEMPTS_MAX, NAP_SECONDS, State, catalogue_after, load, load_tables, next_commit
 from .names import file_name
 from .table import damage_in
@@ -55,7 +55,7 @@ def catch_up(engine: Engine) -> Op[None]:
         except StorePathError:
             raise
         except OSError as error:
-            raise _named(error) from error
+            raise named(error, "following other processes") from error
 
 
 def read_appended(engine: Engine) -> Op[None]:
@@ -68,7 +68,7 @@ def read_appended(engine: Engine) -> Op[None]:
     try:
         data: bytes = yield ReadAt(wal.file, position.end, end - position.end)
     except OSError as error:
-        raise _named(error) from error
+        raise named(error, "following other processes") from error
     with damage_in(wal.file.name):
         commits = _decode(data, wal, position)
         if not commits or commits[-1][1].end != end:
@@ -83,13 +83,6 @@ def _add_pending(engine: Engine, commits: Commits) -> None:
     for entries, after in commits:
         catalogue = catalogue_after(catalogue, entries)
         engine.add_pending(Pending(entries, after, catalogue))
-
-
-def _named(error: OSError) -> FerroKVError:
-    """The error of a failed read, by a name of ours."""
-    if error.errno in NO_DESCRIPTORS:
-        return StoreBusy(f"following other processes found no free file descriptor: reason={error.strerror}")
-    return StorePathError(error.errno, f"following other processes failed: reason={error.strerror}", error.filename)
 
 
 def _follow(engine: Engine, wal: Wal, position: Position, end: int) -> Op[None]:

@@ -14,7 +14,7 @@ from ..format.keys import GENERATION_END, KIND_ELEMENT, KIND_OWNER, are_user_key
 from ..storage.requests import PAUSE, Op
 from .collected import Generations
 from .engine import Engine
-from .picker import Choice, Drop, Merging
+from .picker import Choice, Drop, rewriting
 from .table import Table
 
 SAMPLES_MAX: Final = 64
@@ -74,11 +74,6 @@ def _judge(engine: Engine, table: Table) -> Op[Choice | None]:
     if sum(generation in dead for generation in generations) >= DEAD_ENOUGH * len(generations):
         return rewriting(table)
     return None
-
-
-def rewriting(table: Table) -> Merging:
-    """A table merged with nothing, into its own level."""
-    return Merging(table.meta.level - 1, (), (table,), table.meta.level)
 
 
 def next_with_dead(engine: Engine, after: tuple[bytes, int]) -> Op[tuple[Table, tuple[bytes, int]] | None]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from ..errors import DataError
+from ..errors import DataError, StorePathError
 from ..format.keys import (
     CATALOGUE_NAMES,
     CATALOGUE_NEXT_ID,
@@ -22,7 +22,7 @@ from ..format.keys import (
 from ..format.limits import BATCH_BYTES_MAX, BATCH_RECORDS_MAX, EXPIRY_MS_MAX, KEYSPACE_ID_MAX
 from ..storage.drivers import complete
 from ..storage.requests import Op
-from .engine import Engine
+from .engine import Engine, named
 from .overlay import Changes
 from .read import Resume, probe_entry, search
 from .records import Found, read_scan
@@ -217,7 +217,12 @@ class Transaction:
 
     def complete(self, op: Op[Any]) -> Any:
         """The answer of a command that only reads, asked of this transaction."""
-        return complete(op, self._group.engine.storage)
+        try:
+            return complete(op, self._group.engine.storage)
+        except StorePathError:
+            raise
+        except OSError as error:
+            raise named(error, "reading") from error
 
     def _newest(self, full: bytes) -> Found | None:
         found: tuple[Any, ...] | None = self.changes.get(full)
@@ -228,7 +233,7 @@ class Transaction:
                     break
             else:
                 entry = probe_entry(self._group.view, full)
-                found = complete(search(entry), self._group.engine.storage) if isinstance(entry, Resume) else entry
+                found = self.complete(search(entry)) if isinstance(entry, Resume) else entry
                 if found is None:
                     return None
         value, expires_ms = found[0], found[1]

@@ -11,6 +11,7 @@ from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, Self, TypeVar
 
 from ..commands.encoding import Key, encode_keyspace
 from ..commands.scans import make_range, read_pairs
+from ..engine.engine import named
 from ..engine.records import Found, Records
 from ..engine.transaction import Transaction
 from ..errors import DataError, FerroKVError, ResponseError, WatchError
@@ -326,6 +327,8 @@ def run_reads(records: Records, queued: Sequence[Queued]) -> Op[list[Any]]:
     for one in queued:
         try:
             answers.append((yield from one.command(records, *one.args)))
+        except OSError as error:
+            answers.append(named(error, "reading"))
         except Exception as error:  # noqa: BLE001 - also what a function of the caller's raises, such as score_cast_func
             answers.append(error)
     return answers

@@ -112,6 +112,11 @@ def encode_frame(
     return stored.to_bytes(8, "little") + body + bytes(-len(payload) % 8)
 
 
+def frame_bytes(payload: bytes) -> int:
+    """How many bytes the frame of a payload takes."""
+    return FRAME_BYTES + -(-len(payload) // 8) * 8
+
+
 def position_after(position: Position, frame: bytes) -> Position:
     """The position behind a frame that `encode_frame` made for `position`."""
     return Position(position.number, position.end + len(frame), position.seqno + 1, int.from_bytes(frame[:8], "little"))

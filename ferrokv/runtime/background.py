@@ -10,6 +10,7 @@ first it only yields every few pages, and when writers are nearly stopped not ev
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -21,10 +22,11 @@ from typing import Final
 
 from ..engine.collected import drop_expired, take_expired_roots
 from ..engine.compaction import compact_once, compaction_due, sweep_everything
-from ..engine.engine import Engine, logger
+from ..engine.engine import Engine, logger, named
 from ..engine.flush import flush, flush_due
 from ..engine.quotas import Victims, evict, find_victims, quota_due
 from ..engine.replica import catch_up, refresh
+from ..engine.space import rebuild
 from ..engine.turns import begin_compacting, end_compacting
 from ..engine.whereabouts import LOOK_SECONDS, look
 from ..errors import CorruptionError, FerroKVError, StoreBusy, StoreClosed, StoreFull, StoreReplaced
@@ -61,6 +63,7 @@ class Background:
         self._wake = threading.Event()
         self._stopping = False
         self._jobs: deque[Request] = deque()
+        self._waits = False  # for room: it was said once; owner: the thread
         self._look_at = 0.0
         self._has_thread = False  # else callers help
         self._helping = threading.Lock()  # by one caller at a time
@@ -88,7 +91,7 @@ class Background:
         self._flushed = flushed
         self.given_up = given_up
         self._write = write
-        self._engine.rotated = self._wake.set
+        self._engine.rotated = self._engine.ran_short = self._wake.set
         self._wake.set()
         self._has_thread = threads
         if threads:
@@ -159,14 +162,19 @@ class Background:
         """Do what there is to do. How long to wait for the next time; None once the store is closing, or a slice is over."""
         self._wake.clear()
         try:
-            return ELSEWHERE_SECONDS if self._work(idle=idle) else TICK_SECONDS
+            wait = ELSEWHERE_SECONDS if self._work(idle=idle) else TICK_SECONDS
+            self._waits = False
+            return min(wait, RETRY_SECONDS) if self._engine.is_short else wait
         except _Stopping:
             return None
         except (StoreFull, StoreBusy) as error:
-            logger.warning("background work waits: %s", error)
+            # Once: a disk may stay full for days. And the words alone: a handler may keep what it is given, and the error's
+            # frames know files.
+            logger.log(logging.DEBUG if self._waits else logging.WARNING, "background work waits: %s", str(error))
+            self._waits = True
             return RETRY_SECONDS
         except FerroKVError as error:
-            logger.error("background work stopped: %s", error)
+            logger.error("background work stopped: %s", str(error))
             return RETRY_SECONDS if self._engine.failure is None else TICK_SECONDS
         except Exception:  # noqa: BLE001 - the thread must live on, or writers would wait for ever
             logger.exception("background work met an unexpected error")
@@ -208,6 +216,9 @@ class Background:
             self._do_job(self._jobs.popleft())
         if engine.storage.read_only or not self._due(idle=idle):
             return False
+        room_to_seal = len(engine.view.sealed) < engine.options.sealed_memtables_max
+        if engine.is_short and engine.view.active.entries and room_to_seal:
+            self._tell(Request(None, "", ()))  # what was deleted gives nothing back before it is flushed
         try:
             if not complete(begin_compacting(engine, 0), engine.storage):
                 return True
@@ -216,8 +227,9 @@ class Background:
             victims = self._find_victims() if quota_due(engine, idle=idle) else {}
             # Order: behind everything that may flush, as the search for victims does between its pages.
             end_compacting(engine)
-        except _Stopping:
-            # What was in hand is removed, and nothing is in doubt: the next one goes on with the merge under way.
+        except (_Stopping, StoreFull):
+            # What was in hand is removed, and nothing is in doubt, unless the manifest says so: the next one goes on with the
+            # merge under way.
             end_compacting(engine)
             raise
         finally:
@@ -249,20 +261,29 @@ class Background:
         try:
             self._write(request)
         except FerroKVError as error:
-            logger.info("a deletion waits for the next round: %s", error)
+            logger.info("a deletion waits for the next round: %s", str(error))
 
     def _due(self, *, idle: bool) -> bool:
         engine = self._engine
         if engine.failure is not None:
             return False
-        return flush_due(engine) or quota_due(engine, idle=idle) or compaction_due(engine)
+        return engine.is_short or flush_due(engine) or quota_due(engine, idle=idle) or compaction_due(engine)
 
     def _step(self) -> bool:
         """One flush or one compaction, if any is due."""
-        if self._engine.failure is not None:
+        engine = self._engine
+        if engine.failure is not None:
             return False
-        if flush_due(self._engine):
-            self._flush()
+        # Order: first of all the reserve, from what the last step has given back.
+        if engine.is_short:
+            complete(rebuild(engine), engine.storage)
+        if flush_due(engine):
+            try:
+                self._flush()
+            except StoreFull:
+                # A cleared keyspace's tables go without any room.
+                if not complete(compact_once(engine), engine.storage, self._pause_compaction):
+                    raise
             return True
         done = complete(compact_once(self._engine), self._engine.storage, self._pause_compaction)
         self._slice_seconds = SLICE_SECONDS
@@ -273,6 +294,8 @@ class Background:
         slice_end, self._slice_end = self._slice_end, 0.0
         try:
             complete(flush(self._engine), self._engine.storage, self._nap)
+            if self._engine.is_short:
+                complete(rebuild(self._engine), self._engine.storage)  # before anybody is told, and writes
         finally:
             self._slice_end = slice_end
         self._flushed()
@@ -285,7 +308,7 @@ class Background:
             deliver([request])
             raise
         except Exception as error:  # noqa: BLE001 - it belongs to the caller
-            request.error = error
+            request.error = named(error, f"the {request.args[0]}") if isinstance(error, OSError) else error
         deliver([request])
 
     def _carry_out(self, request: Request) -> None:
@@ -296,14 +319,13 @@ class Background:
                 pid = engine.compactor_pid
                 raise StoreBusy(f"another process flushes or compacts: holder_pid={pid} busy_timeout={timeout:.3g}")
             complete(catch_up(engine), engine.storage)
-            complete(flush(engine), engine.storage, self._check_stopping)
-            self._flushed()
+            self._flush_all()
             if request.args == ("compact",):
                 while complete(compact_once(engine, everything=True), engine.storage, self._pause_job):
                     self._check_stopping()
                 complete(sweep_everything(engine), engine.storage, self._pause_job)
             end_compacting(engine)
-        except _Stopping:
+        except (_Stopping, StoreFull):
             end_compacting(engine)
             raise
         finally:
@@ -312,6 +334,16 @@ class Background:
         if request.args == ("compact",) and engine.damaged:
             raise copy(next(iter(engine.damaged.values())))  # all else is compacted
         request.answer = True
+
+    def _flush_all(self) -> None:
+        """Flush what is sealed by now; a full disk takes it piece by piece."""
+        engine = self._engine
+        end = engine.view.active.number
+        while any(memtable.number < end for memtable in engine.view.sealed):
+            complete(flush(engine), engine.storage, self._check_stopping)
+            self._flushed()
+            if engine.is_short:
+                complete(rebuild(engine), engine.storage)
 
     def _check_stopping(self) -> None:
         """Between two pages: end if the store is closing, and every few pages let other threads go on.
@@ -343,7 +375,8 @@ class Background:
 
     def _flush_first(self) -> None:
         complete(catch_up(self._engine), self._engine.storage)  # nobody else in this process may be reading
-        if self._engine.failure is None and flush_due(self._engine):
+        # On a full disk a merge may have the spare table in use: what it gives back comes first.
+        if self._engine.failure is None and not self._engine.is_short and flush_due(self._engine):
             self._flush()
 
     def _nap(self) -> None:

@@ -15,15 +15,7 @@ from ..engine.engine import NO_DESCRIPTORS, NO_SPACE, Engine, logger
 from ..engine.flush import flush
 from ..engine.opening import open_engine
 from ..engine.turns import begin_compacting, begin_writing, end_compacting
-from ..errors import (
-    FerroKVError,
-    StoreBusy,
-    StoreClosed,
-    StoreFull,
-    StorePathError,
-    StoreReadOnly,
-    StoreReplaced,
-)
+from ..errors import FerroKVError, StoreBusy, StoreClosed, StoreFull, StorePathError, StoreReadOnly, StoreReplaced
 from ..options import Options
 from ..stats import LevelStats, ProcessStats, Stats
 from ..storage.directory import Directory
@@ -265,7 +257,7 @@ class Store:
                 complete(flush(engine), self.storage)
                 end_compacting(engine)
         except (FerroKVError, OSError) as error:
-            logger.warning("could not flush at closing: %s", error)
+            logger.warning("could not flush at closing: %s", str(error))
         finally:
             with suppress(OSError):  # closing the descriptors lets go of the locks, too
                 engine.unlock_compact()
@@ -383,22 +375,21 @@ def make_store(directory: Directory, options: Options, clock: Clock | None = Non
         engine = complete(open_engine(storage, options, clock or SystemClock()), storage)
         store = Store(directory, storage, engine)
         store.start()
-    except OSError as error:
+    except BaseException as error:
         if storage is not None:
             storage.close()
-        if error.errno in NO_SPACE:
-            raise StoreFull(f"no space to open the store: path={directory.path} reason={error.strerror}") from error
-        if error.errno in NO_DESCRIPTORS:
-            raise StoreBusy(
-                f"no free file descriptor to open the store: path={directory.path} reason={error.strerror}"
-            ) from error
-        if isinstance(error, StorePathError):
-            raise
-        raise StorePathError(
-            f"the store can not be opened: path={directory.path} file={error.filename} reason={error.strerror}"
-        ) from error
-    except BaseException:
-        if storage is not None:
-            storage.close()
+        if isinstance(error, OSError) and not isinstance(error, FerroKVError):
+            raise _opening_error(directory, error) from error
         raise
     return store
+
+
+def _opening_error(directory: Directory, error: OSError) -> FerroKVError:
+    """The error for a failed request of an opening."""
+    if error.errno in NO_SPACE:
+        return StoreFull(f"no space to open the store: path={directory.path} reason={error.strerror}")
+    if error.errno in NO_DESCRIPTORS:
+        return StoreBusy(f"no free file descriptor to open the store: path={directory.path} reason={error.strerror}")
+    return StorePathError(
+        f"the store can not be opened: path={directory.path} file={error.filename} reason={error.strerror}"
+    )

@@ -66,6 +66,19 @@ class Request:
         return self.answer
 
 
+def without_frames(error: BaseException) -> BaseException:
+    """The error, and what it was raised from, without tracebacks.
+
+    Their frames know the request, which keeps the error: until the garbage collector runs, they would keep views and files, and
+    the disk may be full.
+    """
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error
+
+
 def fail_all(requests: Iterable[Request], error: BaseException) -> None:
     """Give each request that has no error of its own a copy, since an exception can be raised in one thread only."""
     failed = [request for request in requests if request.error is None]

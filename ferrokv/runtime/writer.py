@@ -15,19 +15,20 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 from ..engine.commit import Tail, append, make_durable, rotate, rotation_due, show_durable
-from ..engine.engine import Engine, logger
+from ..engine.engine import Engine, logger, named
 from ..engine.quotas import quota_due
 from ..engine.transaction import Group
 from ..engine.turns import begin_writing
 from ..engine.waited import is_lock_waited_for
 from ..errors import FerroKVError, StoreBusy, StoreClosed, StoreFull
 from .brake import LOOK_SECONDS, Brake
-from .waiters import Request, deliver, fail_all
+from .waiters import Request, deliver, fail_all, without_frames
 
 GROUP_REQUESTS_MAX: Final = 1024
 HELP_SECONDS: Final = 0.02  # between two looks whether another process has made room
 QUEUE_REQUESTS_MAX: Final = 1 << 17
 GROUP_BYTES_MAX: Final = 1 << 20
+FULL_SECONDS: Final = 1.0  # how long a write waits for a flush on a full disk
 UNSYNCED_COMMITS_MAX: Final = 64  # of all processes, since each transaction looks through them
 UNSYNCED_BYTES_MAX: Final = 1 << 20
 
@@ -189,12 +190,11 @@ class Writer:
         """Commit the first request and as many of the waiting ones as fit, and answer them. True if work is left to do."""
         self._serving = True
         try:
-            if served[0].command is None:
-                self._seal(served[0])
-            else:
-                self._commit(served, waiting)
+            self._attempt(served, waiting)
         except FerroKVError as error:
-            fail_all(served, error)
+            fail_all(served, without_frames(error))
+        except OSError as error:
+            fail_all(served, without_frames(named(error, "writing")))
         except Exception as error:  # noqa: BLE001
             # What a signal handler raised in a caller who leads, or a mistake of ours. Nobody is left waiting, and if bytes
             # were on their way, INTENT says so, and the next commit of any process goes on from what is proven.
@@ -205,6 +205,37 @@ class Writer:
         work_left = rotation_due(engine) or engine.view.active.index_hungry or quota_due(engine)
         deliver(served)
         return work_left
+
+    def _attempt(self, served: list[Request], waiting: deque[Request]) -> None:
+        if served[0].command is None:
+            self._seal(served[0])
+            return
+        try:
+            self._commit(served, waiting)
+        except StoreFull:
+            if not self._wait_for_background() and len(served) == 1:
+                raise
+            # Each for itself, since what deletes goes on where other writes have no room.
+            for request in served:
+                request.answer = request.error = None
+                try:
+                    self._commit([request], _NOBODY)
+                except FerroKVError as error:
+                    fail_all([request], without_frames(error))
+
+    def _wait_for_background(self) -> bool:
+        """Give the background one turn to flush what a full disk lacks the room for; False if there is nothing to flush."""
+        engine = self._engine
+        if not engine.is_short or not engine.view.sealed:
+            return False
+        if not self._has_thread:
+            engine.ran_short()
+            self._help_background()
+            return True
+        with self._room:
+            engine.ran_short()
+            self._room.wait(min(FULL_SECONDS, engine.options.busy_timeout))
+        return True
 
     def _commit(self, served: list[Request], waiting: deque[Request]) -> None:
         if self._stopped:
@@ -242,7 +273,7 @@ class Writer:
                 # It belongs to the caller of this command. In a caller who leads it may be a signal handler's, and goes its way.
                 if not isinstance(error, Exception) and threading.current_thread() is not self._thread:
                     raise
-                request.error = error
+                request.error = named(error, "reading") if isinstance(error, OSError) else error
             request = None
             if waiting and waiting[0].command is not None and group.changes.payload_bytes < GROUP_BYTES_MAX:
                 request = waiting.popleft()
@@ -268,13 +299,14 @@ class Writer:
         engine = self._engine
         now = time.monotonic()
         deadline = (request.since or now) + engine.options.busy_timeout
-        if braked:
+        if braked and not engine.is_short:
             self._slow_down()
         while True:
-            if braked and self.brake.is_stopped:
+            # What is written while the disk is full deletes, and is small.
+            if braked and self.brake.is_stopped and not engine.is_short:
                 self._wait_for_room(deadline)
             begin_writing(engine, max(0.0, deadline - time.monotonic()))
-            if self._has_room():
+            if self._has_room() or engine.is_short:
                 return
             engine.unlock_write()
             self._wait_for_room(deadline)
@@ -299,9 +331,9 @@ class Writer:
                 if rotation_due(engine):
                     rotate(engine)
             except (StoreFull, StoreBusy) as error:
-                logger.warning("the WAL could not be rotated yet: %s", error)
+                logger.warning("the WAL could not be rotated yet: %s", str(error))
             except FerroKVError as error:
-                logger.error("the WAL could not be rotated: %s", error)
+                logger.error("the WAL could not be rotated: %s", str(error))
             finally:
                 engine.unlock_write()
             self._wake_background()
@@ -335,7 +367,8 @@ class Writer:
             )
 
     def _may_go_on(self) -> bool:
-        return self._engine.failure is not None or (self._has_room() and not self.brake.is_stopped)
+        engine = self._engine
+        return engine.failure is not None or engine.is_short or (self._has_room() and not self.brake.is_stopped)
 
 
 def _wants_sync(served: list[Request]) -> bool:

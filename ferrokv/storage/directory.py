@@ -12,9 +12,13 @@ from typing import Final, NamedTuple
 from ..errors import StorePathError
 from .locks import lock_name
 from .probing import probe
+from .requests import UNBOUNDED, Space
 
 CURRENT: Final = "CURRENT"
 """The file whose presence makes a directory a store."""
+SPARE_TABLE: Final = "reserve.table"
+"""The largest piece of a store's reserve, which is made last (engine/spares.py)."""
+LITTLE_BYTES: Final = 1 << 20  # of free space, which counts as none
 
 # Locks and shared mappings do not reach across hosts on these; two machines would each believe to be alone.
 NETWORK_FILE_SYSTEMS: Final = frozenset(
@@ -65,6 +69,10 @@ class DirectoryReport(NamedTuple):
     owner_uid: int | None
     problem: str | None
     """What the `StorePathError` would say if the store were opened to write now, or None if the directory can serve."""
+    free_bytes: int | None = None
+    """Room on the file system for this process, None where the system does not tell."""
+    warning: str | None = None
+    """What does not keep the store from opening, but from taking writes: the disk is full, or about to be."""
 
 
 class Target(NamedTuple):
@@ -82,8 +90,10 @@ def prepare_directory(path: str | os.PathLike[str], *, read_only: bool = False) 
     is on a file system that lacks what a store needs.
     """
     real = _resolve(path)
-    if not read_only:
-        _make(real)
+    if not read_only and not _make(real) and not os.path.lexists(os.path.join(real, CURRENT)):
+        # Durability: made by somebody who did not come as far as a store, and perhaps not as far as this.
+        with suppress(PermissionError):  # its parent may be closed to this process, which then has not made it
+            _sync_parent(real)
     directory = _check(real, read_only=read_only)
     if not read_only:
         _refuse_foreign(real)
@@ -156,7 +166,41 @@ def inspect_directory(path: str | os.PathLike[str]) -> DirectoryReport:
         mode=None if facts is None else stat.S_IMODE(facts.st_mode),
         owner_uid=None if facts is None else facts.st_uid,
         problem=problem,
+        free_bytes=_free_bytes(real),
+        warning=_warning(real),
     )
+
+
+def _free_bytes(real: str) -> int | None:
+    """Room at the place, or where a missing directory would be."""
+    try:
+        free = space_of(real if os.path.lexists(real) else os.path.dirname(real)).free
+    except OSError:
+        return None
+    return None if free == UNBOUNDED else free
+
+
+def _warning(real: str) -> str | None:
+    """What is known of the room from outside: how much is free, and whether the store's reserve is there."""
+    free = _free_bytes(real)
+    if free is None:
+        return None
+    advice = "delete keys, clear keyspaces, or free space outside of the store"
+    if free < LITTLE_BYTES:
+        return f"the disk is full: free_bytes={free}; reading, deleting and clearing go on; {advice}"
+    if os.path.isfile(os.path.join(real, CURRENT)) and not os.path.isfile(os.path.join(real, SPARE_TABLE)):
+        return (
+            f"the store has no reserve for a full disk, or has it in use: free_bytes={free}; if it stays so, {advice}"
+        )
+    return None
+
+
+def space_of(place: str | int) -> Space:
+    """The room on the file system of a path or descriptor. Blocks that are kept for root do not count."""
+    facts = os.statvfs(place)
+    if not facts.f_blocks:  # some file systems of containers and users tell nothing
+        return Space(UNBOUNDED, UNBOUNDED)
+    return Space(facts.f_bavail * facts.f_frsize, facts.f_blocks * facts.f_frsize)
 
 
 def _resolve(path: object) -> str:
@@ -210,7 +254,11 @@ def _make(path: str) -> bool:
         return False
     except OSError as error:
         raise _unmakeable(path, error.strerror) from error
-    _sync_parent(path)
+    try:
+        _sync_parent(path)
+    except PermissionError as error:
+        os.rmdir(path)  # whose name nobody could make durable, and which a second try would take for somebody's
+        raise _unmakeable(path, error.strerror) from error
     return True
 
 
@@ -220,11 +268,18 @@ def _unmakeable(path: str, reason: str | None) -> StorePathError:
 
 def _sync_parent(path: str) -> None:
     """Durability: a new name must not vanish with a power cut after the store's own files were synced."""
-    parent = os.open(os.path.dirname(path), os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(parent)
-    finally:
-        os.close(parent)
+        parent = os.open(os.path.dirname(path), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(parent)
+        finally:
+            os.close(parent)
+    except PermissionError:
+        raise
+    except OSError as error:
+        raise StorePathError(
+            f"the name of the store directory can not be made durable: path={path} reason={error.strerror}"
+        ) from error
 
 
 def _may(path: str, needed: int) -> bool:

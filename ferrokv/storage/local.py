@@ -15,12 +15,15 @@ from typing import Any, ClassVar, Final
 from weakref import WeakSet, ref
 
 from ..errors import StoreClosed, StorePathError
-from .directory import Directory
+from .directory import Directory, space_of
+from .files import LocalFile, allocate, read_on, write_all
 from .forks import raise_flag
 from .futex import wait_for_word, wake_for_word
 from .locks import LockFiles, Presence, close_fd
 from .pages import MappedPage
 from .requests import (
+    UNBOUNDED,
+    Allocate,
     Flag,
     ListDirectory,
     Lock,
@@ -33,8 +36,10 @@ from .requests import (
     Rename,
     Request,
     Role,
+    Space,
     Sync,
     SyncDirectory,
+    Truncate,
     Words,
     WriteAt,
 )
@@ -48,26 +53,6 @@ _EARLY_BYTES_MAX: Final = 4095
 # A stray write to stdout or stderr of a process that closed them must not land in a store (SQLite's lesson).
 _LOWEST_FD: Final = 3
 _READER_POLL_SECONDS: Final = 0.05
-
-
-class LocalFile:
-    """A descriptor and the name it was opened by."""
-
-    __slots__ = ("__weakref__", "fd", "name")
-
-    def __init__(self, name: str, fd: int) -> None:
-        self.name = name
-        self.fd = fd
-
-    def close(self) -> None:
-        """Close the descriptor; further calls do nothing."""
-        # Order: forgotten before it is closed, so that a reader who has just used the number can tell that it was closed meanwhile.
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
-            close_fd(fd)
-
-    def __del__(self) -> None:
-        self.close()
 
 
 class _ClosedActions(dict[type, Callable[[Any], Any]]):
@@ -97,15 +82,16 @@ class LocalStorage:
         self._presence = Presence(lambda: self._fd, self._open_fd)
         self._why_closed = ""
         self._page = MappedPage()
-        self._files: set[ref[LocalFile]] = (
-            set()
-        )  # those that may be open; single operations only, which no thread comes between
+        # Those that may be open; single operations only, which no thread comes between.
+        self._files: set[ref[LocalFile]] = set()
         self._inline_reads = _NO_WAIT is not None
         self._begins_early = sys.platform == "linux"
         self._actions: dict[type, Callable[[Any], Any]] = {
             Open: self._open,
             ReadAt: self._read,
             WriteAt: self._write,
+            Allocate: lambda r: allocate(r.file.fd, r.size),
+            Truncate: lambda r: os.ftruncate(r.file.fd, r.size),
             Sync: self._sync,
             SyncDirectory: lambda _: os.fsync(self._fd),
             Rename: lambda r: os.rename(r.old, r.new, src_dir_fd=self._fd, dst_dir_fd=self._fd),
@@ -159,10 +145,10 @@ class LocalStorage:
         """Who else has the store open; a few file system calls, none of which waits."""
         try:
             return self._presence.others(sweep=sweep)
-        except OSError as error:
-            if self._fd < 0:
-                raise StoreClosed("the store was closed meanwhile") from error
+        except StorePathError:
             raise
+        except OSError as error:
+            raise self._unseen(error) from error
 
     def announced(self) -> str:
         """The random part of the name of this process's lock file."""
@@ -170,7 +156,26 @@ class LocalStorage:
 
     def is_announced(self, name: str) -> bool:
         """True if the process's lock file is there and locked, or the name is none."""
-        return self._presence.is_alive(name)
+        try:
+            return self._presence.is_alive(name)
+        except StorePathError:
+            raise
+        except OSError as error:
+            raise self._unseen(error) from error
+
+    def _unseen(self, error: OSError) -> StoreClosed | StorePathError:
+        """The error of a look at other processes, by a name of ours."""
+        if self._fd < 0:
+            return StoreClosed("the store was closed meanwhile")
+        reason = f"whether other processes have the store open can not be seen: reason={error.strerror}"
+        return StorePathError(error.errno, reason, error.filename)
+
+    def space(self) -> Space:
+        """From the file system; without bounds where it does not tell."""
+        try:
+            return space_of(self._fd)
+        except OSError:
+            return Space(UNBOUNDED, UNBOUNDED)
 
     def process_id(self) -> int:
         """The pid, as this process sees it."""
@@ -195,7 +200,7 @@ class LocalStorage:
         """
         fd = self._open_fd(name, os.O_RDWR | os.O_CREAT)
         try:
-            _write_all(fd, fresh, 0)
+            write_all(fd, fresh, 0)
             os.fsync(fd)
             return self._page.share(name, fd, mmap.mmap(fd, len(fresh)))
         finally:
@@ -326,12 +331,12 @@ class LocalStorage:
         if not request.create:
             return self._keep(LocalFile(request.name, self._open_fd(request.name, self._existing)))
         file = self._keep(LocalFile(request.name, self._open_fd(request.name, os.O_RDWR | os.O_CREAT | os.O_EXCL)))
-        if request.preallocate and hasattr(os, "posix_fallocate"):
-            try:
-                os.posix_fallocate(file.fd, 0, request.preallocate)
-            except OSError as error:
-                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
-                    raise
+        try:
+            if request.preallocate:
+                allocate(file.fd, request.preallocate)
+        except OSError:
+            file.close()
+            raise
         return file
 
     def _keep(self, file: LocalFile) -> LocalFile:
@@ -347,7 +352,7 @@ class LocalStorage:
         try:
             data = os.pread(fd, size, offset)
             if len(data) != size and data:
-                data = _read_on(fd, size, offset, data)
+                data = read_on(fd, size, offset, data)
         except OSError as error:
             if file.fd != fd or fd < 0:  # type: ignore[attr-defined]
                 raise self._closed() from error
@@ -359,7 +364,7 @@ class LocalStorage:
 
     def _write(self, request: WriteAt) -> None:
         file, offset, data, sync_follows = request
-        _write_all(file.fd, data, offset)  # type: ignore[attr-defined]
+        write_all(file.fd, data, offset)  # type: ignore[attr-defined]
         if sync_follows and self._begins_early and len(data) <= _EARLY_BYTES_MAX:
             self._begin_early(file.fd, offset, len(data))  # type: ignore[attr-defined]
 
@@ -390,22 +395,6 @@ class LocalStorage:
         sizes = {}
         with os.scandir(self._fd) as found:
             for entry in found:
-                with suppress(FileNotFoundError):  # others go on: it was removed since its name was read
+                with suppress(FileNotFoundError):  # others go on: renamed or removed since its name was read
                     sizes[entry.name] = entry.stat(follow_symlinks=False).st_size
         return sizes
-
-
-def _read_on(fd: int, size: int, offset: int, data: bytes) -> bytes:
-    """`size` bytes that begin with `data`, or fewer at the end of the file."""
-    parts = [data]
-    found = len(data)
-    while found < size and (data := os.pread(fd, size - found, offset + found)):
-        parts.append(data)
-        found += len(data)
-    return b"".join(parts)
-
-
-def _write_all(fd: int, data: bytes, offset: int) -> None:
-    written = os.pwrite(fd, data, offset)
-    while written < len(data):
-        written += os.pwrite(fd, memoryview(data)[written:], offset + written)

@@ -122,7 +122,14 @@ class Presence:
         if not _try(fd) and not _poll(fd, ANNOUNCE_SECONDS, None):
             raise OSError(errno.EAGAIN, "the process's own lock file is locked by another process", name)
         program = os.path.basename(sys.argv[0] if sys.argv else "") or "python"
-        os.pwrite(fd, f"{os.getpid()} {time.time_ns() // 1_000_000} {program}".encode(errors="replace"), 0)
+        try:
+            os.pwrite(fd, f"{os.getpid()} {time.time_ns() // 1_000_000} {program}".encode(errors="replace"), 0)
+        except OSError as error:
+            if error.errno not in (
+                errno.ENOSPC,
+                errno.EDQUOT,
+            ):  # a full disk has room for the name, which is what counts
+                raise
 
     def others(self, *, sweep: bool) -> list[Process]:
         """The living. Probed by shared locks, which do not take each other for a sign of life."""

@@ -7,7 +7,7 @@ An operation is a generator that yields requests and is sent their replies; a fa
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar
 
 Role = Literal["open", "write", "sync", "compact"]
 """What a lock file is for. `open`: attaching; `write`: the WAL's tail; `sync`: making it durable; `compact`: manifest and tables.
@@ -52,6 +52,23 @@ class WriteAt(NamedTuple):
     offset: int
     data: bytes
     sync_follows: bool = False
+
+
+class Allocate(NamedTuple):
+    """-> None. The first `size` bytes of the file have their place on the disk; what is new of them is zeros.
+
+    The OSError of a full disk leaves what was there. Where the file system reserves nothing, this does nothing.
+    """
+
+    file: File
+    size: int
+
+
+class Truncate(NamedTuple):
+    """-> None. The file has `size` bytes, fewer than it had, and what they took is free."""
+
+    file: File
+    size: int
 
 
 class Sync(NamedTuple):
@@ -104,7 +121,21 @@ class Pause(NamedTuple):
     """-> None. A slice of background work is done; the driver may let others run."""
 
 
-Request = Open | ReadAt | WriteAt | Sync | SyncDirectory | Rename | Remove | ListDirectory | Lock | Nap | Pause
+Request = (
+    Open
+    | ReadAt
+    | WriteAt
+    | Allocate
+    | Truncate
+    | Sync
+    | SyncDirectory
+    | Rename
+    | Remove
+    | ListDirectory
+    | Lock
+    | Nap
+    | Pause
+)
 
 PAUSE = Pause()
 
@@ -136,6 +167,17 @@ class Flag(Protocol):
     def __setitem__(self, index: int, value: int, /) -> None: ...
 
 
+UNBOUNDED: Final = 1 << 62
+"""Free bytes of a disk that does not tell."""
+
+
+class Space(NamedTuple):
+    """Bytes of the file system that holds the directory."""
+
+    free: int
+    total: int
+
+
 class Storage(Protocol):
     """One directory, as one process sees it."""
 
@@ -162,6 +204,9 @@ class Storage(Protocol):
 
     def is_announced(self, name: str) -> bool:
         """True if the process of an announcement has not ended, or nothing can be said about it."""
+
+    def space(self) -> Space:
+        """The disk's room for this process, as far as the system tells; looked up anew each time."""
 
     def process_id(self) -> int:
         """For the words that name a holder; never 0."""

@@ -12,10 +12,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, Final
+from typing import Any
 
 from .futex import LOW_HALF
+from .medium import Inode, NameChange, kept, overlay, taken
 from .requests import (
+    UNBOUNDED,
+    Allocate,
     Flag,
     ListDirectory,
     Lock,
@@ -28,13 +31,13 @@ from .requests import (
     Rename,
     Request,
     Role,
+    Space,
     Sync,
     SyncDirectory,
+    Truncate,
     Words,
     WriteAt,
 )
-
-SECTOR_BYTES: Final = 512
 
 
 class PowerCut(BaseException):
@@ -43,15 +46,6 @@ class PowerCut(BaseException):
 
 class ProcessKilled(BaseException):
     """The process is gone; whatever its code still tries to do has no effect."""
-
-
-@dataclass(slots=True)
-class Inode:
-    """Bytes as programs see them, and what of them is on the medium."""
-
-    content: bytearray = field(default_factory=bytearray)
-    durable: bytearray = field(default_factory=bytearray)
-    unsynced: list[tuple[int, bytes]] = field(default_factory=list)
 
 
 class SimulatedFile:
@@ -67,15 +61,6 @@ class SimulatedFile:
         """Nothing to give back."""
 
 
-@dataclass(frozen=True, slots=True)
-class _NameChange:
-    """A change of the directory that no directory sync has covered: `old` goes, `new` comes."""
-
-    old: str | None
-    new: str | None
-    inode: Inode | None
-
-
 Observer = Callable[[int, Request], None]
 StoreObserver = Callable[["SimulatedStorage", int, int], None]
 
@@ -88,14 +73,30 @@ class Machine:
     boot: bytes
     names: dict[str, Inode] = field(default_factory=dict)
     durable_names: dict[str, Inode] = field(default_factory=dict)
-    name_changes: list[_NameChange] = field(default_factory=list)
+    name_changes: list[NameChange] = field(default_factory=list)
     pages: dict[str, list[int]] = field(default_factory=dict)
     locks: dict[str, SimulatedStorage] = field(default_factory=dict)
     announced: list[SimulatedStorage] = field(default_factory=list)
     asleep: list[SimulatedStorage] = field(default_factory=list)
     """Who sleeps on a shared word."""
+    capacity: int | None = None
+    """Bytes that the disk holds, in whole sectors for each file; None for a disk without bounds."""
+    foreign: int = 0
+    """What others than the store take of them."""
     on_store: StoreObserver | None = None
     """Called with process, index and value before a shared word changes."""
+
+    @property
+    def free(self) -> int:
+        """Bytes that are left. A file that was removed takes none, whoever has it open."""
+        assert self.capacity is not None
+        return self.capacity - self.foreign - sum(taken(len(inode.content)) for inode in self.names.values())
+
+    def room_for(self, inode: Inode, size: int) -> int:
+        """How large the file may become at most, on its way to `size`."""
+        if self.capacity is None or size <= len(inode.content):
+            return size
+        return min(size, taken(len(inode.content)) + max(0, self.free))
 
 
 class SimulatedWords:
@@ -150,6 +151,8 @@ class SimulatedStorage:
             Open: self._open,
             ReadAt: lambda r: bytes(r.file.inode.content[r.offset : r.offset + r.size]),
             WriteAt: self._write,
+            Allocate: lambda r: self._allocate(r.file.inode, r.size),
+            Truncate: self._truncate,
             Sync: self._sync,
             SyncDirectory: self._sync_directory,
             Rename: self._rename,
@@ -213,6 +216,11 @@ class SimulatedStorage:
         """True if the process lives."""
         self.pause()
         return any(other.announced() == name for other in self.machine.announced)
+
+    def space(self) -> Space:
+        """What the machine says, or no bounds."""
+        machine = self.machine
+        return Space(UNBOUNDED, UNBOUNDED) if machine.capacity is None else Space(machine.free, machine.capacity)
 
     def process_id(self) -> int:
         """A small number."""
@@ -282,19 +290,8 @@ class SimulatedStorage:
     def after_power_cut(self, seed: int) -> SimulatedStorage:
         """A new disk as the machine may find it after losing power now; `seed` chooses what was lost."""
         after = SimulatedStorage(seed)
-        random = after.machine.random
-        names = dict(self.machine.durable_names)
-        for change in _keep_some(random, self.machine.name_changes):
-            if change.old is not None:
-                names.pop(change.old, None)
-            if change.new is not None and change.inode is not None:
-                names[change.new] = change.inode
-        for name, inode in names.items():
-            content = bytearray(inode.durable)
-            sectors = [piece for write in inode.unsynced for piece in _sectors(*write)]
-            for offset, data in _keep_some(random, sectors):
-                _overlay(content, offset, data)
-            after.machine.names[name] = Inode(content, bytearray(content))
+        after.machine.capacity, after.machine.foreign = self.machine.capacity, self.machine.foreign
+        after.machine.names = kept(after.machine.random, self.machine.durable_names, self.machine.name_changes)
         after.machine.durable_names = dict(after.machine.names)
         return after
 
@@ -305,22 +302,43 @@ class SimulatedStorage:
             return SimulatedFile(request.name, self.machine.names[request.name])
         if request.name in self.machine.names:
             raise FileExistsError(errno.EEXIST, "file exists", request.name)
-        inode = Inode(bytearray(request.preallocate))
-        if request.preallocate:
-            inode.unsynced.append((0, bytes(request.preallocate)))
+        inode = Inode()
         self.machine.names[request.name] = inode
-        self.machine.name_changes.append(_NameChange(None, request.name, inode))
+        self.machine.name_changes.append(NameChange(None, request.name, inode))
+        self._allocate(inode, request.preallocate)  # which may fail, and leave the file
         return SimulatedFile(request.name, inode)
 
     def _write(self, request: WriteAt) -> None:
         inode: Inode = request.file.inode  # type: ignore[attr-defined]
-        _overlay(inode.content, request.offset, request.data)
-        inode.unsynced.append((request.offset, request.data))
+        room = self.machine.room_for(inode, request.offset + len(request.data)) - request.offset
+        data = request.data[: max(0, room)]
+        if data:
+            overlay(inode.content, request.offset, data)
+            inode.unsynced.append((request.offset, data))
+        if len(data) < len(request.data):
+            raise OSError(errno.ENOSPC, "the simulated disk is full", request.file.name)
+
+    def _allocate(self, inode: Inode, size: int) -> None:
+        start = len(inode.content)
+        if self.machine.room_for(inode, size) < size:
+            raise OSError(errno.ENOSPC, "the simulated disk is full")
+        if start < size:
+            inode.content.extend(bytes(size - start))
+            inode.unsynced.append((start, bytes(size - start)))
+
+    def _truncate(self, request: Truncate) -> None:
+        # As a change of the file that a sync of it makes durable; what a power cut brings back behind the end is cut off, too.
+        inode: Inode = request.file.inode  # type: ignore[attr-defined]
+        del inode.content[request.size :]
+        del inode.durable[request.size :]
+        inode.unsynced = [
+            (offset, data[: request.size - offset]) for offset, data in inode.unsynced if offset < request.size
+        ]
 
     def _sync(self, request: Sync) -> None:
         inode: Inode = request.file.inode  # type: ignore[attr-defined]
         for offset, data in inode.unsynced:
-            _overlay(inode.durable, offset, data)
+            overlay(inode.durable, offset, data)
         inode.unsynced.clear()
 
     def _list(self, _: ListDirectory) -> dict[str, int]:
@@ -335,15 +353,17 @@ class SimulatedStorage:
         self.machine.name_changes.clear()
 
     def _rename(self, request: Rename) -> None:
+        if request.old not in self.machine.names:
+            raise FileNotFoundError(errno.ENOENT, "no such file", request.old)
         inode = self.machine.names.pop(request.old)
         self.machine.names[request.new] = inode
-        self.machine.name_changes.append(_NameChange(request.old, request.new, inode))
+        self.machine.name_changes.append(NameChange(request.old, request.new, inode))
 
     def _remove(self, request: Remove) -> None:
         if request.name not in self.machine.names:
             raise FileNotFoundError(errno.ENOENT, "no such file", request.name)
         del self.machine.names[request.name]
-        self.machine.name_changes.append(_NameChange(request.name, None, None))
+        self.machine.name_changes.append(NameChange(request.name, None, None))
 
     def _lock(self, request: Lock) -> bool:
         locks = self.machine.locks
@@ -371,32 +391,3 @@ class SimulatedStorage:
         elif isinstance(request, Open) and request.create and error.errno == errno.ENOSPC:
             # A file may be there although its space could not be reserved.
             self._open(Open(request.name, create=True))
-
-
-def _overlay(content: bytearray, offset: int, data: bytes) -> None:
-    if len(content) < offset:
-        content.extend(bytes(offset - len(content)))
-    content[offset : offset + len(data)] = data
-
-
-def _sectors(offset: int, data: bytes) -> list[tuple[int, bytes]]:
-    """The write cut at sector borders."""
-    pieces = []
-    start = 0
-    while start < len(data):
-        size = SECTOR_BYTES - (offset + start) % SECTOR_BYTES
-        pieces.append((offset + start, data[start : start + size]))
-        start += size
-    return pieces
-
-
-def _keep_some(random: Random, changes: list[Any]) -> list[Any]:
-    """None, all, a prefix, or a coin toss for each: the ways in which unsynced changes reach a medium."""
-    way = random.randrange(4)
-    if way == 0:
-        return []
-    if way == 1:
-        return changes
-    if way == 2:
-        return changes[: random.randrange(len(changes) + 1)]
-    return [change for change in changes if random.random() < 0.5]
