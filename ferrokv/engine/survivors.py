@@ -18,6 +18,7 @@ class Survivors:
         self.now_ms = now_ms
         self.catalogue = catalogue
         self.expired = 0
+        self.gone: frozenset[bytes] = frozenset()  # keys that newer tombstones hide, though not from what stays
 
     def dead_range(self, low: bytes, high: bytes) -> bool:
         """True if every keyspace that a key of [low, high] can belong to is dead."""
@@ -31,6 +32,11 @@ class Survivors:
         Elsewhere an expired record becomes a tombstone, for it still hides what is below.
         """
         keys, entries = page
+        if self.gone and not self.gone.isdisjoint(keys):
+            kept = [(k, e) for k, e in zip(keys, entries, strict=True) if k not in self.gone]
+            if not kept:
+                return [], []
+            keys, entries = [k for k, _ in kept], [e for _, e in kept]
         if decode_keyspace_id(keys[0]) != decode_keyspace_id(keys[-1]) or self.dead_range(keys[0], keys[0]):
             live = self.catalogue.live_ids()
             next_id = self.catalogue.next_id

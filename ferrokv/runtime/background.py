@@ -17,13 +17,24 @@ from collections import deque
 from collections.abc import Callable
 from copy import copy
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from ..engine.collected import drop_expired, take_expired_roots
 from ..engine.compaction import compact_once, compaction_due, sweep_everything
 from ..engine.engine import Engine, logger
 from ..engine.flush import flush, flush_due
-from ..engine.quotas import Victims, evict, find_victims, quota_due
+from ..engine.merging import set_aside
+from ..engine.quotas import (
+    Victims,
+    count_written,
+    evict,
+    find_room,
+    flush_for_quota,
+    make_room,
+    quota_due,
+    tables_changed,
+    watch_reads,
+)
 from ..engine.replica import catch_up, refresh
 from ..engine.turns import begin_compacting, end_compacting
 from ..engine.whereabouts import LOOK_SECONDS, look
@@ -37,6 +48,7 @@ ELSEWHERE_SECONDS: Final = 0.05  # how soon to look whether another process has 
 TICK_SECONDS: Final = 10.0  # how soon an idle process lets go of tables that others have replaced
 JOBS_MAX: Final = 1024
 EVICTIONS_EACH: Final = 1000  # by one commit
+ASK_SECONDS: Final = 0.02  # how often to look whether the writer waits for a flush
 PAGES_EACH_YIELD: Final = 4  # about a millisecond of work
 
 
@@ -66,13 +78,22 @@ class Background:
         self._pages = 0  # of flushes and merges; owner: the thread
         self._flushed: Callable[[], None] = lambda: None
         self._write: Callable[[Request], None] = lambda request: None
+        self._write_first: Callable[[Request], None] = lambda request: None
         self._thread = threading.Thread(target=self._run, name="ferrokv-background", daemon=True)
 
     def start(
-        self, flushed: Callable[[], None], write: Callable[[Request], None], given_up: Callable[[], None]
+        self,
+        flushed: Callable[[], None],
+        write: Callable[[Request], None],
+        write_first: Callable[[Request], None],
+        given_up: Callable[[], None],
     ) -> None:
-        """Begin; `flushed` is called after each flush, `write` queues a request for the writer, `given_up` shuts the store down."""
+        """Begin; `flushed` is called after each flush, `write` queues a request for the writer, `write_first` before all others.
+
+        `given_up` shuts the store down.
+        """
         self._flushed = flushed
+        self._write_first = write_first
         self.given_up = given_up
         self._write = write
         self._engine.rotated = self._wake.set
@@ -168,10 +189,9 @@ class Background:
         try:
             if not complete(begin_compacting(engine, 0), engine.storage):
                 return True
+            self._flush_for_quota(idle=idle)
             while not self._stopping and not self._jobs and self._step():
                 self._flushed()
-            victims = self._find_victims() if quota_due(engine, idle=idle) else {}
-            # Order: behind everything that may flush, as the search for victims does between its pages.
             end_compacting(engine)
         except _Stopping:
             # What was in hand is removed, and nothing is in doubt: the next one goes on with the merge under way.
@@ -180,21 +200,52 @@ class Background:
         finally:
             engine.unlock_compact()
         self._drop_expired()
-        for keyspace, (prefix, records) in victims.items():
-            for i in range(0, len(records), EVICTIONS_EACH):
-                self._tell(Request(evict, keyspace, (prefix, records[i : i + EVICTIONS_EACH], engine.counters)))
         if self._jobs:
             self._wake.set()
-        return False
+        # What is only in memory counts once nobody writes any more.
+        return not idle and quota_due(engine, idle=True)
 
-    def _find_victims(self) -> dict[str, Victims]:
-        """What quotas ask for; nothing while a damaged table stands in the way, which compaction then goes around."""
+    def _flush_for_quota(self, *, idle: bool) -> None:
+        """Have memtables flushed before they are full if a keyspace with a small quota is over it."""
         engine = self._engine
+        if quota_due(engine, idle=idle) and complete(flush_for_quota(engine, idle=idle), engine.storage):
+            self._ask_first(Request(None, "", ()))
+            self._flush()
+
+    def _make_room(self) -> bool:
+        """One step towards the quotas of keyspaces; False if none is due."""
+        engine = self._engine
+        if not tables_changed(engine):
+            return False
+        watch_reads(engine)
         try:
-            return complete(find_victims(engine), engine.storage, self._pause_compaction)
+            found = complete(find_room(engine), engine.storage, self._pause_compaction)
+            if found is None:
+                return False
+            gone = self._evict(found) if isinstance(found, Victims) else []
+            complete(make_room(engine, found, frozenset(gone)), engine.storage, self._pause_job)
         except CorruptionError as error:
-            logger.error("a quota cannot be kept because of damage: %s", error)
-            return {}
+            set_aside(engine, error)
+        return True
+
+    def _evict(self, found: Victims) -> list[bytes]:
+        """Delete victims, durably; the internal keys of those that are gone."""
+        gone: list[bytes] = []
+        for i in range(0, len(found.records), EVICTIONS_EACH):
+            some = found.records[i : i + EVICTIONS_EACH]
+            gone += self._ask_first(Request(evict, found.keyspace, (found.prefix, some, self._engine.counters)))
+        return gone
+
+    def _ask_first(self, request: Request) -> Any:
+        """The answer of a request that makes room; flushes go on meanwhile, for the writer may wait for one."""
+        request.makes_room = True
+        answered = request.for_thread()
+        self._write_first(request)
+        while not answered.acquire(timeout=ASK_SECONDS):
+            if self._stopping:
+                raise _Stopping
+            self._flush_first()
+        return request.outcome()
 
     def _drop_expired(self) -> None:
         """Have the writer delete long expired collections, so that their elements may go. Nobody waits for it."""
@@ -212,7 +263,7 @@ class Background:
         engine = self._engine
         if engine.failure is not None:
             return False
-        return flush_due(engine) or quota_due(engine, idle=idle) or compaction_due(engine)
+        return flush_due(engine) or quota_due(engine, idle=idle) or tables_changed(engine) or compaction_due(engine)
 
     def _step(self) -> bool:
         """One flush or one compaction, if any is due."""
@@ -221,10 +272,14 @@ class Background:
         if flush_due(self._engine):
             self._flush()
             return True
+        if self._make_room():
+            return True
         return complete(compact_once(self._engine), self._engine.storage, self._pause_compaction)
 
     def _flush(self) -> None:
+        sealed = self._engine.view.sealed
         complete(flush(self._engine), self._engine.storage, self._nap)
+        complete(count_written(self._engine, sealed), self._engine.storage, self._nap)
         self._flushed()
 
     def _do_job(self, request: Request) -> None:

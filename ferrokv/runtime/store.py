@@ -65,7 +65,9 @@ class Store:
         """Start the threads."""
         if not self.storage.read_only:
             self._writer.start()
-        self._background.start(self._writer.memtables_flushed, self._writer.submit, self._given_up)
+        self._background.start(
+            self._writer.memtables_flushed, self._writer.submit, self._writer.submit_first, self._given_up
+        )
 
     @property
     def pool(self) -> Pool:
