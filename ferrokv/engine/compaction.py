@@ -83,8 +83,13 @@ def _carry_out(engine: Engine, choice: Choice, survivors: Survivors) -> Op[None]
         engine.compaction_cursors[choice.table.meta.level] = choice.table.min_key
         yield from install(engine, Edit(added=(moved.meta,), removed=(moved.number,)), [moved])
     elif isinstance(choice, Merging):
-        yield from Merger(engine, choice, survivors).run()
-        engine.counters.compactions += 1
-        engine.counters.records_expired += survivors.expired
+        yield from run_merge(engine, choice, survivors)
     else:
         assert_never(choice)
+
+
+def run_merge(engine: Engine, choice: Merging, survivors: Survivors) -> Op[None]:
+    """Merge what was chosen. Only for the holder of the compact lock."""
+    yield from Merger(engine, choice, survivors).run()
+    engine.counters.compactions += 1
+    engine.counters.records_expired += survivors.expired

@@ -18,6 +18,7 @@ from ..format.control import CLOCK, COMPACTOR, DAMAGED, LEVEL0, POISON, is_reach
 from ..format.logs import LogHeader, Position
 from ..options import Options
 from ..storage.requests import File, Storage, Words
+from .accesses import Keeping
 from .clock import Belief, Clock, look
 from .manifest import Manifest
 from .memtable import Memtable
@@ -117,7 +118,7 @@ class Engine:
         # Numbers of tables that could not be read, each with the reason: compaction goes on without them; owner: the same.
         self.damaged: dict[int, CorruptionError] = {}
         self.looks_left = LOOKS_EACH_FLUSH  # at tables, before the next flush; owner: the same
-        self.quotas_checked = -1  # how much had been written when quotas were last looked at; owner: the same
+        self.keeping = Keeping()  # what is known of quotas; owner: the same
         # Internal keys of long expired roots that compaction came across (collected.py); owner: the same.
         self.expired_roots: set[bytes] = set()
         self.rotated: Callable[[], None] = lambda: None  # called after a memtable was sealed, here or elsewhere

@@ -19,7 +19,7 @@ from ..format.keys import (
     encode_quota,
     successor_of_prefix,
 )
-from ..format.limits import BATCH_BYTES_MAX, BATCH_RECORDS_MAX, EXPIRY_MS_MAX, KEYSPACE_ID_MAX
+from ..format.limits import EXPIRY_MS_MAX, KEYSPACE_ID_MAX, TURN_RECORDS_MAX
 from ..storage.drivers import complete
 from ..storage.requests import Op
 from .engine import Engine
@@ -31,14 +31,13 @@ from .view import Catalogue
 
 Command = Callable[..., Any]
 """A function of a transaction and its arguments, run on the writer's thread."""
-BYTES_MAX: Final = BATCH_BYTES_MAX + (1 << 20)  # the largest value, and a key and more beside it
 GENERATIONS_MAX: Final = 1 << 20  # of one frame (docs/format.md section 4)
 
 
 class Group:
     """The writes of one frame to be, and the state that they begin from. Owner: the writer."""
 
-    __slots__ = ("_generations", "_now_ms", "base", "changes", "engine", "frees_lock", "view")
+    __slots__ = ("_generations", "_now_ms", "_ranges_read", "base", "changes", "engine", "frees_lock", "view")
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -54,6 +53,7 @@ class Group:
         self.frees_lock = False
         self._now_ms = 0
         self._generations = 0
+        self._ranges_read = 0  # records that the command at hand has read in ranges
 
     @property
     def now_ms(self) -> int:
@@ -65,17 +65,22 @@ class Group:
     def run(self, command: Command, keyspace: str, args: tuple[Any, ...]) -> Any:
         """The command's answer; its writes are part of the group unless it raises."""
         changes = Changes(self.changes.catalogue)
+        self._ranges_read = 0
         answer = command(Transaction(self, keyspace, changes, (self.changes, self.base)), *args)
-        if changes.payload_bytes > BYTES_MAX or len(changes) > BATCH_RECORDS_MAX:
-            raise DataError(
-                f"a transaction writes at most {BYTES_MAX} bytes and {BATCH_RECORDS_MAX} records: "
-                f"bytes={changes.payload_bytes} records={len(changes)}"
-            )
         if not self.changes:
             self.changes = changes
         elif changes:
             self.changes.absorb(changes)
         return answer
+
+    def count_read(self, records: int) -> None:
+        """The command reads so many records of a range. `DataError` as soon as it is more than others may have to wait for."""
+        self._ranges_read += records
+        if self._ranges_read > TURN_RECORDS_MAX:
+            raise DataError(
+                f"a command that writes, or a transaction, reads at most {TURN_RECORDS_MAX} records in ranges, since others "
+                f"wait for it: records={self._ranges_read}"
+            )
 
     def new_generation(self) -> int:
         """A number that no other collection of the store has or had (docs/format.md section 4)."""
@@ -137,7 +142,7 @@ class Transaction:
 
     def absorb(self, nested: Transaction) -> None:
         """Take over what a nested transaction wrote."""
-        self.changes.absorb(nested.changes)
+        self.changes.absorb_within(nested.changes)
 
     def get(self, key: bytes) -> Found | None:
         """(value, expires_ms or 0) of a live record, else None. Reads a block from disk when it has to."""
@@ -148,6 +153,8 @@ class Transaction:
         """Write a record; it expires at `expires_ms`, or never."""
         if not 0 <= expires_ms <= EXPIRY_MS_MAX:
             raise DataError(f"expiry out of range: expires_ms={expires_ms}")
+        if self.changes.catalogue.quotas:
+            self._check_quota(value)
         self.changes.write(self.make_prefix() + key, value, expires_ms)
 
     def delete(self, key: bytes) -> None:
@@ -163,6 +170,8 @@ class Transaction:
 
     def put_element(self, internal_key: bytes, value: bytes | None) -> None:
         """Write a part of a collection, or its tombstone. The keyspace must be there: write the root first, or have read it."""
+        if value is not None and self.changes.catalogue.quotas:
+            self._check_quota(value)
         self.changes.write(internal_key, value, 0)
 
     def new_generation(self) -> int:
@@ -172,6 +181,13 @@ class Transaction:
     def make_prefix(self) -> bytes:
         """`prefix`, of a keyspace that is made if nothing was ever written to it."""
         return self.changes.catalogue.prefixes.get(self._keyspace) or self._new_keyspace()
+
+    def _check_quota(self, value: bytes) -> None:
+        quota = self.quota
+        if quota is not None and len(value) > quota:
+            raise DataError(
+                f"a value is larger than the quota of its keyspace: bytes={len(value)} quota={quota} keyspace={self._keyspace!r}"
+            )
 
     def clear_keyspace(self) -> None:
         """Give the keyspace's name a new id: everything under the old one is gone. O(1)."""
@@ -209,10 +225,15 @@ class Transaction:
         """Live records of internal keys [low, high), this transaction's own writes included. Write nothing while it is read."""
         group = self._group
         overlays = (*reversed(self._below), self.changes)
-        return Scan(group.view, low, high, lambda: self.now_ms, reverse=reverse, overlays=overlays)
+        return Scan(
+            group.view, low, high, lambda: self.now_ms, reverse=reverse, overlays=overlays, count=group.count_read
+        )
 
     def read_parts(self, prefix: bytes, count: int) -> Op[Pairs]:
         """All live records whose internal keys begin with `prefix`, without it, in order. They should be `count`."""
+        # Before anything is read; then they are counted as they are read, so not twice.
+        self._group.count_read(count)
+        self._group.count_read(-count)
         return read_scan(self.scan(prefix, successor_of_prefix(prefix)), len(prefix))
 
     def complete(self, op: Op[Any]) -> Any:

@@ -27,6 +27,7 @@ LOCK_WAITED: Final = 656 // 8
 LEVEL0: Final = 704 // 8
 SLOTS: Final = 768 // 8
 DAMAGED: Final = 832 // 8
+OVERFULL: Final = 1920 // 8
 # What the processes believe of the wall clock (`engine/clock.py`), in this order.
 CLOCK: Final = (2048 // 8, 2056 // 8, 2064 // 8)
 NO_CLOCK: Final = (0, 0, 0)

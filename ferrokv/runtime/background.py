@@ -23,13 +23,14 @@ from ..engine.collected import drop_expired, take_expired_roots
 from ..engine.compaction import compact_once, compaction_due, sweep_everything
 from ..engine.engine import Engine, logger
 from ..engine.flush import flush, flush_due
-from ..engine.quotas import Victims, evict, find_victims, quota_due
+from ..engine.quotas import count_written, quota_due, tables_changed
 from ..engine.replica import catch_up, refresh
 from ..engine.turns import begin_compacting, end_compacting
 from ..engine.whereabouts import LOOK_SECONDS, look
-from ..errors import CorruptionError, FerroKVError, StoreBusy, StoreClosed, StoreFull, StoreReplaced
+from ..errors import FerroKVError, StoreBusy, StoreClosed, StoreFull, StoreReplaced
 from ..storage.drivers import complete
-from .waiters import Request, deliver, fail_all
+from .room import RoomMaker
+from .waiters import Request, Stopping, deliver, fail_all
 
 NAP_SECONDS: Final = 0.001
 RETRY_SECONDS: Final = 1.0
@@ -37,16 +38,11 @@ ELSEWHERE_SECONDS: Final = 0.05  # how soon to look whether another process has 
 TICK_SECONDS: Final = 10.0  # how soon an idle process lets go of tables that others have replaced
 JOBS_MAX: Final = 1024
 SLICE_SECONDS: Final = 0.1  # of a caller's time, at first
-EVICTIONS_EACH: Final = 1000  # by one commit
 PAGES_EACH_YIELD: Final = 4  # about a millisecond of work
 
 
 # Lets threads go on that wait for the interpreter. Far cheaper than `time.sleep(0)`, which waits for a timer of the kernel (50 µs).
 yield_interpreter: Final[Callable[[], object]] = getattr(os, "sched_yield", partial(time.sleep, 0))
-
-
-class _Stopping(BaseException):
-    """The store is closing: give up the work in hand."""
 
 
 def _nothing() -> None:
@@ -77,15 +73,19 @@ class Background:
         self,
         flushed: Callable[[], None],
         write: Callable[[Request], None],
+        write_first: Callable[[Request], None],
         given_up: Callable[[], None],
         *,
         threads: bool = True,
     ) -> None:
-        """Begin; `flushed` is called after each flush, `write` queues a request for the writer, `given_up` shuts the store down.
+        """Begin; `flushed` is called after each flush, `write` queues a request for the writer, `write_first` before all others.
 
-        Without `threads` nothing happens but in `help` and `submit`.
+        `given_up` shuts the store down. Without `threads` nothing happens but in `help` and `submit`.
         """
         self._flushed = flushed
+        self._room = RoomMaker(
+            self._engine, write_first, self._flush, self._flush_first, self._pause_compaction, self._pause_job
+        )
         self.given_up = given_up
         self._write = write
         self._engine.rotated = self._wake.set
@@ -160,7 +160,7 @@ class Background:
         self._wake.clear()
         try:
             return ELSEWHERE_SECONDS if self._work(idle=idle) else TICK_SECONDS
-        except _Stopping:
+        except Stopping:
             return None
         except (StoreFull, StoreBusy) as error:
             logger.warning("background work waits: %s", error)
@@ -211,33 +211,21 @@ class Background:
         try:
             if not complete(begin_compacting(engine, 0), engine.storage):
                 return True
+            self._room.flush_early(idle=idle)
             while not self._stopping and not self._jobs and self._step():
                 self._flushed()
-            victims = self._find_victims() if quota_due(engine, idle=idle) else {}
-            # Order: behind everything that may flush, as the search for victims does between its pages.
             end_compacting(engine)
-        except _Stopping:
+        except Stopping:
             # What was in hand is removed, and nothing is in doubt: the next one goes on with the merge under way.
             end_compacting(engine)
             raise
         finally:
             engine.unlock_compact()
         self._drop_expired()
-        for keyspace, (prefix, records) in victims.items():
-            for i in range(0, len(records), EVICTIONS_EACH):
-                self._tell(Request(evict, keyspace, (prefix, records[i : i + EVICTIONS_EACH], engine.counters)))
         if self._jobs:
             self._wake.set()
-        return False
-
-    def _find_victims(self) -> dict[str, Victims]:
-        """What quotas ask for; nothing while a damaged table stands in the way, which compaction then goes around."""
-        engine = self._engine
-        try:
-            return complete(find_victims(engine), engine.storage, self._pause_compaction)
-        except CorruptionError as error:
-            logger.error("a quota cannot be kept because of damage: %s", error)
-            return {}
+        # What is only in memory counts once nobody writes any more.
+        return not idle and quota_due(engine, idle=True)
 
     def _drop_expired(self) -> None:
         """Have the writer delete long expired collections, so that their elements may go. Nobody waits for it."""
@@ -255,7 +243,7 @@ class Background:
         engine = self._engine
         if engine.failure is not None:
             return False
-        return flush_due(engine) or quota_due(engine, idle=idle) or compaction_due(engine)
+        return flush_due(engine) or quota_due(engine, idle=idle) or tables_changed(engine) or compaction_due(engine)
 
     def _step(self) -> bool:
         """One flush or one compaction, if any is due."""
@@ -264,15 +252,19 @@ class Background:
         if flush_due(self._engine):
             self._flush()
             return True
+        if self._room.make_room():
+            return True
         done = complete(compact_once(self._engine), self._engine.storage, self._pause_compaction)
         self._slice_seconds = SLICE_SECONDS
         return done
 
     def _flush(self) -> None:
+        sealed = self._engine.view.sealed
         # A flush is short, and comes to its end also in a caller's slice.
         slice_end, self._slice_end = self._slice_end, 0.0
         try:
             complete(flush(self._engine), self._engine.storage, self._nap)
+            complete(count_written(self._engine, sealed), self._engine.storage, self._nap)
         finally:
             self._slice_end = slice_end
         self._flushed()
@@ -280,7 +272,7 @@ class Background:
     def _do_job(self, request: Request) -> None:
         try:
             self._carry_out(request)
-        except _Stopping:
+        except Stopping:
             fail_all([request], StoreClosed("the store was closed before this work was done"))
             deliver([request])
             raise
@@ -303,7 +295,7 @@ class Background:
                     self._check_stopping()
                 complete(sweep_everything(engine), engine.storage, self._pause_job)
             end_compacting(engine)
-        except _Stopping:
+        except Stopping:
             end_compacting(engine)
             raise
         finally:
@@ -320,7 +312,7 @@ class Background:
         nearly stopped, the interpreter's own switching has to do.
         """
         if self._stopping:
-            raise _Stopping
+            raise Stopping
         if self._slice_end and time.monotonic() > self._slice_end:
             self._end_slice()
         self._pages += 1
@@ -354,7 +346,7 @@ class Background:
         if pressed or self._jobs or not self._has_thread:
             self._check_stopping()
         elif self._stopping:
-            raise _Stopping
+            raise Stopping
         else:
             time.sleep(NAP_SECONDS)
 
@@ -362,4 +354,4 @@ class Background:
         """A caller has helped for long enough. What is in hand is begun again, with more time."""
         self._slice_seconds *= 2
         self._wake.set()
-        raise _Stopping
+        raise Stopping

@@ -25,12 +25,13 @@ from ..errors import (
     StoreReplaced,
 )
 from ..options import Options
-from ..stats import LevelStats, ProcessStats, Stats
+from ..stats import Stats
 from ..storage.directory import Directory
 from ..storage.drivers import complete
 from ..storage.local import LocalStorage
 from .background import Background
 from .errands import Errands
+from .figures import stats_of
 from .forks import in_child, notice
 from .threads import may_run
 from .waiters import Request
@@ -69,7 +70,13 @@ class Store:
         threads = may_run()
         if threads and not self.storage.read_only:
             self._writer.start()
-        self._background.start(self._writer.memtables_flushed, self._writer.submit, self._given_up, threads=threads)
+        self._background.start(
+            self._writer.memtables_flushed,
+            self._writer.submit,
+            self._writer.submit_first,
+            self._given_up,
+            threads=threads,
+        )
 
     def go_without_threads(self) -> None:
         """At the interpreter's end, before it stops them: finish what is queued. The store stays open, and callers do all work.
@@ -168,59 +175,7 @@ class Store:
     def stats(self) -> Stats:
         """Numbers from memory, and a few file system calls to see who else is alive."""
         self.attend()
-        engine = self.engine
-        view = engine.view
-        counters = engine.counters
-        processes = self.storage.attached()
-        # The word keeps the pid of a holder that died, for the next one to clean up after.
-        living = {engine.process_id, *(process.pid for process in processes)}
-        levels = tuple(
-            LevelStats(
-                len(tables),
-                sum(table.meta.file_bytes for table in tables),
-                sum(table.meta.records for table in tables),
-                sum(table.meta.tombstones for table in tables),
-            )
-            for tables in view.version.levels
-        )
-        return Stats(
-            path=self.directory.path,
-            store_id=engine.store_id.hex(),
-            file_system=self.directory.file_system,
-            durable=self.directory.durable,
-            failed=self._failure(),
-            processes=tuple(ProcessStats(*process) for process in processes),
-            compactor_pid=engine.compactor_pid if engine.compactor_pid in living else None,
-            seqno=view.active.seqno,
-            keyspaces=tuple(sorted(view.catalogue.prefixes)),
-            quotas=dict(view.catalogue.quotas),
-            wal_number=view.active.number,
-            wal_bytes=engine.wal.position.end,
-            memtable_records=len(view.active.entries),
-            sealed_memtables=len(view.sealed),
-            levels=levels,
-            commits=counters.commits,
-            records_written=counters.records,
-            rotations=counters.rotations,
-            flushes=counters.flushes,
-            compactions=counters.compactions,
-            tables_dropped_unread=counters.tables_dropped_unread,
-            records_expired=counters.records_expired,
-            records_evicted=counters.evicted,
-            level0_slowdown=engine.options.slowdown_at,
-            level0_stop=engine.options.stop_at,
-            writes_slowed=self._writer.brake.slowed,
-            writes_stopped=self._writer.brake.stopped,
-            stalled_seconds=self._writer.brake.seconds,
-            damaged_tables=engine.damaged_tables,
-        )
-
-    def _failure(self) -> str | None:
-        try:
-            self.engine.check_usable()
-        except FerroKVError as error:
-            return str(error)
-        return None
+        return stats_of(self.directory, self.storage, self.engine, self._writer.brake)
 
     def shut_down(self) -> None:
         """Finish queued writes, flush what would take long to replay, stop the threads, release the directory. Blocks.

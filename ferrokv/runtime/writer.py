@@ -21,6 +21,7 @@ from ..engine.transaction import Group
 from ..engine.turns import begin_writing
 from ..engine.waited import is_lock_waited_for
 from ..errors import FerroKVError, StoreBusy, StoreClosed, StoreFull
+from .admission import Admission
 from .brake import LOOK_SECONDS, Brake
 from .waiters import Request, deliver, fail_all
 
@@ -48,6 +49,7 @@ class Writer:
         self._queue: SimpleQueue[Request | None] = SimpleQueue()
         self._room = threading.Condition()
         self.brake = Brake(engine)
+        self.admission = Admission(engine, wake_background)
         self._turn = threading.RLock()  # re-entrant only so that its owner can be told from others
         self._is_mine: Callable[[], bool] = self._turn._is_owned  # type: ignore[attr-defined]
         self._serving = False  # a hint that somebody has the turn; owner: the turn
@@ -87,6 +89,8 @@ class Writer:
         # Missing room needs a wait, which is left to the thread, where nothing interrupts it.
         if self._serving or not self._queue.empty() or not self._has_room() or self.brake.is_on:
             return False
+        if self.admission.keeps(request):
+            return False
         # Order: `with` alone, since a signal between a successful `acquire()` and a `try` would keep the turn for ever.
         with self._turn:
             work_left = self._serve([request], _NOBODY)
@@ -94,10 +98,25 @@ class Writer:
             self._queue.put(_TIDY)
         return True
 
+    def submit_first(self, request: Request) -> None:
+        """Queue a request of the background's, which makes room, before all that are waiting, and whatever is in their way."""
+        with self._gate:
+            if self._closing:
+                raise StoreClosed("the store is closing; open it again")
+            queued = self._has_thread
+            request.since = time.monotonic()
+            if queued:
+                self.admission.first.append(request)
+                self._queue.put(_TIDY)
+        if not queued:
+            with self._turn:
+                self._serve([request], _NOBODY)
+
     def stop(self) -> None:
         """Finish what is queued or being led, then refuse everything. Blocks. The WAL has no owner afterwards."""
         with self._gate:
             self._closing = True
+            self.admission.is_open = True
         self.memtables_flushed()
         self.go_without_thread()
         with self._turn:
@@ -161,9 +180,14 @@ class Writer:
                     return
                 waiting.append(request)
             open_ = self._take(waiting) and open_
-            group = [waiting.popleft()]
+            request = self.admission.next_of(waiting)
+            if request is None:
+                # All of them wait for room in their keyspaces. Whatever comes meanwhile is looked at.
+                open_ = self._take_one(waiting) and self._take(waiting, QUEUE_REQUESTS_MAX) and open_
+                continue
+            group = [request]
             with self._turn:
-                if group[0] is _TIDY or self._serve(group, waiting):
+                if request is _TIDY or self._serve(group, waiting):
                     self._tidy()
 
     def _tidy(self) -> None:
@@ -172,11 +196,21 @@ class Writer:
         except Exception:  # noqa: BLE001 - the thread must live on, or writers would wait for ever
             logger.exception("the work behind a commit met an unexpected error")
 
-    def _take(self, waiting: deque[Request]) -> bool:
+    def _take_one(self, waiting: deque[Request]) -> bool:
+        """Wait for another request, for a moment; False once the end is reached."""
+        try:
+            request = self._queue.get(timeout=LOOK_SECONDS)
+        except Empty:
+            return True
+        if request is not None:
+            waiting.append(request)
+        return request is not None
+
+    def _take(self, waiting: deque[Request], limit: int = GROUP_REQUESTS_MAX) -> bool:
         """Move what has been queued meanwhile; False once the end is reached."""
         get = self._queue.get_nowait
         try:
-            while len(waiting) < GROUP_REQUESTS_MAX:
+            while len(waiting) < limit:
                 request = get()
                 if request is None:
                     return False
@@ -211,7 +245,7 @@ class Writer:
             raise StoreClosed("the store is closed; open it again")
         engine = self._engine
         try:
-            self._begin(served[0])
+            self._begin(served[0], braked=not served[0].makes_room)
             group = Group(engine)
             wal, appended = self._append(group, served, waiting)
         finally:
@@ -244,7 +278,8 @@ class Writer:
                     raise
                 request.error = error
             request = None
-            if waiting and waiting[0].command is not None and group.changes.payload_bytes < GROUP_BYTES_MAX:
+            following = waiting[0] if waiting and group.changes.payload_bytes < GROUP_BYTES_MAX else None
+            if following is not None and following.command is not None and not self.admission.keeps(following):
                 request = waiting.popleft()
                 served.append(request)
         if group.changes:
