@@ -33,7 +33,7 @@ PROCESS_MUTANTS = [
     ),
     Mutant(
         "a dead compactor is named",
-        "ferrokv/runtime/store.py",
+        "ferrokv/runtime/figures.py",
         "engine.compactor_pid if engine.compactor_pid in living else None",
         "engine.compactor_pid or None",
         f"{CLOSING}test_stats_name_no_dead_compactor",

@@ -33,7 +33,7 @@ from ferrokv.engine.survivors import Survivors
 from ferrokv.engine.transaction import Group, Transaction
 from ferrokv.format.checksums import hash_key
 from ferrokv.format.control import COMPACTOR, OVERFULL
-from ferrokv.runtime import background
+from ferrokv.runtime import room
 from ferrokv.storage.drivers import complete
 from ferrokv.storage.simulated import SimulatedStorage
 
@@ -383,7 +383,7 @@ def test_the_search_for_victims_counts_as_compacting_since_it_may_flush(
         seen.append(engine.words[COMPACTOR])
         return find_room(engine)
 
-    monkeypatch.setattr(background, "find_room", watched)
+    monkeypatch.setattr(room, "find_room", watched)
     with BlockingFerroKV.open(store_path) as db:
         db.set_quota(10_000)
         db.mset({f"k{i}": "v" * 500 for i in range(40)})

@@ -18,7 +18,7 @@ from .sweeping import look_for_dead, next_with_dead, rewriting, sweep_due
 def compaction_due(engine: Engine) -> bool:
     """True if there is something for `compact_once`. Looks at the view and at what this process knows of the manifest."""
     view = engine.view
-    survivors = Survivors(engine.certain_ms(), view.catalogue)
+    survivors = Survivors(engine.passed_ms(), view.catalogue)
     return pick(view.version, engine.options, survivors, _situation(engine)) is not None or sweep_due(engine)
 
 
