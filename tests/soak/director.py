@@ -278,5 +278,7 @@ class Director:
     def _stand_down(self) -> None:
         self._fill(False)
         self._end_all(signal.SIGTERM)
+        for slot in self.slots:
+            slot.page.clock_ns = 0  # who reads the store back has the right time
         self.oracle.settle(finally_=True)
         self.oracle.check_locks()
