@@ -17,6 +17,7 @@ from .mutant import Mutant
 from .mutants_adapters import ADAPTER_MUTANTS
 from .mutants_copies import COPY_MUTANTS
 from .mutants_django import DJANGO_MUTANTS
+from .mutants_faults import FAULT_MUTANTS
 from .mutants_load import LOAD_MUTANTS
 from .mutants_processes import PROCESS_MUTANTS
 from .mutants_redis import REDIS_MUTANTS
@@ -484,6 +485,7 @@ EVERY = (
     *LOAD_MUTANTS,
     *PROCESS_MUTANTS,
     *WAITING_MUTANTS,
+    *FAULT_MUTANTS,
 )
 
 

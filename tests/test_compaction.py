@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 from contextlib import suppress
 
 import pytest
@@ -11,6 +12,7 @@ from ferrokv.commands import keys
 from ferrokv.engine.manifest import ROLL_BYTES
 from ferrokv.engine.picker import Drop, Merging, Move, Situation, pick
 from ferrokv.engine.survivors import Survivors
+from ferrokv.engine.table import Table
 from ferrokv.errors import CorruptionError, StoreFailed, StoreFull
 from ferrokv.storage.requests import ReadAt, Request, WriteAt
 from ferrokv.storage.simulated import SimulatedStorage
@@ -227,3 +229,18 @@ def test_an_expired_record_above_older_tables_becomes_a_tombstone(store: EngineH
     assert [key for key, _ in store.scan()] == [b"a", b"c", b"y"]
     store.check()
     assert store.reopen().get(b"b") is None
+
+
+def test_a_merge_lets_go_of_its_inputs_without_the_garbage_collector(store: EngineHarness) -> None:
+    """Their files are removed, but the space comes back only when nobody has them open."""
+    for _ in range(6):
+        put(store, "abc")
+    gc.collect()
+    gc.disable()
+    try:
+        store.compact(everything=True)
+        cache = store.engine.block_cache
+        known = [found.number for found in gc.get_objects() if isinstance(found, Table) and found._cache is cache]
+    finally:
+        gc.enable()
+    assert sorted(known) == sorted(table.number for table in store.engine.view.version.tables())

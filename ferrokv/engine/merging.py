@@ -123,10 +123,13 @@ class Merger:
         if self._choice.target == 0:
             options = options._replace(table_bytes=1 << 62)  # one table, for it has one place among those of level 0
             next_number = partial(int, self._level0_number)
-        return Outputs(self._choice.target, engine.store_id, options, self._seqnos, next_number, self._finished)
+        # No method of this merge: that would be a cycle, which keeps the removed inputs open until the garbage collector comes.
+        finished = partial(_keep, engine, self._tables)
+        return Outputs(self._choice.target, engine.store_id, options, self._seqnos, next_number, finished)
 
-    def _finished(self, meta: TableMeta, file: File) -> None:
-        self._tables.append(Table(meta, file, self._engine.store_id, self._engine.block_cache))
+
+def _keep(engine: Engine, tables: list[Table], meta: TableMeta, file: File) -> None:
+    tables.append(Table(meta, file, engine.store_id, engine.block_cache))
 
 
 def take_number(engine: Engine) -> int:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any, ClassVar, Final
 from weakref import WeakSet, ref
 
-from ..errors import StoreClosed, StorePathError
+from ..errors import StoreBusy, StoreClosed, StorePathError
 from .directory import Directory
 from .forks import raise_flag
 from .futex import wait_for_word, wake_for_word
@@ -162,7 +162,11 @@ class LocalStorage:
         except OSError as error:
             if self._fd < 0:
                 raise StoreClosed("the store was closed meanwhile") from error
-            raise
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                raise StoreBusy("no free file descriptor to see who has the store open") from error
+            raise StorePathError(
+                error.errno, f"who has the store open can not be seen: reason={error.strerror}", error.filename
+            ) from error
 
     def announced(self) -> str:
         """The random part of the name of this process's lock file."""
