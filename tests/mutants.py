@@ -18,6 +18,7 @@ from .mutants_adapters import ADAPTER_MUTANTS
 from .mutants_copies import COPY_MUTANTS
 from .mutants_django import DJANGO_MUTANTS
 from .mutants_redis import REDIS_MUTANTS
+from .mutants_tables import TABLE_MUTANTS
 
 ROOT = Path(__file__).parent.parent
 
@@ -290,8 +291,8 @@ MUTANTS = [
     Mutant(
         "compact without the others' tables",
         "ferrokv/engine/turns.py",
-        "    yield from refresh(engine)\n    return True",
-        "    return True",
+        "    yield from refresh(engine)\n    yield from remove_waiting(engine)\n",
+        "    yield from remove_waiting(engine)\n",
         f"{ORDERS}[both flush]",
     ),
     Mutant(
@@ -430,7 +431,7 @@ MUTANTS = [
 ]
 
 
-EVERY = (*MUTANTS, *REDIS_MUTANTS, *COPY_MUTANTS, *DJANGO_MUTANTS, *ADAPTER_MUTANTS)
+EVERY = (*MUTANTS, *REDIS_MUTANTS, *TABLE_MUTANTS, *COPY_MUTANTS, *DJANGO_MUTANTS, *ADAPTER_MUTANTS)
 
 
 def check(mutant: Mutant, copies: list[Path]) -> str:

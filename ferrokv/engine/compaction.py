@@ -58,7 +58,7 @@ def sweep_everything(engine: Engine) -> Op[None]:
 def _carry_out(engine: Engine, choice: Choice, survivors: Survivors) -> Op[None]:
     if isinstance(choice, Drop):
         edit = Edit(removed=tuple(table.number for table in choice.tables))
-        yield from install(engine, edit, obsolete=[table.file.name for table in choice.tables])
+        yield from install(engine, edit, obsolete=[table.name for table in choice.tables])
         engine.counters.tables_dropped_unread += len(choice.tables)
     elif isinstance(choice, Move):
         moved = choice.table.moved(choice.level)
@@ -101,7 +101,7 @@ def _merge(engine: Engine, choice: Merging, survivors: Survivors) -> Op[None]:
     )
     if choice.level and choice.upper:
         engine.compaction_cursors[choice.level] = choice.upper[-1].min_key
-    yield from install(engine, edit, tables, obsolete=[table.file.name for table in inputs])
+    yield from install(engine, edit, tables, obsolete=[table.name for table in inputs])
 
 
 def _write_merged(engine: Engine, choice: Merging, survivors: Survivors, outputs: Outputs) -> Op[None]:

@@ -17,18 +17,19 @@ from ..format.commits import Entry
 from ..format.control import COMPACTOR, POISON, is_reached, pack_position
 from ..format.logs import LogHeader, Position
 from ..options import Options
+from ..storage.descriptors import NO_DESCRIPTORS as NO_DESCRIPTORS
 from ..storage.requests import File, Storage, Words
 from .clock import Clock
+from .lookups import BlockCache
 from .manifest import Manifest
 from .memtable import Memtable
-from .slots import Slot
-from .table import BlockCache, Table
+from .slots import Pins, Slot
+from .table import Table
 from .version import Version
 from .view import Catalogue, View
 
 logger = logging.getLogger("ferrokv.engine")
 
-NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
 NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # After compaction may drop what expired this long ago: clocks of two boots may disagree by minutes.
 EXPIRY_GRACE_MS: Final = 600_000
@@ -52,6 +53,14 @@ class Pending(NamedTuple):
     entries: dict[bytes, Entry]
     after: Position
     catalogue: Catalogue
+
+
+class Waiting(NamedTuple):
+    """A table file that the store does not need any more, since the edit that made VERSION `version_word`."""
+
+    version_word: int
+    name: str
+    bytes: int
 
 
 class Counters:
@@ -91,6 +100,7 @@ class Engine:
         self.slot: Slot | None = (
             None  # of the control page; None for a replica that only reads. Owner: opening and closing
         )
+        self.pins = Pins(storage.process_id)
         self.process_id = storage.process_id()
         self.wal = wal  # owner: `lock`
         self.view = view  # replaced under `lock`
@@ -104,6 +114,9 @@ class Engine:
         self.failure: StoreFailed | None = None
         self.open_manifest: Manifest | None = None  # owner: the holder of the compact lock
         self.orphans: list[str] = []  # files to remove after the next manifest roll; owner: the same
+        self.waiting: list[
+            Waiting
+        ] = []  # tables to remove when nobody reads them any more; owner: the background thread
         self.compaction_cursors: dict[int, bytes] = {}  # level -> where to go on; owner: the same
         self.sweep_cursor = (b"", 0)  # the place of the table that was last looked at (sweeping.py); owner: the same
         self.looks_left = LOOKS_EACH_FLUSH  # at tables, before the next flush; owner: the same
@@ -220,6 +233,7 @@ class Engine:
         sealed = tuple(memtable for memtable in old.sealed if memtable.number not in gone)
         self.view = View(old.active, sealed, version, old.catalogue, hot)
         self.seen_version = version_word
+        self.block_cache.files.forget(old.version.numbers - version.numbers)
 
     def install_tables(
         self, added: Iterable[Table], removed: Iterable[int], flushed: Sequence[Memtable], version_word: int

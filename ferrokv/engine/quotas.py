@@ -17,6 +17,7 @@ from ..format.roots import Root, decode_root
 from ..storage.requests import PAUSE, Op
 from .engine import Counters, Engine
 from .merge import MemtableSource, Merge, Page, RunSource, Source
+from .pins import pin_view
 from .read import live
 from .scan import Scan
 from .table import Table
@@ -56,7 +57,7 @@ def find_victims(engine: Engine) -> Op[dict[str, Victims]]:
     """Keyspace -> what has to go, for those over their quota. Two passes over such a keyspace."""
     engine.quotas_checked = _written(engine)
     found: dict[str, Victims] = {}
-    view = engine.view.pinned()
+    view = yield from pin_view(engine)
     try:
         for name, max_bytes in view.catalogue.quotas.items():
             prefix = view.prefix(name)

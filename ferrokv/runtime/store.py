@@ -12,6 +12,7 @@ from ..engine.commit import rotate
 from ..engine.engine import NO_DESCRIPTORS, NO_SPACE, Engine, logger
 from ..engine.flush import flush
 from ..engine.opening import open_engine
+from ..engine.removal import remove_waiting
 from ..engine.turns import begin_compacting, begin_writing, end_compacting
 from ..errors import FerroKVError, StoreBusy, StoreClosed, StoreFull, StorePathError, StoreReadOnly
 from ..options import Options
@@ -104,6 +105,7 @@ class Store:
         engine = self.engine
         view = engine.view
         counters = engine.counters
+        waiting = engine.waiting
         levels = tuple(
             LevelStats(
                 len(tables),
@@ -129,6 +131,8 @@ class Store:
             memtable_records=len(view.active.entries),
             sealed_memtables=len(view.sealed),
             levels=levels,
+            waiting_tables=len(waiting),
+            waiting_bytes=sum(table.bytes for table in waiting),
             commits=counters.commits,
             records_written=counters.records,
             rotations=counters.rotations,
@@ -162,8 +166,14 @@ class Store:
             raise interrupted
 
     def _leave_slot(self) -> None:
-        if self.engine.slot is not None:
-            self.engine.slot.release()
+        """Snapshots end with the store, so their tables may go, and table files that are open are closed."""
+        engine = self.engine
+        engine.pins.leave()
+        complete(remove_waiting(engine), self.storage)
+        engine.block_cache.files.shed()
+        slot, engine.slot = engine.slot, None
+        if slot is not None:
+            slot.release()  # once: it may be somebody else's soon
 
     def _stop_pool(self) -> None:
         if self._pool is not None:
@@ -175,15 +185,15 @@ class Store:
         unflushed = sum(memtable.wal_bytes for memtable in (engine.view.active, *engine.view.sealed))
         if engine.storage.read_only or engine.failure is not None or unflushed < engine.options.memtable_bytes // 4:
             return
-        if self.storage.attached():
-            return  # the store goes on without this process
         try:
+            if self.storage.attached():
+                return  # the store goes on without this process
             begin_writing(engine, 0)
             rotate(engine)
             if complete(begin_compacting(engine, 0), self.storage):
                 complete(flush(engine), self.storage)
                 end_compacting(engine)
-        except FerroKVError as error:
+        except (FerroKVError, OSError) as error:
             logger.warning("could not flush at closing: %s", error)
         finally:
             engine.unlock_compact()

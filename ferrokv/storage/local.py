@@ -14,6 +14,8 @@ from typing import Any, ClassVar, Final
 from weakref import WeakSet
 
 from ..errors import StoreClosed, StorePathError
+from . import descriptors
+from .descriptors import with_descriptor
 from .directory import Directory
 from .locks import LockFiles, Presence
 from .requests import (
@@ -143,6 +145,14 @@ class LocalStorage:
         """True if the process's lock file is there and locked, or the name is none."""
         return self._presence.is_alive(name)
 
+    def descriptors_max(self) -> int:
+        """The soft limit of the process."""
+        return descriptors.descriptors_max()
+
+    def when_short(self, give_back: Callable[[], None]) -> None:
+        """Registered until the storage is closed."""
+        descriptors.register(self, give_back)
+
     def process_id(self) -> int:
         """The pid, as this process sees it."""
         return os.getpid()
@@ -207,6 +217,7 @@ class LocalStorage:
     def abandon(self) -> None:
         """Close copies of descriptors, as a forked child must: nothing is unlocked or unlinked."""
         self.unclosed.discard(self)
+        descriptors.forget(self)
         self._presence.forget()
         self._locks.close()
         fd, self._fd = self._fd, -1
@@ -217,7 +228,7 @@ class LocalStorage:
         flags |= os.O_CLOEXEC | os.O_NOFOLLOW
         mode = self.directory.file_mode
         try:
-            fd = os.open(name, flags | _NO_ATIME, mode, dir_fd=self._fd)
+            fd = with_descriptor(lambda: os.open(name, flags | _NO_ATIME, mode, dir_fd=self._fd))
         except PermissionError:
             fd = os.open(name, flags, mode, dir_fd=self._fd)  # the file belongs to somebody else
         if fd < _LOWEST_FD:
@@ -288,7 +299,7 @@ class LocalStorage:
     def _list(self, _: ListDirectory) -> dict[str, int]:
         if self._fd < 0:  # for which scandir() would list the working directory
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        with os.scandir(self._fd) as found:
+        with with_descriptor(lambda: os.scandir(self._fd)) as found:
             return {entry.name: entry.stat(follow_symlinks=False).st_size for entry in found}
 
 
