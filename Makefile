@@ -35,6 +35,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/dogpile_cache.py
 	$(BIN)/python benchmarks/processes.py
 	$(BIN)/python benchmarks/lists_and_hashes.py
+	$(BIN)/python benchmarks/scale.py --records 1000000
 
 torture: $(VENV)/.installed-dev
 	FERROKV_TORTURE=1 $(BIN)/python -m pytest -n auto --timeout 0 tests/test_power_cuts.py tests/test_model.py tests/test_interleavings.py tests/test_kill_loop.py tests/test_redis.py

@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 from ferrokv import BlockingFerroKV, FerroKV, WriteBatch
 
@@ -128,6 +129,55 @@ def _get_all(db: BlockingFerroKV, names: list[bytes]) -> float:
     return (time.perf_counter() - start) / len(names) * 1e6
 
 
+def batches(folder: str) -> dict[str, float]:
+    """200,000 records of 120 bytes in batches of 1,000, flushed and compacted; then ranges of 100 of them."""
+    random = Random(5)
+    names = [b"key:%09d" % i for i in range(200_000)]
+    random.shuffle(names)
+    with BlockingFerroKV.open(os.path.join(folder, "batches")) as db:
+        began = time.perf_counter()
+        for start in range(0, len(names), 1000):
+            db.mset(dict.fromkeys(names[start : start + 1000], b"v" * 120))
+        db.flush()
+        db.compact()
+        rate = len(names) / (time.perf_counter() - began)
+        times = []
+        for _ in range(2_000):
+            first = b"key:%09d" % random.randrange(len(names) - 100)
+            began = time.perf_counter()
+            assert sum(1 for _ in db.scan(first, limit=100)) == 100
+            times.append((time.perf_counter() - began) * 1e6)
+    return {"records_per_s": rate, "range_of_100_us": statistics.median(times)}
+
+
+def loop_lag(folder: str, seconds: float = 20) -> dict[str, float]:
+    """How late an event loop is while it writes 20,000 records a second, with the flushes and compactions that follow."""
+
+    async def run() -> dict[str, float]:
+        late: list[float] = []
+        random = Random(6)
+        async with FerroKV.open(os.path.join(folder, "lag")) as db:
+            end = time.perf_counter() + seconds
+
+            async def write() -> None:
+                due = time.perf_counter()
+                while due < end:
+                    await db.mset({b"key:%09d" % random.randrange(10**9): b"v" * 120 for _ in range(50)})
+                    due += 50 / 20_000
+                    await asyncio.sleep(max(0.0, due - time.perf_counter()))
+
+            async def tick() -> None:
+                while (now := time.perf_counter()) < end:
+                    await asyncio.sleep(0.001)
+                    late.append((time.perf_counter() - now) * 1000 - 1)
+
+            await asyncio.gather(write(), tick())
+        late.sort()
+        return {f"p{p:g}_ms": late[int(len(late) * p / 100)] for p in (50, 99, 99.9)}
+
+    return asyncio.run(run())
+
+
 def load_million(folder: str, records: int) -> dict[str, float]:
     """In a process of its own, so that its peak memory is its own: load, then open again."""
     path = os.path.join(folder, "million")
@@ -183,6 +233,8 @@ def main() -> None:
             "memtable_get": memtable_get(folder),
             "concurrent_sets": concurrent_sets(folder),
             "table_reads": table_reads(folder, 100_000),
+            "batches": batches(folder),
+            "loop_lag": loop_lag(folder),
             "load": load_million(folder, arguments.records),
             "import": import_time(),
         }

@@ -72,12 +72,10 @@ class AsyncReads(
         return await self._read(self._finish_get(found))
 
     async def _read(self, op: Op[T]) -> T:
-        store = self._store
-        return await acomplete(op, store.storage, store.pool)
+        return await acomplete(op, self._attended().storage, self._store.pool)
 
     async def _query(self, command: Callable[Concatenate[Records, P], Op[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        store = self._store
-        return await acomplete(self._ask(command, *args, **kwargs), store.storage, store.pool)
+        return await acomplete(self._ask(command, *args, **kwargs), self._attended().storage, self._store.pool)
 
 
 class FerroKV(

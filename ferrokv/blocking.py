@@ -67,10 +67,10 @@ class BlockingReads(
         return self._read(self._finish_get(found))
 
     def _read(self, op: Op[T]) -> T:
-        return complete(op, self._store.storage)
+        return complete(op, self._attended().storage)
 
     def _query(self, command: Callable[Concatenate[Records, P], Op[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        return complete(self._ask(command, *args, **kwargs), self._store.storage)
+        return complete(self._ask(command, *args, **kwargs), self._attended().storage)
 
 
 class BlockingFerroKV(

@@ -16,6 +16,7 @@
     │   └── StoreUncertain   the same, but the write may stand: look before trying again
     ├── StoreFull            no space: free some and try again
     ├── StoreFailed          a sync failed; the store takes no more writes: close, check the disk, reopen
+    │   └── StoreReplaced    the directory was removed or replaced under the store: close, open what is there now
     └── StoreClosed          the handle was closed: open again
 """
 
@@ -101,6 +102,13 @@ class StoreFailed(FerroKVError):  # noqa: N818
     """A write or a sync failed, so what is on disk is uncertain. Reads go on; writes do not until a reopening.
 
     Whether the write that met the failure is there is unknown: it is wholly there or wholly not.
+    """
+
+
+class StoreReplaced(StoreFailed):
+    """The directory was removed while the store was open, or another one or an older copy took its place. Close and open again.
+
+    Nothing can be read any more, either. Writes of the last second may be lost with the directory.
     """
 
 

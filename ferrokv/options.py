@@ -32,6 +32,12 @@ class Options(NamedTuple):
     level0_tables: int = 4
     """So many flushed tables start a compaction."""
 
+    level0_slowdown: int = 0
+    """From so many tables in level 0 on, writes slow down, the more the more there are. 0: twice `level0_tables`."""
+
+    level0_stop: int = 0
+    """With so many tables in level 0, writes wait for compaction, for `busy_timeout` at most. 0: five times `level0_tables`."""
+
     level1_bytes: int = 64 * MIB
     """Level 1 holds so much, each further level ten times as much."""
 
@@ -59,7 +65,23 @@ class Options(NamedTuple):
             low, high = _LOWEST.get(name, 0), _HIGHEST.get(name, 1 << 48)
             if type(value) not in kinds or not low <= value <= high:
                 raise DataError(f"option out of range: {name}={value!r} lowest={low} highest={high}")
-        return cls(**given)
+        options = cls(**given)
+        if not options.level0_tables <= options.slowdown_at <= options.stop_at:
+            raise DataError(
+                "compaction has to begin before writes slow down, and that before they wait: "
+                f"level0_tables={options.level0_tables} level0_slowdown={options.slowdown_at} level0_stop={options.stop_at}"
+            )
+        return options
+
+    @property
+    def slowdown_at(self) -> int:
+        """The number of tables in level 0 from which on writes slow down."""
+        return self.level0_slowdown or 2 * self.level0_tables
+
+    @property
+    def stop_at(self) -> int:
+        """The number of tables in level 0 with which writes wait."""
+        return self.level0_stop or 5 * self.level0_tables
 
 
 _LOWEST: Final = {

@@ -37,7 +37,7 @@ class Stats(NamedTuple):
     processes: tuple[ProcessStats, ...]
     """The other processes that have the store open to write. Readers do not announce themselves."""
     compactor_pid: int | None
-    """The process that flushes or compacts at the moment, or died at it, or None."""
+    """The living process that flushes or compacts at the moment, or None."""
     seqno: int
     keyspaces: tuple[str, ...]
     quotas: dict[str, int]
@@ -60,6 +60,18 @@ class Stats(NamedTuple):
     records_expired: int
     records_evicted: int
     """Keys that this process deleted because their keyspace was over its quota."""
+    level0_slowdown: int
+    """From so many tables in level 0 on, writes slow down."""
+    level0_stop: int
+    """With so many tables in level 0, writes wait, and raise `StoreBusy` after `busy_timeout`."""
+    writes_slowed: int
+    """Commits of this process that were delayed because compaction was behind."""
+    writes_stopped: int
+    """Commits of this process that had to wait for a flush or a compaction."""
+    stalled_seconds: float
+    """Seconds that commits of this process were delayed, or waited."""
+    damaged_tables: int
+    """Tables that could not be read when they were to be compacted. Compaction goes on without them; `verify()` names them."""
 
 
 class VerifyReport(NamedTuple):

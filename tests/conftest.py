@@ -18,6 +18,8 @@ from ferrokv.runtime.registry import open_store
 from ferrokv.storage.local import LocalStorage
 from ferrokv.storage.requests import Sync
 
+from .harness import ManualClock
+
 ROOT = Path(__file__).parent.parent
 
 # A machine with other work to do stalls for longer than any of these limits.
@@ -57,7 +59,7 @@ def syncs(monkeypatch: pytest.MonkeyPatch) -> list[Sync]:
 def standing_clock(monkeypatch: pytest.MonkeyPatch) -> int:
     """The time, in ms since 1970, at which the clocks of stores that are opened from now on stand still: TTLs are exact."""
     now = time.time_ns() // 1_000_000
-    monkeypatch.setattr("ferrokv.runtime.store.SystemClock", lambda: lambda: now)
+    monkeypatch.setattr("ferrokv.runtime.store.SystemClock", lambda: ManualClock(now))
     return now
 
 

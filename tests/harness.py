@@ -47,13 +47,17 @@ State = dict[bytes, tuple[bytes, int]]
 
 
 class ManualClock:
-    """Time that stands still until it is told."""
+    """Time that stands still until it is told. `step_ms` is how far the wall clock was set ahead, without time passing."""
 
     def __init__(self, now_ms: int = 1_700_000_000_000) -> None:
         self.now_ms = now_ms
+        self.step_ms = 0
 
     def __call__(self) -> int:
-        return self.now_ms
+        return self.now_ms + self.step_ms
+
+    def steady(self) -> int:
+        return self.now_ms - 1_600_000_000_000
 
 
 class EngineHarness:

@@ -35,6 +35,7 @@ def encoders() -> dict[str, str]:
             header.checksum, header.start(), logs.TYPE_COMMIT, 3, commits.encode_commit(records)
         ),
         "edit": edits.encode_edit(edits.Edit((meta,), (1, 2), 8, 4, 9))[1],
+        "merge_edit": edits.encode_edit(edits.Edit(merge=edits.MergeProgress(0, (4, 5), b"\0\0\0\x01kb")))[1],
         "block": blocks.encode_block(list(records), [(*entry, 0, None) for entry in records.values()], tags, seed),
         "filter": filters.encode_filter(words, seed + 100),
         "index": tables.encode_index(tables.Index((0, 200), (NEVER,), [b"\0\0\0\x01kc"]), seed + 200),

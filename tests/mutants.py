@@ -17,6 +17,7 @@ from .mutant import Mutant
 from .mutants_adapters import ADAPTER_MUTANTS
 from .mutants_copies import COPY_MUTANTS
 from .mutants_django import DJANGO_MUTANTS
+from .mutants_load import LOAD_MUTANTS
 from .mutants_redis import REDIS_MUTANTS
 from .mutants_tables import TABLE_MUTANTS
 
@@ -34,6 +35,48 @@ APPEND = "        engine.storage.perform(WriteAt(wal.file, position.end, frame, 
 
 
 MUTANTS = [
+    Mutant(
+        "root takes a directory that somebody made in /tmp",
+        "ferrokv/storage/directory.py",
+        "    if facts.st_uid not in (euid, 0) and not read_only and (open_to_all",
+        "    if euid and facts.st_uid not in (euid, 0) and not read_only and (open_to_all",
+        "tests/test_ownership.py",
+    ),
+    Mutant(
+        "believe a lock that excludes nobody",
+        "ferrokv/storage/probing.py",
+        "        return True\n    return False\n",
+        "        return True\n    return True\n",
+        "tests/test_ownership.py",
+    ),
+    Mutant(
+        "list only what stays",
+        "ferrokv/storage/local.py",
+        "                with suppress(FileNotFoundError):  # others go on",
+        "                with suppress(BlockingIOError):  # others go on",
+        "tests/test_listings.py",
+    ),
+    Mutant(
+        "believe any id of a keyspace",
+        "ferrokv/format/keys.py",
+        "if len(value) != 4 or not 1 <= keyspace_id <= KEYSPACE_ID_MAX + 1:",
+        "if not 1 <= keyspace_id <= KEYSPACE_ID_MAX + 1:",
+        "tests/test_forged.py::test_a_forged_frame_is_refused_by_name",
+    ),
+    Mutant(
+        "drop what has expired by the wall clock alone",
+        "ferrokv/engine/clock.py",
+        "    return min(wall, steady + belief.offset), belief",
+        "    return wall, belief",
+        "tests/test_clock.py::test_a_jump_ahead_and_back_takes_nothing_off_the_disk",
+    ),
+    Mutant(
+        "a first opener forgets what was believed of the clock",
+        "ferrokv/engine/recovery.py",
+        "committed or 0, believed)",
+        "committed or 0)",
+        "tests/test_clock.py::test_nor_does_a_process_that_opens_during_the_jump_or_first_of_all_after_others_have_gone",
+    ),
     Mutant(
         "publish before sync",
         "ferrokv/engine/commit.py",
@@ -291,8 +334,8 @@ MUTANTS = [
     Mutant(
         "compact without the others' tables",
         "ferrokv/engine/turns.py",
-        "    yield from refresh(engine)\n    yield from remove_waiting(engine)\n",
-        "    yield from remove_waiting(engine)\n",
+        "    yield from refresh(engine)\n    # The last",
+        "    # The last",
         f"{ORDERS}[both flush]",
     ),
     Mutant(
@@ -340,8 +383,8 @@ MUTANTS = [
     Mutant(
         "unlock in the forked child",
         "ferrokv/storage/locks.py",
-        "        for fd in fds.values():\n            os.close(fd)",
-        "        for fd in fds.values():\n            flock(fd, fcntl.LOCK_UN)\n            os.close(fd)",
+        "        for fd in fds.values():\n            close_fd(fd)",
+        "        for fd in fds.values():\n            flock(fd, fcntl.LOCK_UN)\n            close_fd(fd)",
         f"{PROCESSES}test_a_forked_child_does_not_let_go_of_the_parents_locks",
     ),
     Mutant(
@@ -431,7 +474,7 @@ MUTANTS = [
 ]
 
 
-EVERY = (*MUTANTS, *REDIS_MUTANTS, *TABLE_MUTANTS, *COPY_MUTANTS, *DJANGO_MUTANTS, *ADAPTER_MUTANTS)
+EVERY = (*MUTANTS, *REDIS_MUTANTS, *TABLE_MUTANTS, *COPY_MUTANTS, *DJANGO_MUTANTS, *ADAPTER_MUTANTS, *LOAD_MUTANTS)
 
 
 def check(mutant: Mutant, copies: list[Path]) -> str:

@@ -34,6 +34,8 @@ OWNER = {
     control.WRITER: "write",
     control.VERSION: "compact",
     control.COMPACTOR: "compact",
+    control.LEVEL0: "compact",
+    control.DAMAGED: "compact",
 }
 
 

@@ -356,7 +356,7 @@ def test_a_sector_of_the_store_that_can_not_be_read_is_damage(
 
     with monkeypatch.context() as patch:
         patch.setitem(db._store.storage._actions, ReadAt, fail)
-        with pytest.raises(CorruptionError, match="errno=5"):
+        with pytest.raises(CorruptionError, match=r"cannot be read: reason=Input/output error path=table"):
             db.backup(target)
     assert not target.exists()
     db.set("k", 1)  # the store itself is not poisoned

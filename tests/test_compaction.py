@@ -9,7 +9,7 @@ import pytest
 
 from ferrokv.commands import keys
 from ferrokv.engine.manifest import ROLL_BYTES
-from ferrokv.engine.picker import Drop, Merging, Move, pick
+from ferrokv.engine.picker import Drop, Merging, Move, Situation, pick
 from ferrokv.engine.survivors import Survivors
 from ferrokv.errors import CorruptionError, StoreFailed, StoreFull
 from ferrokv.storage.requests import ReadAt, Request, WriteAt
@@ -36,7 +36,7 @@ def put(store: EngineHarness, names: str, ttl_ms: int | None = None) -> None:
 def choice(store: EngineHarness, **changes: int) -> object:
     view = store.engine.view
     survivors = Survivors(store.clock(), view.catalogue)
-    return pick(view.version, store.options._replace(**changes), survivors, store.engine.compaction_cursors)
+    return pick(view.version, store.options._replace(**changes), survivors, Situation(store.engine.compaction_cursors))
 
 
 def picture(store: EngineHarness) -> list[str]:

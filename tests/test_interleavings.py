@@ -16,7 +16,7 @@ import pytest
 from ferrokv.errors import StoreBusy, StoreFailed, StoreFull
 from ferrokv.format import control
 from ferrokv.options import Options
-from ferrokv.storage.requests import Request, Sync, SyncDirectory, WriteAt
+from ferrokv.storage.requests import Open, Rename, Request, Sync, SyncDirectory, WriteAt
 from ferrokv.storage.simulated import SimulatedStorage
 
 from .harness import SCALE, TINY
@@ -286,6 +286,57 @@ def test_random_orders_with_kills_and_stops_are_linearizable(batch: int) -> None
         judge(world)
         killed += chance.killed
     assert killed > PER_BATCH // 4
+
+
+def of_the_manifest(request: Request) -> bool:
+    """True for what changes a manifest, CURRENT, or their names."""
+    if isinstance(request, WriteAt | Sync):
+        return request.file.name.startswith(("manifest", "CURRENT"))
+    if isinstance(request, Open):
+        return request.create and request.name.startswith(("manifest", "CURRENT"))
+    return isinstance(request, Rename | SyncDirectory)
+
+
+@pytest.mark.parametrize("batch", range(4))
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+def test_a_manifest_that_can_not_be_written_harms_nobody(batch: int, code: int) -> None:
+    """One process fails at any of the requests by which it changes the manifest, once or each time, while others go on."""
+    failed, few = 0, PER_BATCH // 4
+    for seed in range(batch * few, (batch + 1) * few):
+        random = Random(seed)
+        bodies = tuple(random_body(random) for _ in range(random.randrange(2, 4)))
+        world = prepare(bodies, attached=True, seed=seed)
+        unlucky = world.processes[0].storage
+        skipped = [random.randrange(8)]
+        once = random.random() < 0.5
+        met: list[Request] = []
+
+        def fail(
+            _: int,
+            request: Request,
+            unlucky: SimulatedStorage = unlucky,
+            skipped: list[int] = skipped,
+            once: bool = once,
+            met: list[Request] = met,
+        ) -> None:
+            if not of_the_manifest(request):
+                return
+            skipped[0] -= 1
+            if skipped[0] < 0:
+                met.append(request)
+                if once:
+                    unlucky.observe = None
+                raise OSError(code, "injected")
+
+        unlucky.observe = fail
+        world.run(Chance(world, seed, kills=random.choice((0, 1))))
+        unlucky.observe = None
+        failed += bool(met)
+        if world.disk.machine.pages["control"][control.POISON]:
+            for process in world.processes:
+                process.kill()
+        judge(world, cut_seed=seed)
+    assert failed > few // 4
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])

@@ -11,7 +11,7 @@ import struct
 from fractions import Fraction
 from typing import Final
 
-from ..errors import ResponseError
+from ..errors import CorruptionError, ResponseError
 
 MANTISSA_BITS: Final = 64
 EXPONENT_MAX: Final = 5_000  # beyond what an 80-bit number holds
@@ -105,7 +105,9 @@ def encode_score(score: float) -> bytes:
 
 
 def score_of(data: bytes) -> float:
-    """The score that eight bytes say."""
+    """The score that eight bytes say. `CorruptionError` for another length."""
+    if len(data) != 8:
+        raise CorruptionError(f"a score has eight bytes: found={len(data)}")
     bits = int.from_bytes(data, "big")
     number: float = _DOUBLE.unpack((bits ^ (_SIGN if bits & _SIGN else _ALL)).to_bytes(8, "big"))[0]
     return number

@@ -106,7 +106,8 @@ def move(tx: Transaction, source: bytes, target: bytes, from_left: bool, to_left
         return None
     find_collection(tx, target, LIST)  # refuses another type before anything is written
     value = pop_one(tx, source, from_left)
-    assert value is not None
+    if value is None:
+        raise CorruptionError("a list lacks elements that its root counts")
     push(tx, target, (value,), to_left, False)
     return value
 

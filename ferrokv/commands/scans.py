@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..engine.clock import Clock
+from ..engine.clock import Now
 from ..engine.records import Records
 from ..engine.scan import Scan
 from ..engine.view import View
@@ -36,7 +36,7 @@ def make_range(start: Key | None, end: Key | None, prefix: Key | None, reverse: 
     return Range(low, high, reverse, limit)
 
 
-def open_scan(view: View, keyspace_prefix: bytes, asked: Range, clock: Clock) -> Scan:
+def open_scan(view: View, keyspace_prefix: bytes, asked: Range, clock: Now) -> Scan:
     """A scan of the range in one keyspace of a pinned view."""
     low = keyspace_prefix + asked.low
     high = successor_of_prefix(keyspace_prefix) if asked.high is None else keyspace_prefix + asked.high

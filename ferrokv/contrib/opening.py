@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import os
 from collections.abc import Awaitable, Callable, Mapping
+from threading import Lock
 from typing import Any, Final
 
 from ferrokv import BlockingFerroKV, FerroKV
@@ -37,6 +39,20 @@ async def open_bounded_later(path: Any, keyspace: str, options: Mapping[str, Any
             await handle.close()
             raise
     return handle
+
+
+class ProcessLock:
+    """A lock among the threads of a process. In a forked child nobody has it, not even if Python was not told of the fork."""
+
+    __slots__ = ("_locks",)
+
+    def __init__(self) -> None:
+        self._locks: dict[int, Lock] = {}
+
+    def own(self) -> Lock:
+        """The lock of this process."""
+        pid = os.getpid()
+        return self._locks.get(pid) or self._locks.setdefault(pid, Lock())
 
 
 class FirstUse:

@@ -22,7 +22,7 @@ from .builder import Outputs
 from .engine import NO_DESCRIPTORS, NO_SPACE, Engine, logger
 from .install import remove_files
 from .manifest import Tables
-from .merge import MemtableSource, Merge, RunSource, Source, check_all_read
+from .merge import MemtableSource, Merge, RunSource, Source
 from .meter import Meter, Progress
 from .names import CURRENT, CURRENT_ASIDE, numbers_of
 from .picker import level_bytes_max
@@ -129,7 +129,7 @@ def _write_tables(engine: Engine, view: View, target: Storage, outputs: Outputs,
     memtables: list[Source] = [MemtableSource(memtable, b"", None) for memtable in reversed(view.sealed)]
     memtables.append(MemtableSource(view.active, b"", None, as_of=view.as_of))
     merge = Merge([*runs, *memtables])
-    survivors = Survivors(engine.clock(), view.catalogue)
+    survivors = Survivors(engine.passed_ms(), view.catalogue)
     in_memory = sum(memtable.wal_bytes for memtable in (view.active, *view.sealed))
     meter = Meter(sum(table.meta.file_bytes for table in tables) + in_memory, progress)
     while (page := (yield from _read(merge.next_page()))) is not None:
@@ -138,7 +138,6 @@ def _write_tables(engine: Engine, view: View, target: Storage, outputs: Outputs,
         yield from _at(target, outputs.add(*survivors.of(page, bottom=True)))
         meter.reach(sum(run.bytes_read for run in runs))
         yield PAUSE
-    check_all_read(runs, tables)
     meter.finish()
     yield PAUSE
 
@@ -154,7 +153,7 @@ def _read(op: Op[T]) -> Op[T]:
     try:
         return (yield from op)
     except OSError as error:
-        raise CorruptionError(f"a file can not be read: errno={error.errno} reason={error.strerror}") from error
+        raise CorruptionError(f"a file cannot be read: errno={error.errno} reason={error.strerror}") from error
 
 
 def _at(target: Storage, op: Op[T]) -> Op[T]:

@@ -8,6 +8,7 @@ from typing import Final
 
 from xxhash import xxh3_64
 
+from ..errors import CorruptionError
 from ..format.blocks import BLOCK_RECORDS_MAX, encode_block
 from ..format.checksums import hash_key, table_seed
 from ..format.commits import Entry
@@ -61,8 +62,8 @@ class TableBuilder:
             self._min_key = keys[0]
         start = 0
         pending = self._pending_bytes
-        for i, (key, entry) in enumerate(zip(keys, entries, strict=True)):
-            size = len(key) + len(entry[0] or b"") + 12
+        sizes = [len(key) + len(entry[0] or b"") + 12 for key, entry in zip(keys, entries, strict=True)]
+        for i, size in enumerate(sizes):
             if size >= self._block_bytes and (i > start or self._keys):
                 self._close_block(keys[start:i], entries[start:i])
                 start, pending = i, 0
@@ -119,7 +120,8 @@ class TableBuilder:
             keys, entries = [*self._keys, *keys], [*self._entries, *entries]
             self._keys, self._entries = [], []
         self._pending_bytes = 0
-        assert not self._last_keys or self._last_keys[-1] < keys[0]
+        if self._last_keys and self._last_keys[-1] >= keys[0]:
+            raise CorruptionError("keys of a table that is merged are not ascending")  # checksums do not show that
         hashes = [hash_key(key) for key in keys]
         self._hashes.extend(hashes)
         tags = bytes([key_hash & 255 for key_hash in hashes])
@@ -181,6 +183,12 @@ class Outputs:
         self._next_number = next_number
         self._finished = finished
         self._builder: TableBuilder | None = None
+        self._closed_bytes = 0
+
+    @property
+    def file_bytes(self) -> int:
+        """Bytes of the tables so far, but for the rest of the last block."""
+        return self._closed_bytes + (0 if self._builder is None else self._builder.file_bytes)
 
     def add(self, keys: Sequence[bytes], entries: Sequence[Entry]) -> Op[None]:
         """Take one page, perhaps an empty one."""
@@ -205,3 +213,4 @@ class Outputs:
         assert self._builder is not None
         builder, self._builder = self._builder, None
         self._finished(*(yield from builder.finish()))
+        self._closed_bytes += builder.file_bytes

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from ..format.keys import KIND_KEY, KIND_OWNER, PREFIX_BYTES, generation_of
+from ..errors import CorruptionError
+from ..format.keys import KIND_KEY, KIND_OWNER, PREFIX_BYTES, are_user_keys, generation_of
 from ..format.roots import Root, decode_root
 from ..storage.requests import Op
-from .engine import EXPIRY_GRACE_MS, Engine
+from .engine import EXPIRY_GRACE_MS, Engine, logger
 from .merge import Page
 from .read import read_entry
 from .transaction import Transaction
@@ -22,12 +23,14 @@ class Generations:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._limit_ms = engine.clock() - EXPIRY_GRACE_MS
+        self._limit_ms = engine.certain_ms() - EXPIRY_GRACE_MS
         self._dead: dict[bytes, bool] = {}  # of the last keys
 
     def without_dead(self, page: Page) -> Op[Page]:
         """The page without elements and owners of dead generations. Two point reads for each generation that it holds."""
         keys, entries = page
+        if are_user_keys(keys[0], keys[-1]):
+            return page
         owned = [generation_of(key) for key in keys]
         if not any(owned):
             return page
@@ -44,17 +47,26 @@ class Generations:
             for generation in dict.fromkeys(generations):
                 if generation is not None:
                     dead = known.get(generation)
-                    self._dead[generation] = (yield from self._is_dead(view, generation)) if dead is None else dead
+                    self._dead[generation] = (yield from self._judge(view, generation)) if dead is None else dead
         finally:
             view.unpin()
         return {generation for generation, dead in self._dead.items() if dead}
+
+    def _judge(self, view: View, generation: bytes) -> Op[bool]:
+        try:
+            return (yield from self._is_dead(view, generation))
+        except CorruptionError as error:
+            # The table that would tell is damaged. What may be alive is kept, and the table is compacted around from now on.
+            logger.error("a collection is kept because its owner or root cannot be read: %s", error)
+            return False
 
     def _is_dead(self, view: View, generation: bytes) -> Op[bool]:
         keyspace, number = generation[:4], generation[4:]
         owner = yield from read_entry(view, keyspace + KIND_OWNER + number)
         if owner is None:
             return True  # written together with the first element, and dropped only when it was dead
-        assert owner[0] is not None, "nothing deletes an owner"
+        if owner[0] is None:
+            return True  # nothing deletes an owner but a file that somebody forged
         root_key = keyspace + KIND_KEY + owner[0]
         found = yield from read_entry(view, root_key)
         if found is None or found[0].__class__ is not Root:

@@ -228,6 +228,10 @@ def _create_anew(engine: Engine, number: int, predecessor: Position) -> Op[Wal]:
     try:
         return (yield from create_wal(engine.storage, engine.store_id, number, predecessor, preallocate))
     except FileExistsError:
+        # Order: looked at first, for in an exchanged directory it may be somebody's data.
+        change = engine.storage.changed()
+        if change is not None:
+            raise engine.give_up(change) from None
         yield Remove(file_name("wal", number))
         yield SyncDirectory()
     return (yield from create_wal(engine.storage, engine.store_id, number, predecessor, preallocate))

@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable, Sequence
 from threading import RLock
 from typing import Final, NamedTuple
 
-from ..errors import StoreBusy, StoreFailed, StoreFull
+from ..errors import CorruptionError, StoreBusy, StoreFailed, StoreFull, StoreReplaced
 from ..format.commits import Entry
-from ..format.control import COMPACTOR, POISON, is_reached, pack_position
+from ..format.control import CLOCK, COMPACTOR, DAMAGED, LEVEL0, POISON, is_reached, pack_position
 from ..format.logs import LogHeader, Position
 from ..options import Options
 from ..storage.descriptors import NO_DESCRIPTORS as NO_DESCRIPTORS
 from ..storage.requests import File, Storage, Words
-from .clock import Clock
+from .clock import Belief, Clock, look
 from .lookups import BlockCache
 from .manifest import Manifest
 from .memtable import Memtable
@@ -31,7 +31,7 @@ from .view import Catalogue, View
 logger = logging.getLogger("ferrokv.engine")
 
 NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-# After compaction may drop what expired this long ago: clocks of two boots may disagree by minutes.
+# Compaction may drop what had expired for so long at `certain_ms`: clocks of two boots may disagree by minutes.
 EXPIRY_GRACE_MS: Final = 600_000
 LOOKS_EACH_FLUSH: Final = 8  # at tables that may be full of dead elements (sweeping.py), and as many after opening
 
@@ -101,7 +101,13 @@ class Engine:
             None  # of the control page; None for a replica that only reads. Owner: opening and closing
         )
         self.pins = Pins(storage.process_id)
+        self.steady = storage.raise_flag()  # item 0 is 0 when something has to be looked at before a read: after a fork
         self.process_id = storage.process_id()
+        self.generation: int | None = (
+            None  # of the page, from the first look on; owner: the same as of `manifest_floor`
+        )
+        self.manifest_floor = 0  # CURRENT never names an older manifest; owner: the thread that looks (whereabouts.py)
+        self.distrusted: tuple[int, int] | None = None  # GENERATION and COMMIT of a page that does not fit the files
         self.wal = wal  # owner: `lock`
         self.view = view  # replaced under `lock`
         self.seen = pack_position(
@@ -119,6 +125,8 @@ class Engine:
         ] = []  # tables to remove when nobody reads them any more; owner: the background thread
         self.compaction_cursors: dict[int, bytes] = {}  # level -> where to go on; owner: the same
         self.sweep_cursor = (b"", 0)  # the place of the table that was last looked at (sweeping.py); owner: the same
+        # Numbers of tables that could not be read, each with the reason: compaction goes on without them; owner: the same.
+        self.damaged: dict[int, CorruptionError] = {}
         self.looks_left = LOOKS_EACH_FLUSH  # at tables, before the next flush; owner: the same
         self.quotas_checked = -1  # how much had been written when quotas were last looked at; owner: the same
         # Internal keys of long expired roots that compaction came across (collected.py); owner: the same.
@@ -148,6 +156,34 @@ class Engine:
         """The process that holds the compact lock, or died with it; 0 when nobody does."""
         return self.words[COMPACTOR]
 
+    @property
+    def level0_tables(self) -> int:
+        """The number of tables in level 0, as the last compactor of any process left it."""
+        return self.words[LEVEL0]
+
+    @property
+    def damaged_tables(self) -> int:
+        """The number of tables that the last compactor of any process could not read."""
+        return self.words[DAMAGED]
+
+    def certain_ms(self) -> int:
+        """A moment that has passed beyond doubt, in ms since 1970, by the one belief of all processes (clock.py).
+
+        Only for the holder of the compact lock, or who is alone.
+        """
+        words = self.words
+        known = Belief(*(words[index] for index in CLOCK))
+        moment, belief = look(self.clock, known)
+        if belief != known:
+            for index, word in zip(CLOCK, belief, strict=True):
+                words[index] = word
+        return moment
+
+    def passed_ms(self) -> int:
+        """As `certain_ms`, for anybody; 0 as long as there is no belief."""
+        known = Belief(*(self.words[index] for index in CLOCK))
+        return look(self.clock, known)[0] if known.offset else 0
+
     def poison(self, what: str, error: OSError) -> StoreFailed:
         """Stop all writes for good: after this failure nobody knows what is on disk. Returns the error to raise."""
         if self.failure is None:
@@ -159,6 +195,17 @@ class Engine:
             logger.error("store poisoned: %s", self.failure)
         return self.failure
 
+    def give_up(self, why: str) -> StoreReplaced:
+        """Neither read nor write any more: the directory is not the one that was opened. Returns the error to raise."""
+        if isinstance(self.failure, StoreReplaced):
+            return self.failure
+        error = StoreReplaced(f"the store's directory changed while it was open, so it has to be opened again: {why}")
+        self.failure = error
+        self.steady[0] = 0
+        logger.error("store given up: %s", error)
+        self.rotated()
+        return error
+
     def check_usable(self) -> None:
         """Raise what poisoned the store, if something did, in whichever process."""
         if self.failure is None and self.words[POISON]:
@@ -166,7 +213,7 @@ class Engine:
                 "a sync failed in another process, so the store takes no more writes until every process has closed it"
             )
         if self.failure is not None:
-            raise StoreFailed(*self.failure.args) from self.failure
+            raise type(self.failure)(*self.failure.args) from self.failure
 
     def write_error(self, what: str, error: OSError) -> StoreFull | StoreBusy | StoreFailed:
         """The error for a failed write: `StoreFull` and `StoreBusy` leave the store usable, anything else poisons it."""

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import errno
 from types import TracebackType
-from typing import Final
 
 from ..errors import CorruptionError, StoreBusy, StoreClosed
 from .engine import NO_DESCRIPTORS
-
-# Whether a file is missing is decided elsewhere; the others are about this process.
-NOT_OF_A_FILE: Final = NO_DESCRIPTORS | {errno.ENOENT, errno.EBADF}
+from .table import read_damage
 
 
 class Findings:
@@ -53,12 +50,11 @@ class Noting:
         if isinstance(error, CorruptionError):
             offset = self._offset if error.offset is None else error.offset
             self._findings.add(error.reason, error.path or self._path, offset)
-        elif isinstance(error, OSError) and error.errno not in NOT_OF_A_FILE:
-            reason = error.strerror or str(error)
-            self._findings.add(f"the file can not be read: reason={reason}", self._path, self._offset)
-        else:
-            return False
-        return True
+            return True
+        if isinstance(error, OSError) and (damage := read_damage(error, self._path, self._offset)) is not None:
+            self._findings.problems.append(damage)
+            return True
+        return False
 
 
 def reading_error(error: OSError) -> StoreBusy | StoreClosed | None:

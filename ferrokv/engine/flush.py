@@ -68,7 +68,7 @@ def flush(engine: Engine) -> Op[bool]:
 
 
 def _build(engine: Engine, view: View, sealed: tuple[Memtable, ...], builder: TableBuilder) -> Op[None]:
-    survivors = Survivors(engine.clock(), view.catalogue)
+    survivors = Survivors(engine.certain_ms(), view.catalogue)
     merge = Merge([MemtableSource(memtable, b"", None) for memtable in sealed])
     while (page := (yield from merge.next_page())) is not None:
         bottom = not view.version.overlaps_below(-1, page[0][0], page[0][-1])

@@ -18,9 +18,11 @@ from ..format.keys import (
     CATALOGUE_NAMES,
     CATALOGUE_NEXT_ID,
     CATALOGUE_QUOTAS,
-    decode_keyspace_id,
+    decode_catalogue_id,
+    decode_name,
     decode_quota,
 )
+from ..format.limits import WAL_BYTES_MAX
 from ..format.logs import (
     FRAME_MAGIC,
     HEADER_BYTES,
@@ -36,7 +38,7 @@ from ..storage.requests import PAUSE, File, ListDirectory, Nap, Op, Open, ReadAt
 from .engine import Wal
 from .files import TableGoneError
 from .lookups import BlockCache
-from .manifest import Manifest, Tables, read_manifest
+from .manifest import Manifest, Tables, overlaps, read_manifest
 from .memtable import Memtable
 from .merge import MemtableSource, Merge, RunSource
 from .names import CURRENT, file_name, numbers_of
@@ -76,13 +78,15 @@ class _MovedOnError(Exception):
     """Files went away while they were read: the manifest names others now."""
 
 
-def load(words: Words, store_id: bytes, cache: BlockCache, opened: Mapping[int, Table]) -> Op[State]:
+def load(
+    words: Words, store_id: bytes, cache: BlockCache, opened: Mapping[int, Table], attempts: int = ATTEMPTS_MAX
+) -> Op[State]:
     """The state at COMMIT, read while other processes go on; tables of `opened` are taken over. Begins anew when files go away.
 
     `CorruptionError` when something that must be there is missing each time.
     """
     missing: Exception | None = None
-    for _ in range(ATTEMPTS_MAX):
+    for _ in range(attempts):
         try:
             return (yield from _load_once(words, store_id, cache, opened))
         except (FileNotFoundError, TableGoneError, _MovedOnError) as error:
@@ -161,6 +165,8 @@ def read_current_manifest() -> Op[tuple[Current, Manifest]]:
 
 def make_version(store_id: bytes, tables: Tables, cache: BlockCache, opened: Mapping[int, Table]) -> Version:
     """A version with all the manifest's tables, none of which is looked at; those in `opened` keep what they have loaded."""
+    for reason in overlaps(tables.metas.values()):
+        raise CorruptionError(f"manifest with {reason}")
     version_tables: list[Table] = []
     for number, meta in tables.metas.items():
         table = opened.get(number)
@@ -187,6 +193,8 @@ def replay_all(current: Current, names: Mapping[str, int], tables: Tables, commi
     unfinished = []
     for number in numbers:
         name = file_name("wal", number)
+        if names[name] > WAL_BYTES_MAX:
+            raise CorruptionError("WAL is longer than one may be", path=name, offset=WAL_BYTES_MAX)
         file = yield Open(name)
         data: bytes = yield ReadAt(file, 0, names[name])
         file.close()
@@ -297,9 +305,9 @@ def catalogue_after(catalogue: Catalogue, entries: Mapping[bytes, Entry]) -> Cat
         if key[:4] != b"\0\0\0\0" or value is None:
             continue
         if key == CATALOGUE_NEXT_ID:
-            catalogue = catalogue._replace(next_id=max(catalogue.next_id, decode_keyspace_id(value)))
+            catalogue = catalogue._replace(next_id=max(catalogue.next_id, decode_catalogue_id(value)))
         elif key.startswith(CATALOGUE_NAMES):
-            catalogue = catalogue.with_keyspace(key[len(CATALOGUE_NAMES) :].decode(), decode_keyspace_id(value))
+            catalogue = catalogue.with_keyspace(decode_name(key, CATALOGUE_NAMES), decode_catalogue_id(value))
         elif key.startswith(CATALOGUE_QUOTAS):
-            catalogue = catalogue.with_quota(key[len(CATALOGUE_QUOTAS) :].decode(), decode_quota(value))
+            catalogue = catalogue.with_quota(decode_name(key, CATALOGUE_QUOTAS), decode_quota(value))
     return catalogue

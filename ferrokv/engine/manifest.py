@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from ..errors import CorruptionError
 from ..format.current import Current, encode_current
-from ..format.edits import Edit, TableMeta, decode_edit, encode_edit
+from ..format.edits import NO_MERGE, Edit, MergeProgress, TableMeta, decode_edit, encode_edit
 from ..format.logs import (
     HEADER_BYTES,
     MANIFEST_MAGIC,
@@ -43,12 +45,13 @@ PAUSE_FRAMES: Final = 64  # a reader that follows others may be an event loop
 
 
 class Tables(NamedTuple):
-    """What a manifest says: the tables by number, the first WAL that is needed, and two counters."""
+    """What a manifest says: the tables by number, the first WAL that is needed, two counters, and the merge under way."""
 
     metas: dict[int, TableMeta]
     log_number: int
     next_table: int
     last_seqno: int
+    merge: MergeProgress = NO_MERGE
 
     def changed(self, edit: Edit) -> Tables:
         """The state after `edit`; `CorruptionError` if it does not fit."""
@@ -66,6 +69,7 @@ class Tables(NamedTuple):
             self.log_number if edit.log_number is None else edit.log_number,
             self.next_table if edit.next_table is None else edit.next_table,
             self.last_seqno if edit.last_seqno is None else edit.last_seqno,
+            self.merge if edit.merge is None else edit.merge,
         )
 
     def with_next_table(self, number: int) -> Tables:
@@ -75,10 +79,18 @@ class Tables(NamedTuple):
     def as_edit(self) -> Edit:
         """One edit that states the whole."""
         metas = tuple(meta for _, meta in sorted(self.metas.items()))
-        return Edit(metas, (), self.log_number, self.next_table, self.last_seqno)
+        merge = self.merge if self.merge.upper else None
+        return Edit(metas, (), self.log_number, self.next_table, self.last_seqno, merge)
 
 
 EMPTY: Final = Tables({}, 1, 1, 0)
+
+
+def overlaps(metas: Iterable[TableMeta]) -> Iterator[str]:
+    """What is wrong with the levels: from level 1 on the tables of a level do not overlap. O(tables log tables)."""
+    for a, b in pairwise(sorted(metas, key=lambda meta: (meta.level, meta.min_key))):
+        if a.level and a.level == b.level and b.min_key <= a.max_key:
+            yield f"tables of level {a.level} overlap: tables={a.number},{b.number}"
 
 
 class Manifest:

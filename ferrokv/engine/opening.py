@@ -82,9 +82,13 @@ def _attach_to_read(storage: Storage, options: Options, clock: Clock) -> Op[Engi
         except FileNotFoundError as error:
             raise StorePathError("there is no store in this directory to read") from error
         words = storage.attach_page("control", control.CONTROL_BYTES)
-        if words is not None and is_kept(storage, current.store_id, words):
+        if words is not None and not is_kept(storage, current.store_id, words):
+            words = None
+        if words is not None and storage.attached():
             return (yield from _follow(storage, options, clock, current.store_id, words))
         try:
+            if words is not None:
+                return (yield from _follow_or_read(storage, options, clock, current.store_id, words))
             return (yield from _read_files(storage, options, clock))
         except (FileNotFoundError, CorruptionError) as error:
             failure = error
@@ -95,12 +99,29 @@ def _attach_to_read(storage: Storage, options: Options, clock: Clock) -> Op[Engi
     raise failure
 
 
-def _read_files(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
+def _follow_or_read(storage: Storage, options: Options, clock: Clock, store_id: bytes, words: Words) -> Op[Engine]:
+    """A replica of a store that nobody has open, by the page of the last process; of the files alone if it does not fit them.
+
+    A page that was copied before or after the other files, or left where an older copy was put, is stale. As at an opening to
+    write, COMMIT is then no more than the least that must be there.
+    """
+    distrusted = (words[control.GENERATION], words[control.COMMIT])
+    try:
+        cache = make_cache(storage, options)
+        state = yield from load(words, store_id, cache, {}, attempts=1)
+        return _make_engine(storage, options, clock, store_id, words, state, cache)
+    except (StoreBusy, CorruptionError):
+        engine = yield from _read_files(storage, options, clock, committed=distrusted[1])
+    engine.distrusted = distrusted
+    return engine
+
+
+def _read_files(storage: Storage, options: Options, clock: Clock, committed: int | None = None) -> Op[Engine]:
     """The store as its files have it, of which nobody says how far they were acknowledged."""
     current, manifest = yield from read_current_manifest()
     # Order: the names come after the manifest, so that no WAL is missing that the manifest needs.
     names = yield ListDirectory()
-    replay = yield from replay_all(current, names, manifest.tables, None)
+    replay = yield from replay_all(current, names, manifest.tables, committed)
     check_tables(manifest.tables, names)
     cache = make_cache(storage, options)
     # Nobody can be asked to keep these files, so they are held until somebody leads.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..format.checksums import hash_key
 from ..format.commits import Entry
 from ..storage.requests import Op
-from .clock import Clock
+from .clock import Now
 from .table import Table, Unread
 from .view import View
 
@@ -24,7 +24,7 @@ class Resume:
         self.key_hash = key_hash
 
 
-def probe(view: View, key: bytes, clock: Clock) -> bytes | Resume | None:
+def probe(view: View, key: bytes, clock: Now) -> bytes | Resume | None:
     """The live value, None if there is none, or where to go on on disk. No I/O, no lock.
 
     About 0.2 µs when a memtable has the key, 0.5 µs when it is hot, 3 µs when a cached block has it.
@@ -83,7 +83,7 @@ def search(resume: Resume) -> Op[Entry | None]:
     return None
 
 
-def search_value(resume: Resume, clock: Clock) -> Op[bytes | None]:
+def search_value(resume: Resume, clock: Now) -> Op[bytes | None]:
     """What `probe` could not tell."""
     entry = yield from search(resume)
     if entry is None or not live(entry, clock()):

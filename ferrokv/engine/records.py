@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from ..format.commits import Entry
 from ..format.keys import successor_of_prefix
 from ..storage.requests import PAUSE, Op
-from .clock import Clock
+from .clock import Now
 from .read import Resume, live, probe_entry, read_entry, search
 from .scan import Pairs, Scan
 from .view import Catalogue, View
@@ -69,7 +69,7 @@ class ViewRecords:
 
     __slots__ = ("_clock", "_now_ms", "prefix", "view")
 
-    def __init__(self, view: View, keyspace: str, clock: Clock) -> None:
+    def __init__(self, view: View, keyspace: str, clock: Now) -> None:
         self.view = view
         self.prefix = view.prefix(keyspace)
         self._clock = clock

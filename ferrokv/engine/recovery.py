@@ -42,7 +42,9 @@ def recover(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
     tables = old.tables
     generation = int.from_bytes(storage.random_bytes(8), "little")
     page = control.encode_page(current.store_id, storage.boot_id(), generation)
-    committed = control.previous_commit(storage.read_page("control", control.HEAD_BYTES), page)
+    head = storage.read_page("control", control.HEAD_BYTES)
+    committed = control.previous_commit(head, page)
+    believed = control.previous_clock(head, page)
     replay = yield from replay_all(current, names, tables, committed)
     check_tables(tables, names)
     cache = make_cache(storage, options)
@@ -51,8 +53,9 @@ def recover(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
     # Order: nothing was changed before this line, so a store that was refused is refused for the same reason next time. The
     # page keeps what it proves until the new WAL replaces it.
     yield from _write_again(replay, committed)
-    page = control.encode_page(current.store_id, storage.boot_id(), generation, committed or 0)
+    page = control.encode_page(current.store_id, storage.boot_id(), generation, committed or 0, believed)
     words = storage.map_page("control", page)
+    words[control.LEVEL0] = len(version.levels[0])
     number = max(replay.highest_number, tables.log_number) + 1
     wal = yield from create_wal(storage, current.store_id, number, replay.end, options.memtable_bytes)
     for word in (control.INTENT, control.COMMIT, control.APPENDED):
@@ -64,6 +67,7 @@ def recover(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
     manifest.version_word = words[control.VERSION]
     engine = Engine(storage, options, clock, current.store_id, words, wal, view, cache, manifest.version_word)
     engine.open_manifest = manifest
+    engine.certain_ms()  # so that a step of the wall clock is one from here on
     yield from _remove_leftovers(engine, replay.unfinished)
     return engine
 

@@ -43,8 +43,10 @@ def catch_up(engine: Engine) -> Op[None]:
         if not behind or not word:
             return
         number, end = control.unpack_position(word)
-        if number == position.number & NUMBER_MASK and end <= position.end:
+        if number == position.number & NUMBER_MASK and end == position.end:
             return
+        if not control.is_reached(word, control.pack_position(position.number, position.end)) and engine.seen >= 0:
+            raise engine.give_up("COMMIT went back, as when an older copy is put over it")
         try:
             if number != position.number & NUMBER_MASK:
                 yield from _enter_next(engine, wal, position)
@@ -197,6 +199,8 @@ def refresh(engine: Engine, *, anew: bool = False) -> Op[bool]:
     attempts, tried = 0, 0
     while engine.led and ((word := engine.words[control.VERSION]) != engine.seen_version or anew):
         news = True
+        if word < engine.seen_version and not engine.storage.read_only:
+            raise engine.give_up("VERSION went back, as when an older copy is put over it")
         yield from catch_up(engine)
         before = engine.seen_version
         opened = {table.number: table for table in engine.view.version.tables()}
@@ -233,6 +237,8 @@ def _look_for_leader(engine: Engine) -> Op[None]:
     yield from ()
     words = engine.storage.attach_page("control", control.CONTROL_BYTES)
     if words is None or not is_kept(engine.storage, engine.store_id, words):
+        return
+    if engine.distrusted == (words[control.GENERATION], words[control.COMMIT]):
         return
     engine.words = words
     engine.led = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..storage.requests import Op
-from .clock import Clock
+from .clock import Now
 from .merge import MemtableSource, Merge, RunSource, Source
 from .overlay import Changes, ChangesSource
 from .view import View
@@ -24,7 +24,7 @@ class Scan:
         view: View,
         low: bytes,
         high: bytes | None,
-        clock: Clock,
+        clock: Now,
         *,
         reverse: bool = False,
         overlays: Sequence[Changes] = (),

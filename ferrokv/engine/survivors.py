@@ -9,7 +9,10 @@ from .view import Catalogue
 
 
 class Survivors:
-    """Decides page by page. The catalogue is that of a view which is not older than the inputs."""
+    """Decides page by page. The catalogue is that of a view which is not older than the inputs.
+
+    `now_ms` is a moment that has passed beyond doubt: `Engine.certain_ms`, never what a clock says alone.
+    """
 
     def __init__(self, now_ms: int, catalogue: Catalogue) -> None:
         self.now_ms = now_ms

@@ -10,11 +10,10 @@ from __future__ import annotations
 import random
 from typing import Final
 
-from ..format.keys import GENERATION_END, KIND_ELEMENT, KIND_OWNER, generation_of
+from ..format.keys import GENERATION_END, KIND_ELEMENT, KIND_OWNER, are_user_keys, generation_of
 from ..storage.requests import PAUSE, Op
 from .collected import Generations
 from .engine import Engine
-from .merge import RunSource
 from .picker import Choice, Drop, Merging
 from .table import Table
 
@@ -31,9 +30,10 @@ def holds_parts(table: Table) -> bool:
 
 
 def sweepable(engine: Engine) -> list[Table]:
-    """The tables to be looked at, in a fixed order. Level 0 is not: it goes down soon."""
+    """The tables to be looked at, in a fixed order. Not those of level 0, which go down soon, nor damaged ones."""
     levels = engine.view.version.levels[1:]
-    return sorted((table for level in levels for table in level if holds_parts(table)), key=_place)
+    tables = (table for level in levels for table in level if table.number not in engine.damaged)
+    return sorted(filter(holds_parts, tables), key=_place)
 
 
 def _place(table: Table) -> tuple[bytes, int]:
@@ -78,7 +78,7 @@ def _judge(engine: Engine, table: Table) -> Op[Choice | None]:
 
 def rewriting(table: Table) -> Merging:
     """A table merged with nothing, into its own level."""
-    return Merging(table.meta.level - 1, (), (table,))
+    return Merging(table.meta.level - 1, (), (table,), table.meta.level)
 
 
 def next_with_dead(engine: Engine, after: tuple[bytes, int]) -> Op[tuple[Table, tuple[bytes, int]] | None]:
@@ -90,10 +90,15 @@ def next_with_dead(engine: Engine, after: tuple[bytes, int]) -> Op[tuple[Table, 
 
 
 def _holds_dead(engine: Engine, table: Table) -> Op[bool]:
+    """Reads the blocks that may hold elements or owners, and no others."""
     generations = Generations(engine)
-    source = RunSource([table], use_cache=False)
-    while (page := (yield from source.next_page())) is not None:
-        if len((yield from generations.without_dead(page))[0]) != len(page[0]):
-            return True
-        yield PAUSE
+    index = yield from table.load_index(keep=False)
+    before = table.min_key
+    for number, last_key in enumerate(index.last_keys()):
+        if not are_user_keys(before, last_key):
+            keys, entries = table.decode((yield from table.fetch_block(index, number)))
+            if len((yield from generations.without_dead((keys, entries)))[0]) != len(keys):
+                return True
+            yield PAUSE
+        before = last_key
     return False

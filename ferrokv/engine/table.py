@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -27,11 +28,27 @@ class Unread:
 UNREAD: Final = Unread()
 
 
+# These say something of this process, and nothing of the file.
+NOT_OF_A_FILE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOENT, errno.EBADF, errno.ENOMEM})
+
+
+def read_damage(error: OSError, name: str, offset: int | None = None) -> CorruptionError | None:
+    """The damage that a failed read of a file stands for; None if the failure says nothing of the file."""
+    if error.errno in NOT_OF_A_FILE:
+        return None
+    return CorruptionError(f"the file cannot be read: reason={error.strerror or error}", path=name, offset=offset)
+
+
 @contextmanager
 def damage_in(name: str) -> Iterator[None]:
-    """Name the file in a `CorruptionError` that a decoder of bytes raised."""
+    """Name the file in a `CorruptionError` that a decoder of bytes raised, and make one of a read that failed."""
     try:
         yield
+    except OSError as error:
+        damage = read_damage(error, name)
+        if damage is None:
+            raise
+        raise damage from error
     except CorruptionError as error:
         if error.path is not None:
             raise
@@ -201,7 +218,13 @@ class Table:
         file = self._held or self._cache.files.find(self.number)
         if file is None:
             file = yield from self._cache.files.open(self.number)
-        block: bytes = yield ReadAt(file, offset, size)
+        try:
+            block: bytes = yield ReadAt(file, offset, size)
+        except OSError as error:
+            damage = read_damage(error, self.name, offset)
+            if damage is None:
+                raise
+            raise damage from error
         try:
             verify_block(block, self._seed + offset)
         except CorruptionError as error:

@@ -20,7 +20,7 @@ from ..format.keys import (
     encode_quota,
     successor_of_prefix,
 )
-from ..format.limits import BATCH_BYTES_MAX, BATCH_RECORDS_MAX, EXPIRY_MS_MAX
+from ..format.limits import BATCH_BYTES_MAX, BATCH_RECORDS_MAX, EXPIRY_MS_MAX, KEYSPACE_ID_MAX
 from ..storage.drivers import complete
 from ..storage.requests import Op
 from .engine import Engine
@@ -268,6 +268,8 @@ class Transaction:
     def _new_keyspace(self) -> bytes:
         changes = self.changes
         keyspace_id = changes.catalogue.next_id
+        if keyspace_id > KEYSPACE_ID_MAX:
+            raise DataError("a store makes or clears fewer than 2³² keyspaces")
         changes.catalogue = changes.catalogue.with_keyspace(self._keyspace, keyspace_id)
         changes.write(CATALOGUE_NAMES + self._keyspace.encode(), encode_keyspace_id(keyspace_id), 0)
         changes.write(CATALOGUE_NEXT_ID, encode_keyspace_id(keyspace_id + 1), 0)

@@ -6,7 +6,7 @@ Both locks are let go with the engine's `unlock_write` and `unlock_compact`, by 
 from __future__ import annotations
 
 from ..errors import StoreBusy
-from ..format.control import APPENDED, COMMIT, COMPACTOR, INTENT, POISON, VERSION, WRITER
+from ..format.control import APPENDED, COMMIT, COMPACTOR, DAMAGED, INTENT, LEVEL0, POISON, VERSION, WRITER
 from ..storage.drivers import complete
 from ..storage.requests import Op
 from .commit import rotate, take_lock
@@ -27,7 +27,7 @@ def begin_writing(engine: Engine, timeout: float) -> None:
         holder = engine.words[WRITER]
         raise StoreBusy(f"another process did not let go of the write lock: holder_pid={holder} seconds={timeout:.3g}")
     words = engine.words
-    if words[POISON]:
+    if words[POISON] or engine.failure is not None:
         engine.check_usable()
     words[WRITER] = engine.process_id
     if words[COMMIT] != engine.seen:
@@ -67,6 +67,9 @@ def _take_over(engine: Engine) -> Op[None]:
         yield from _open_manifest(engine)
         yield from find_unnamed(engine)
     yield from refresh(engine)
+    # The last holder may have died between its edit and these words, or have found other tables damaged.
+    engine.words[LEVEL0] = len(engine.view.version.levels[0])
+    engine.words[DAMAGED] = len(engine.damaged)
     yield from remove_waiting(engine)
 
 
@@ -89,7 +92,10 @@ def _clean_up(engine: Engine) -> Op[None]:
 
 
 def _open_manifest(engine: Engine) -> Op[None]:
-    engine.open_manifest = yield from read_manifest((yield from read_current()))
+    current = yield from read_current()
+    if current.store_id != engine.store_id:
+        raise engine.give_up("another store has taken its place")
+    engine.open_manifest = yield from read_manifest(current)
     engine.manifest.version_word = engine.words[VERSION]
     # What waited to be removed was no part of the state that this one replaces. It may be one of this: the edit that failed may be
     # there all the same, or another process has cleaned up and given the numbers out again.

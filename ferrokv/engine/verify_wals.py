@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from ..errors import CorruptionError
@@ -24,6 +25,14 @@ class WalPart(NamedTuple):
     header: LogHeader | None
     end: int
     certain: bool
+
+
+def predecessor_of(file: File | None, store_id: bytes, number: int) -> Op[int]:
+    """The number of the WAL before this one, as its header says; without one that says it, the next lower."""
+    if file is not None:
+        with suppress(CorruptionError, OSError):  # met again by `measure_wals`, where it gets its place
+            return decode_header((yield ReadAt(file, 0, HEADER_BYTES)), WAL_MAGIC, store_id, number).predecessor.number
+    return number - 1
 
 
 def measure_wals(
@@ -57,7 +66,7 @@ def verify_wals(parts: Sequence[WalPart], meter: Meter) -> Op[Findings]:
             meter.add(part.end)
             before = None
             continue
-        follows = before is not None and before.number == part.header.number - 1
+        follows = before is not None and before.number in (part.header.number - 1, part.header.predecessor.number)
         if follows and part.header.predecessor != before:
             findings.add("WAL does not go on where the one before it ends", part.file.name, 48)
         meter.add(HEADER_BYTES)

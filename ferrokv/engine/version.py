@@ -6,10 +6,9 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from typing import Final
 
+from ..format.limits import LEVELS as LEVELS
 from ..storage.requests import Op
 from .table import Table
-
-LEVELS: Final = 7
 
 
 class Version:

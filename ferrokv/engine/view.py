@@ -51,7 +51,7 @@ class View:
     `as_of` is set in a pinned view: newer versions in the active memtable are passed over.
     """
 
-    __slots__ = ("_give_back", "active", "as_of", "catalogue", "getters", "hot", "sealed", "version")
+    __slots__ = ("_give_back", "active", "as_of", "catalogue", "getters", "hot", "prefixes", "sealed", "version")
 
     def __init__(
         self,
@@ -67,6 +67,7 @@ class View:
         self.sealed = sealed
         self.version = version
         self.catalogue = catalogue
+        self.prefixes = catalogue.prefixes  # one look-up less for each read
         self.hot = hot
         self.as_of = as_of
         self._give_back = give_back

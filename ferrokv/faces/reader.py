@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from threading import RLock
@@ -14,6 +13,7 @@ from ..commands.collections import check_string
 from ..commands.encoding import Key, encode_bound, encode_key
 from ..commands.keys import compile_pattern, literal_prefix, name_of_type
 from ..commands.locks import Owners
+from ..engine.engine import Engine
 from ..engine.pins import ask_newest, find_newest, pin_view
 from ..engine.read import Resume, probe, search_value
 from ..engine.records import Records, ViewRecords
@@ -22,6 +22,7 @@ from ..engine.scan import Scan
 from ..engine.view import View
 from ..errors import StoreClosed
 from ..format.control import COMMIT
+from ..runtime.forks import in_child, notice
 from ..runtime.registry import refuse_reentry, remember_snapshot
 from ..runtime.store import ClosedStore, Store
 from ..storage.drivers import complete
@@ -43,7 +44,7 @@ def _renew_in_child() -> None:
     _closing = RLock()  # another thread of the parent may have held it
 
 
-os.register_at_fork(after_in_child=_renew_in_child)
+in_child(_renew_in_child)
 
 
 class Reader:
@@ -58,6 +59,7 @@ class Reader:
 
     def _take_store(self) -> Store | None:
         """The store of a handle that is being closed, to one caller; None to all others."""
+        notice()
         if not isinstance(self._store, ClosedStore):
             refuse_reentry()
             self._store.refuse_reentry()  # before anything is taken, so that the handle stays usable
@@ -70,12 +72,14 @@ class Reader:
         """The value of a key from memory, or the operation that finds it. The hot path of `get`."""
         key = name if name.__class__ is bytes and 0 < len(name) < 65_536 else encode_key(name)
         engine = self._store.engine
+        if not engine.steady[0]:
+            engine = self._attended()
         view = self._view
         if view is None:
             if engine.words[COMMIT] != engine.seen:
                 return self._get_behind(key)  # type: ignore[return-value]
             view = engine.view
-        prefix = view.catalogue.prefixes.get(self._keyspace)
+        prefix = view.prefixes.get(self._keyspace)
         if prefix is None:
             return None
         found = probe(view, prefix + key, engine.clock)
@@ -84,6 +88,12 @@ class Reader:
                 return find_newest(engine, self._keyspace, key, found)  # type: ignore[return-value]
             return search_value(found, engine.clock)  # type: ignore[return-value]
         return found  # type: ignore[return-value]
+
+    def _attended(self) -> Engine:
+        """The engine, after what has to be looked at first: this process may be a fork that Python was not told of."""
+        if not self._store.engine.steady[0]:
+            self._store.attend()
+        return self._store.engine
 
     def _get_behind(self, key: bytes) -> Op[bytes | None]:
         """The value of a key once this process has seen what others have written."""
@@ -112,14 +122,22 @@ class Reader:
             yield from catch_up(engine)
         return (yield from ask_newest(engine, ask))
 
+    def when_replaced(self, callback: Callable[[], None]) -> None:
+        """Have `callback()` called, once and from any thread, when the directory turns out to have been removed or replaced.
+
+        From then on every handle on it raises `StoreReplaced`, and a new opening finds what is there. It must not block or raise.
+        """
+        self._attended()
+        self._store.heirs.append(callback)
+
     def _owners(self) -> Owners:
         """Who this process is, for locks."""
-        storage = self._store.storage
+        storage = self._attended().storage
         return Owners(storage.announced(), storage.is_announced, storage.random_bytes)
 
     def _pin(self) -> View:
         """The view of a new snapshot. Blocks only for what others have just written, which the page cache has."""
-        engine = self._store.engine
+        engine = self._attended()
         complete(catch_up(engine), engine.storage)
         return complete(pin_view(engine), engine.storage)
 
@@ -145,7 +163,7 @@ class ScanPages:
 
     def _start(self, reader: Reader) -> Op[None]:
         self._started = True
-        engine = reader._store.engine
+        engine = reader._attended()
         view = reader._view
         if view is None:
             yield from catch_up(engine)

@@ -24,6 +24,10 @@ SYNCER: Final = 576 // 8
 WAITED: Final = 640 // 8
 LEVEL0: Final = 704 // 8
 SLOTS: Final = 768 // 8
+DAMAGED: Final = 832 // 8
+# What the processes believe of the wall clock (`engine/clock.py`), in this order.
+CLOCK: Final = (2048 // 8, 2056 // 8, 2064 // 8)
+NO_CLOCK: Final = (0, 0, 0)
 
 HEAD_BYTES: Final = 4096
 SLOT_BYTES: Final = 1024
@@ -39,15 +43,18 @@ PINNED: Final = 8
 CLEARED: Final = (PINNED,)  # for a new owner; words from 16 on are spare
 
 
-def encode_page(store_id: bytes, boot_id: bytes, generation: int, commit: int = 0) -> bytes:
-    """A fresh page: who it belongs to, a generation, and what an earlier process of this boot had committed."""
+def encode_page(
+    store_id: bytes, boot_id: bytes, generation: int, commit: int = 0, clock: tuple[int, ...] = NO_CLOCK
+) -> bytes:
+    """A fresh page: who it belongs to, a generation, and what earlier processes of this boot had committed and believed."""
     page = bytearray(CONTROL_BYTES)
     IDENTITY.pack_into(page, 0, MAGIC, store_id, boot_id, LAYOUT_VERSION)
     page[GENERATION * 8 : GENERATION * 8 + 8] = generation.to_bytes(8, sys.byteorder)
     # VERSION begins somewhere else each time, so that a reader who was there before does not take it for what it has seen.
     # It is never 0, so that 0 can mean "none" wherever a VERSION is kept.
     page[VERSION * 8 : VERSION * 8 + 8] = (generation >> 2 | 1).to_bytes(8, sys.byteorder)
-    page[COMMIT * 8 : COMMIT * 8 + 8] = commit.to_bytes(8, sys.byteorder)
+    for index, word in zip((COMMIT, *CLOCK), (commit, *clock), strict=True):
+        page[index * 8 : index * 8 + 8] = word.to_bytes(8, sys.byteorder)
     return bytes(page)
 
 
@@ -68,9 +75,20 @@ def previous_commit(old: bytes, fresh: bytes) -> int | None:
 
     `old` is the head of the page, its first HEAD_BYTES.
     """
-    if len(old) != HEAD_BYTES or old[: IDENTITY.size] != fresh[: IDENTITY.size]:
-        return None
-    return int.from_bytes(old[COMMIT * 8 : COMMIT * 8 + 8], sys.byteorder)
+    return _word(old, COMMIT) if _continues(old, fresh) else None
+
+
+def previous_clock(old: bytes, fresh: bytes) -> tuple[int, ...]:
+    """What the words CLOCK said in the head of an `old` page, if it is of the same store and boot as the `fresh` one."""
+    return tuple(_word(old, index) for index in CLOCK) if _continues(old, fresh) else NO_CLOCK
+
+
+def _continues(old: bytes, fresh: bytes) -> bool:
+    return len(old) == HEAD_BYTES and old[: IDENTITY.size] == fresh[: IDENTITY.size]
+
+
+def _word(page: bytes, index: int) -> int:
+    return int.from_bytes(page[index * 8 : index * 8 + 8], sys.byteorder)
 
 
 def pack_position(wal_number: int, end: int) -> int:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from ..errors import CorruptionError, UnsupportedFormat
 from .checksums import checksum
-from .limits import FORMAT_VERSION
+from .limits import FORMAT_VERSION, NUMBER_MAX
 
 MAGIC: Final = b"FERROKV\n"
 LAYOUT: Final = struct.Struct("<8sHHI16sQQQ")
@@ -50,4 +50,6 @@ def decode_current(data: bytes) -> Current:
             f"the store needs a newer ferrokv: needs_version={max(min_reader, min_writer)} "
             f"this_version={FORMAT_VERSION} features={features:#x}"
         )
+    if not 1 <= manifest_number <= NUMBER_MAX:
+        raise CorruptionError(f"manifest number out of range: number={manifest_number}", offset=32)
     return Current(store_id, manifest_number, created_ms)

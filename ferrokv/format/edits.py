@@ -6,7 +6,8 @@ import struct
 from typing import Final, NamedTuple
 
 from ..errors import CorruptionError, UnsupportedFormat
-from .limits import FORMAT_VERSION, NEVER
+from .keys import PREFIX_BYTES
+from .limits import FILE_BYTES_MAX, FORMAT_VERSION, LEVELS, NEVER, NUMBER_MAX, SEQNO_MAX
 
 TAG_ADD: Final = 1
 TAG_REMOVE: Final = 2
@@ -14,10 +15,13 @@ TAG_LOG_NUMBER: Final = 3
 TAG_NEXT_TABLE: Final = 4
 TAG_LAST_SEQNO: Final = 5
 IGNORABLE: Final = 128
+TAG_MERGE: Final = 128
 
 _FIELD: Final = struct.Struct("<BI")
 _TABLE: Final = struct.Struct("<QB7xQQQQQQQQI")
 _NUMBER: Final = struct.Struct("<Q")
+_TABLE_BYTES_MIN: Final = 64  # the footer, which no table has alone
+_MERGE: Final = struct.Struct("<B3xI")
 
 
 class TableMeta(NamedTuple):
@@ -41,6 +45,18 @@ class TableMeta(NamedTuple):
         return self.max_expiry_ms != NEVER and self.max_expiry_ms < now_ms
 
 
+class MergeProgress(NamedTuple):
+    """A merge of `upper` tables of a level into the next one, which is done up to and including the key `done`."""
+
+    level: int
+    upper: tuple[int, ...]
+    done: bytes
+
+
+NO_MERGE: Final = MergeProgress(0, (), b"")
+"""No merge is under way."""
+
+
 class Edit(NamedTuple):
     """One atomic change of the manifest. None means unchanged."""
 
@@ -49,6 +65,7 @@ class Edit(NamedTuple):
     log_number: int | None = None
     next_table: int | None = None
     last_seqno: int | None = None
+    merge: MergeProgress | None = None
     unknown: tuple[int, ...] = ()
 
 
@@ -73,6 +90,8 @@ def encode_edit(edit: Edit) -> tuple[int, bytes]:
     fields.extend((TAG_REMOVE, _NUMBER.pack(number)) for number in edit.removed)
     numbers = ((TAG_LOG_NUMBER, edit.log_number), (TAG_NEXT_TABLE, edit.next_table), (TAG_LAST_SEQNO, edit.last_seqno))
     fields.extend((tag, _NUMBER.pack(number)) for tag, number in numbers if number is not None)
+    if edit.merge is not None:
+        fields.append((TAG_MERGE, _encode_merge(edit.merge)))
     return len(fields), b"".join(_FIELD.pack(tag, len(body)) + body for tag, body in fields)
 
 
@@ -82,6 +101,7 @@ def decode_edit(payload: bytes, count: int) -> Edit:
     removed: list[int] = []
     unknown: list[int] = []
     numbers: dict[int, int] = {}
+    merge: MergeProgress | None = None
     position = 0
     for _ in range(count):
         if position + _FIELD.size > len(payload):
@@ -95,9 +115,11 @@ def decode_edit(payload: bytes, count: int) -> Edit:
         if tag == TAG_ADD:
             added.append(_decode_table(body))
         elif tag == TAG_REMOVE:
-            removed.append(_decode_number(body))
+            removed.append(_decode_number(body, NUMBER_MAX))
         elif tag in (TAG_LOG_NUMBER, TAG_NEXT_TABLE, TAG_LAST_SEQNO):
-            numbers[tag] = _decode_number(body)
+            numbers[tag] = _decode_number(body, SEQNO_MAX if tag == TAG_LAST_SEQNO else NUMBER_MAX)
+        elif tag == TAG_MERGE:
+            merge = _decode_merge(body)
         elif tag >= IGNORABLE:
             unknown.append(tag)
         else:
@@ -110,14 +132,34 @@ def decode_edit(payload: bytes, count: int) -> Edit:
         numbers.get(TAG_LOG_NUMBER),
         numbers.get(TAG_NEXT_TABLE),
         numbers.get(TAG_LAST_SEQNO),
+        merge,
         tuple(unknown),
     )
 
 
-def _decode_number(body: bytes) -> int:
-    if len(body) != _NUMBER.size:
-        raise CorruptionError("manifest number has a wrong length")
-    return int.from_bytes(body, "little")
+def _encode_merge(merge: MergeProgress) -> bytes:
+    if not merge.upper:
+        return b""
+    return _MERGE.pack(merge.level, len(merge.upper)) + b"".join(map(_NUMBER.pack, merge.upper)) + merge.done
+
+
+def _decode_merge(body: bytes) -> MergeProgress:
+    if not body:
+        return NO_MERGE
+    if len(body) < _MERGE.size:
+        raise CorruptionError("manifest merge field is cut short")
+    level, count = _MERGE.unpack_from(body)
+    key = _MERGE.size + 8 * count
+    if not count or key > len(body) or level >= LEVELS - 1:
+        raise CorruptionError("manifest merge field lengths do not add up")
+    return MergeProgress(level, struct.unpack_from(f"<{count}Q", body, _MERGE.size), body[key:])
+
+
+def _decode_number(body: bytes, highest: int) -> int:
+    number = int.from_bytes(body, "little")
+    if len(body) != _NUMBER.size or number > highest:
+        raise CorruptionError("manifest number has a wrong length, or is out of range")
+    return number
 
 
 def _decode_table(body: bytes) -> TableMeta:
@@ -129,6 +171,16 @@ def _decode_table(body: bytes) -> TableMeta:
     if not 0 < min_key_bytes < len(keys) + 1:
         raise CorruptionError("manifest table keys do not add up")
     min_key, max_key = keys[:min_key_bytes], keys[min_key_bytes:]
-    if not min_key <= max_key:
-        raise CorruptionError("manifest table keys are out of order")
-    return TableMeta(*numbers[:10], min_key=min_key, max_key=max_key)  # type: ignore[arg-type,misc]
+    if not min_key <= max_key or min(len(min_key), len(max_key)) < PREFIX_BYTES:
+        raise CorruptionError("manifest table keys are out of order, or none")
+    meta = TableMeta(*numbers[:10], min_key=min_key, max_key=max_key)  # type: ignore[arg-type,misc]
+    if (
+        not 1 <= meta.number <= NUMBER_MAX
+        or meta.level >= LEVELS
+        or not _TABLE_BYTES_MIN < meta.file_bytes <= FILE_BYTES_MAX
+        or not meta.tombstones <= meta.records <= meta.file_bytes
+        or not meta.first_seqno <= meta.last_seqno <= SEQNO_MAX
+        or meta.min_expiry_ms > meta.max_expiry_ms
+    ):
+        raise CorruptionError(f"manifest says of a table what is true of none: table={meta.number}")
+    return meta

@@ -14,3 +14,11 @@ KEYSPACE_NAME_BYTES_MAX: Final = 255
 FRAME_PAYLOAD_BYTES_MAX: Final = 1 << 27
 NEVER: Final = (1 << 64) - 1  # "highest expiry" of a table or block in which some record never expires
 EXPIRY_MS_MAX: Final = (1 << 63) - 1
+LEVELS: Final = 7
+WAL_BYTES_MAX: Final = (1 << 32) - 1
+# What a file may say, with so much room to count on that nothing ever runs over: a file's number stands in a name of up to 18
+# digits, a generation holds a seqno and 20 bits (section 4), and an id of a keyspace has four bytes.
+NUMBER_MAX: Final = 10**17
+SEQNO_MAX: Final = (1 << 44) - (1 << 32)
+KEYSPACE_ID_MAX: Final = (1 << 32) - 2
+FILE_BYTES_MAX: Final = 1 << 62

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from ..errors import CorruptionError, DataError, UnsupportedFormat
 from .checksums import MASK_64, checksum
-from .limits import FORMAT_VERSION, FRAME_PAYLOAD_BYTES_MAX
+from .limits import FORMAT_VERSION, FRAME_PAYLOAD_BYTES_MAX, NUMBER_MAX, SEQNO_MAX, WAL_BYTES_MAX
 
 WAL_MAGIC: Final = b"FKVWAL\0\0"
 MANIFEST_MAGIC: Final = b"FKVMAN\0\0"
@@ -89,6 +89,10 @@ def decode_header(data: bytes, magic: bytes, store_id: bytes, number: int) -> Lo
     if fields[3] != store_id or fields[4] != number:
         raise CorruptionError("log belongs to another store or another place", offset=16)
     predecessor = Position(*fields[6:10])
+    if number > NUMBER_MAX or predecessor.number >= number:
+        raise CorruptionError("log with a number out of range", offset=32)
+    if predecessor.end > WAL_BYTES_MAX or predecessor.seqno > SEQNO_MAX:
+        raise CorruptionError("log goes on from a place that no log has", offset=56)
     return LogHeader(magic, store_id, number, fields[5], predecessor, fields[11])
 
 

@@ -203,7 +203,13 @@ def _check_index(data: bytes, seed: int, *, again: bool = False) -> tuple[array[
     ascending = again or (_is_ascending(ends) and _is_ascending(offsets))
     if keys + ends[-1] != length or ends[0] or not ascending:
         raise CorruptionError("index columns do not add up")
+    if not again and not _is_ascending(_keys_of(data[keys:], ends)):
+        raise CorruptionError("index is not ascending")
     return offsets, ends, data[keys:]
+
+
+def _keys_of(keys: bytes, ends: array[int]) -> list[bytes]:
+    return [keys[a:b] for a, b in pairwise(ends)]
 
 
 def _column(kind: Literal["I", "Q"], data: bytes) -> array[int]:
@@ -213,9 +219,9 @@ def _column(kind: Literal["I", "Q"], data: bytes) -> array[int]:
     return column
 
 
-def _is_ascending(column: array[int]) -> bool:
-    values = column.tolist()
-    return values == sorted(values)
+def _is_ascending(values: Sequence[bytes] | Sequence[int]) -> bool:
+    found: list[bytes | int] = list(values)
+    return found == sorted(found)
 
 
 def encode_footer(footer: Footer, seed: int) -> bytes:

@@ -4,15 +4,19 @@ One process at a time does it for all, under the compact lock, which it gives ba
 VERSION word for what came of it.
 
 A thread that merges in Python without a break raises the 99th percentile of a cached read from 10 µs to 5 ms (the GIL's
-switch interval); a nap of a millisecond after each page brings it back. Under pressure the naps are left out.
+switch interval); a nap of a millisecond after each page brings it back. The more compaction is behind, the less it gives way: at
+first it only yields every few pages, and when writers are nearly stopped not even that.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from copy import copy
+from functools import partial
 from typing import Final
 
 from ..engine.collected import drop_expired, take_expired_roots
@@ -23,7 +27,8 @@ from ..engine.quotas import Victims, evict, find_victims, quota_due
 from ..engine.removal import remove_waiting
 from ..engine.replica import catch_up, refresh
 from ..engine.turns import begin_compacting, end_compacting
-from ..errors import CorruptionError, FerroKVError, StoreBusy, StoreClosed, StoreFull
+from ..engine.whereabouts import LOOK_SECONDS, look
+from ..errors import CorruptionError, FerroKVError, StoreBusy, StoreClosed, StoreFull, StoreReplaced
 from ..storage.drivers import complete
 from .waiters import Request, deliver, fail_all
 
@@ -33,10 +38,19 @@ ELSEWHERE_SECONDS: Final = 0.05  # how soon to look whether another process has 
 TICK_SECONDS: Final = 10.0  # how soon an idle process lets go of tables that others have replaced
 JOBS_MAX: Final = 1024
 EVICTIONS_EACH: Final = 1000  # by one commit
+PAGES_EACH_YIELD: Final = 4  # about a millisecond of work
+
+
+# Lets threads go on that wait for the interpreter. Far cheaper than `time.sleep(0)`, which waits for a timer of the kernel (50 µs).
+yield_interpreter: Final[Callable[[], object]] = getattr(os, "sched_yield", partial(time.sleep, 0))
 
 
 class _Stopping(BaseException):
     """The store is closing: give up the work in hand."""
+
+
+def _nothing() -> None:
+    """It was told already."""
 
 
 class Background:
@@ -47,15 +61,20 @@ class Background:
         self._wake = threading.Event()
         self._stopping = False
         self._jobs: deque[Request] = deque()
-        self._damaged = False
+        self._look_at = 0.0
+        self.given_up: Callable[[], None] = _nothing
         self._gate = threading.RLock()
+        self._pages = 0  # of flushes and merges; owner: the thread
         self._flushed: Callable[[], None] = lambda: None
         self._write: Callable[[Request], None] = lambda request: None
         self._thread = threading.Thread(target=self._run, name="ferrokv-background", daemon=True)
 
-    def start(self, flushed: Callable[[], None], write: Callable[[Request], None]) -> None:
-        """Begin; `flushed` is called after each flush, `write` queues a request for the writer."""
+    def start(
+        self, flushed: Callable[[], None], write: Callable[[Request], None], given_up: Callable[[], None]
+    ) -> None:
+        """Begin; `flushed` is called after each flush, `write` queues a request for the writer, `given_up` shuts the store down."""
         self._flushed = flushed
+        self.given_up = given_up
         self._write = write
         self._engine.rotated = self._wake.set
         self._wake.set()
@@ -93,7 +112,7 @@ class Background:
     def _run(self) -> None:
         wait = TICK_SECONDS
         while True:
-            idle = not self._wake.wait(wait)
+            idle = not self._wait(wait)
             self._wake.clear()
             if self._stopping:
                 return
@@ -113,6 +132,32 @@ class Background:
             finally:
                 self._flushed()
 
+    def _wait(self, seconds: float) -> bool:
+        """True as soon as there may be something to do. Meanwhile the directory is looked at each second."""
+        end = time.monotonic() + seconds
+        while True:
+            rest = end - time.monotonic()
+            if self._wake.wait(max(0.0, min(rest, LOOK_SECONDS))):
+                self._look()
+                return True
+            self._look()
+            if rest <= LOOK_SECONDS:
+                return False
+
+    def _look(self) -> None:
+        """Find out, once a second, if this is still the directory that was opened; if not, have the store given up."""
+        engine = self._engine
+        now = time.monotonic()
+        if engine.failure is None and now >= self._look_at:
+            self._look_at = now + LOOK_SECONDS
+            try:
+                complete(look(engine), engine.storage)
+            except (FerroKVError, OSError) as error:
+                logger.info("the directory could not be looked at: %s", error)
+        if isinstance(engine.failure, StoreReplaced) and not self._stopping:
+            given_up, self.given_up = self.given_up, _nothing
+            given_up()
+
     def _work(self, *, idle: bool) -> bool:
         """Do what there is to do. True if something is due that another process is at, so that its result is looked for soon."""
         engine = self._engine
@@ -127,11 +172,13 @@ class Background:
                 return True
             while not self._stopping and not self._jobs and self._step():
                 self._flushed()
-            victims: dict[str, Victims] = {}
-            if quota_due(engine, idle=idle):
-                victims = complete(find_victims(engine), engine.storage, self._pause_compaction)
+            victims = self._find_victims() if quota_due(engine, idle=idle) else {}
             # Order: behind everything that may flush, as the search for victims does between its pages.
             end_compacting(engine)
+        except _Stopping:
+            # What was in hand is removed, and nothing is in doubt: the next one goes on with the merge under way.
+            end_compacting(engine)
+            raise
         finally:
             engine.unlock_compact()
         self._drop_expired()
@@ -141,6 +188,15 @@ class Background:
         if self._jobs:
             self._wake.set()
         return False
+
+    def _find_victims(self) -> dict[str, Victims]:
+        """What quotas ask for; nothing while a damaged table stands in the way, which compaction then goes around."""
+        engine = self._engine
+        try:
+            return complete(find_victims(engine), engine.storage, self._pause_compaction)
+        except CorruptionError as error:
+            logger.error("a quota cannot be kept because of damage: %s", error)
+            return {}
 
     def _drop_expired(self) -> None:
         """Have the writer delete long expired collections, so that their elements may go. Nobody waits for it."""
@@ -158,29 +214,20 @@ class Background:
         engine = self._engine
         if engine.failure is not None:
             return False
-        return flush_due(engine) or quota_due(engine, idle=idle) or (not self._damaged and compaction_due(engine))
+        return flush_due(engine) or quota_due(engine, idle=idle) or compaction_due(engine)
 
     def _step(self) -> bool:
         """One flush or one compaction, if any is due."""
         if self._engine.failure is not None:
             return False
         if flush_due(self._engine):
-            self._flush(naps=False)
+            self._flush()
             return True
-        return not self._damaged and self._compact(everything=False)
+        return complete(compact_once(self._engine), self._engine.storage, self._pause_compaction)
 
-    def _flush(self, *, naps: bool) -> None:
-        pause = self._nap if naps else self._check_stopping
-        complete(flush(self._engine), self._engine.storage, pause)
+    def _flush(self) -> None:
+        complete(flush(self._engine), self._engine.storage, self._nap)
         self._flushed()
-
-    def _compact(self, *, everything: bool) -> bool:
-        try:
-            op = compact_once(self._engine, everything=everything)
-            return complete(op, self._engine.storage, self._pause_compaction)
-        except CorruptionError:
-            self._damaged = True  # the inputs stay; reads of the damaged block raise, and merging would spin
-            raise
 
     def _do_job(self, request: Request) -> None:
         try:
@@ -204,31 +251,58 @@ class Background:
             complete(flush(engine), engine.storage, self._check_stopping)
             self._flushed()
             if request.args == ("compact",):
-                while self._compact(everything=True):
+                while complete(compact_once(engine, everything=True), engine.storage, self._pause_job):
                     self._check_stopping()
-                complete(sweep_everything(engine), engine.storage, self._pause_compaction)
+                complete(sweep_everything(engine), engine.storage, self._pause_job)
             end_compacting(engine)
+        except _Stopping:
+            end_compacting(engine)
+            raise
         finally:
             engine.unlock_compact()
         self._drop_expired()
+        if request.args == ("compact",) and engine.damaged:
+            raise copy(next(iter(engine.damaged.values())))  # all else is compacted
         request.answer = True
 
     def _check_stopping(self) -> None:
+        """Between two pages: end if the store is closing, and every few pages let other threads go on.
+
+        A thread that computes keeps the interpreter for 5 ms once it has it, so each yield may cost that much. When writers are
+        nearly stopped, the interpreter's own switching has to do.
+        """
         if self._stopping:
             raise _Stopping
-        time.sleep(0)
+        self._pages += 1
+        options = self._engine.options
+        if (
+            not self._pages % PAGES_EACH_YIELD
+            and 2 * self._engine.level0_tables < options.slowdown_at + options.stop_at
+        ):
+            yield_interpreter()
+
+    def _pause_job(self) -> None:
+        """Between two pages of a compaction that somebody waits for: as below, but without naps."""
+        self._flush_first()
+        self._check_stopping()
 
     def _pause_compaction(self) -> None:
         """Between two pages of a compaction: let flushes go first, then others run."""
-        complete(catch_up(self._engine), self._engine.storage)  # nobody else in this process may be reading
-        if self._engine.failure is None and flush_due(self._engine):
-            self._flush(naps=False)
+        self._flush_first()
         self._nap()
 
+    def _flush_first(self) -> None:
+        complete(catch_up(self._engine), self._engine.storage)  # nobody else in this process may be reading
+        if self._engine.failure is None and flush_due(self._engine):
+            self._flush()
+
     def _nap(self) -> None:
+        """Between two pages: leave the interpreter to others, unless writers or callers wait, or soon will."""
         engine = self._engine
-        if self._stopping:
+        self._look()
+        if self._jobs or len(engine.view.sealed) > 1 or engine.level0_tables >= engine.options.slowdown_at:
+            self._check_stopping()
+        elif self._stopping:
             raise _Stopping
-        view = engine.view
-        pressed = bool(view.sealed) or len(view.version.levels[0]) >= 2 * engine.options.level0_tables
-        time.sleep(0 if pressed else NAP_SECONDS)
+        else:
+            time.sleep(NAP_SECONDS)

@@ -62,6 +62,7 @@ class Errand:
     def __init__(self, store: Store, progress: Progress | None) -> None:
         if progress is not None and not callable(progress):
             raise DataError(f"progress is a function of two numbers, or None: found={progress!r}")
+        store.attend()
         self._engine = store.engine
         self._directory = store.directory
         self._errands = store.errands

@@ -15,7 +15,8 @@ from ..options import Options
 from ..storage import locks
 from ..storage.directory import prepare_directory
 from ..storage.local import LocalStorage
-from .store import Store, forget_locks, make_store
+from .forks import in_child, notice
+from .store import ClosedStore, Store, make_store
 
 _lock = RLock()  # held while a store is opened or shut down; re-entrant only so that re-entry can be refused
 _counting = RLock()  # held for a moment only, so that sharing a handle never waits for a disk
@@ -35,11 +36,15 @@ def open_store(path: str | os.PathLike[str], given: dict[str, object], *, read_o
 
     Options count for the first opening; later ones may leave them out or repeat them. `DataError` if they differ.
     """
+    notice()
     options = Options.checked(given)
     directory = prepare_directory(path, read_only=read_only)
     refuse_reentry()
     with _lock:
         store = _stores.get((directory.path, read_only))
+        if store is not None and _is_elsewhere(store):
+            _retire(store)
+            store = None
         if store is None:
             store = make_store(directory, options)
             _stores[directory.path, read_only] = store
@@ -50,6 +55,7 @@ def open_store(path: str | os.PathLike[str], given: dict[str, object], *, read_o
 
 def share_store(store: Store, *, first: bool = False) -> Store:
     """One more handle on an open store. `StoreClosed` if its last one is just being closed. Never waits for I/O."""
+    notice()
     with _counting:
         if not store.handles and not first:
             raise StoreClosed("the store is closing; open it again")
@@ -63,18 +69,52 @@ def release_store(store: Store) -> None:
     `StoreBusy`, and nothing is changed, for a signal handler or destructor that came in the middle of a write, an opening or a
     closing by its own thread. In one of the store's own threads, which can not wait for itself, another thread does it.
     """
+    notice()
     if store.owns_thread(current_thread()):
         Thread(target=release_store, args=(store,), name="ferrokv-release").start()
         return
     refuse_reentry()
     store.refuse_reentry()
     with _lock:
+        if isinstance(store, ClosedStore):
+            return  # its directory was replaced, and it was shut down for all of its handles
         with _counting:
             store.handles -= 1
             last = not store.handles
         if last:
-            _stores.pop((store.directory.path, store.directory.read_only), None)
+            _forget(store)
             store.shut_down()
+
+
+def _forget(store: Store) -> None:
+    key = (store.directory.path, store.directory.read_only)
+    if _stores.get(key) is store:
+        del _stores[key]
+
+
+def _is_elsewhere(store: Store) -> bool:
+    """True if a store of this process is not the one that an opening of its path would find."""
+    if isinstance(store, ClosedStore):
+        return True
+    if store.__class__ is not Store:
+        return False
+    if not store.is_replaced and (change := store.storage.changed()) is not None:
+        store.engine.give_up(change)
+    return store.is_replaced
+
+
+def _retire(store: Store) -> None:
+    """Shut down a store whose directory was replaced, whoever still has a handle on it. Blocks; not from its own threads."""
+    with _lock:
+        if store.__class__ is Store:
+            _forget(store)
+            store.tell_heirs()
+            store.shut_down()
+
+
+def _retire_later(store: Store) -> None:
+    """The same, from one of the store's own threads."""
+    Thread(target=_retire, args=(store,), name="ferrokv-release").start()
 
 
 def refuse_reentry() -> None:
@@ -115,10 +155,12 @@ def remember_snapshot(snapshot: Closable) -> None:
 
 
 def _renew_in_child() -> None:
-    """After a fork: the threads are gone and the locks belong to the parent. Close copies, unlock nothing, open at next use."""
+    """After a fork: the threads are gone and the locks belong to the parent. Close copies, unlock nothing, open at next use.
+
+    Also long after it, by `notice`, when threads of this process may be using the stores of before.
+    """
     global _counting, _lock
     _lock, _counting = RLock(), RLock()
-    forget_locks()
     locks.renew_fork_gate()
     steps: list[Callable[[], None]] = [snapshot.close_after_fork for snapshot in list(_snapshots)]
     steps += [store.leave_to_parent for store in _stores.values()]
@@ -145,4 +187,6 @@ def _after_fork_in_parent() -> None:
 
 
 atexit.register(_close_all)
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_renew_in_child)
+Store.retire_later = _retire_later
+in_child(_renew_in_child)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent)

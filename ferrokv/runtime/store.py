@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from threading import RLock, Thread
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from ..engine.clock import Clock, SystemClock
 from ..engine.commit import rotate
@@ -14,7 +16,15 @@ from ..engine.flush import flush
 from ..engine.opening import open_engine
 from ..engine.removal import remove_waiting
 from ..engine.turns import begin_compacting, begin_writing, end_compacting
-from ..errors import FerroKVError, StoreBusy, StoreClosed, StoreFull, StorePathError, StoreReadOnly
+from ..errors import (
+    FerroKVError,
+    StoreBusy,
+    StoreClosed,
+    StoreFull,
+    StorePathError,
+    StoreReadOnly,
+    StoreReplaced,
+)
 from ..options import Options
 from ..stats import LevelStats, ProcessStats, Stats
 from ..storage.directory import Directory
@@ -22,18 +32,21 @@ from ..storage.drivers import complete
 from ..storage.local import LocalStorage
 from .background import Background
 from .errands import Errands
+from .forks import in_child, notice
 from .waiters import Request
 from .writer import Writer
 
 if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
+    from .pool import Pool
 
-POOL_THREADS: Final = 4
 INSIST_ATTEMPTS_MAX: Final = 100
 
 
 class Store:
     """Made by `open_store`. `engine` raises `StoreClosed` once the store is closed."""
+
+    retire_later: ClassVar[Callable[[Store], None]]
+    """Has a store that was given up shut down by another thread; set by the registry."""
 
     def __init__(self, directory: Directory, storage: LocalStorage, engine: Engine) -> None:
         self.directory = directory
@@ -42,27 +55,51 @@ class Store:
         self.engine = engine
         self.handles = 0  # owner: the registry's lock
         self.errands = Errands()
+        self.heirs: list[Callable[[], None]] = []  # who is told, once, that the directory was replaced
         self._pid = os.getpid()
         self._background = Background(engine)
         self._writer = Writer(engine, self._background.wake)
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool: Pool | None = None
         self._pool_lock = RLock()
 
     def start(self) -> None:
         """Start the threads."""
         if not self.storage.read_only:
             self._writer.start()
-        self._background.start(self._writer.memtables_flushed, self._writer.submit)
+        self._background.start(self._writer.memtables_flushed, self._writer.submit, self._given_up)
 
     @property
-    def pool(self) -> ThreadPoolExecutor:
+    def pool(self) -> Pool:
         """Threads for reads that have to wait for the disk; made when first needed."""
         with self._pool_lock:
             if self._pool is None:
-                from concurrent.futures import ThreadPoolExecutor  # takes milliseconds, and few processes need it
+                from .pool import Pool  # takes milliseconds, and few processes need it
 
-                self._pool = ThreadPoolExecutor(POOL_THREADS, thread_name_prefix="ferrokv-io")
+                self._pool = Pool()
             return self._pool
+
+    def attend(self) -> None:
+        """See to what `engine.steady` tells of: in a child that was forked without Python's hooks this turns into another store.
+
+        `StoreReplaced` when the directory was.
+        """
+        if not notice() and self.__class__ is Store and self.is_replaced:
+            self.tell_heirs()
+            self.engine.check_usable()
+
+    @property
+    def is_replaced(self) -> bool:
+        """True once the directory turned out not to be the one that was opened."""
+        return isinstance(self.engine.failure, StoreReplaced)
+
+    def _given_up(self) -> None:
+        Store.retire_later(self)
+
+    def tell_heirs(self) -> None:
+        """Have those who asked for it know that another opening finds another store."""
+        heirs, self.heirs = self.heirs, []
+        for call in heirs:
+            call()
 
     def refuse_reentry(self) -> None:
         """`StoreBusy` for a signal handler or destructor that came in the middle of a write by its own thread."""
@@ -94,18 +131,25 @@ class Store:
         self._background.submit(request)
 
     def _check_writable(self) -> None:
+        if os.getpid() != self._pid and not notice() and self.__class__ is Store:
+            raise StoreClosed(
+                "the store was being closed by the parent of this process when it was forked; open it again"
+            )
+        if not self.engine.steady[0]:
+            self.attend()
         if self.storage.read_only:
             raise StoreReadOnly("You can't write against a store that was opened to read only.")
-        if os.getpid() != self._pid:
-            # A fork that Python was not told of: the locks and threads are those of the parent.
-            raise StoreClosed("the store was opened by the parent of this process, which forked without Python's hooks")
 
     def stats(self) -> Stats:
         """Numbers from memory, and a few file system calls to see who else is alive."""
+        self.attend()
         engine = self.engine
         view = engine.view
         counters = engine.counters
         waiting = engine.waiting
+        processes = self.storage.attached()
+        # The word keeps the pid of a holder that died, for the next one to clean up after.
+        living = {engine.process_id, *(process.pid for process in processes)}
         levels = tuple(
             LevelStats(
                 len(tables),
@@ -121,8 +165,8 @@ class Store:
             file_system=self.directory.file_system,
             durable=self.directory.durable,
             failed=self._failure(),
-            processes=tuple(ProcessStats(*process) for process in self.storage.attached()),
-            compactor_pid=engine.compactor_pid or None,
+            processes=tuple(ProcessStats(*process) for process in processes),
+            compactor_pid=engine.compactor_pid if engine.compactor_pid in living else None,
             seqno=view.active.seqno,
             keyspaces=tuple(sorted(view.catalogue.prefixes)),
             quotas=dict(view.catalogue.quotas),
@@ -141,6 +185,12 @@ class Store:
             tables_dropped_unread=counters.tables_dropped_unread,
             records_expired=counters.records_expired,
             records_evicted=counters.evicted,
+            level0_slowdown=engine.options.slowdown_at,
+            level0_stop=engine.options.stop_at,
+            writes_slowed=self._writer.brake.slowed,
+            writes_stopped=self._writer.brake.stopped,
+            stalled_seconds=self._writer.brake.seconds,
+            damaged_tables=engine.damaged_tables,
         )
 
     def _failure(self) -> str | None:
@@ -159,21 +209,29 @@ class Store:
         writing = () if self.storage.read_only else (self._writer.stop,)
         for step in (self.errands.stop, *writing, self._background.stop, self._flush_for_next_opening, self._stop_pool):
             interrupted = _insist(step) or interrupted
-        for step in (self._leave_slot, self.storage.close):
+        for step in (self._leave_page, self.storage.close):
             interrupted = _insist(step) or interrupted
-        self._turn_into(ClosedStore("the store is closed"))
+        replaced = self.engine.failure if self.is_replaced else None
+        self._turn_into(ClosedStore(str(replaced), StoreReplaced) if replaced else ClosedStore("the store is closed"))
         if interrupted is not None:
             raise interrupted
 
-    def _leave_slot(self) -> None:
-        """Snapshots end with the store, so their tables may go, and table files that are open are closed."""
+    def _leave_page(self) -> None:
+        """Give the slot back, and let go of the page, before the storage takes it away.
+
+        Snapshots end with the store, so their tables may go, and table files that are open are closed.
+        """
         engine = self.engine
-        engine.pins.leave()
-        complete(remove_waiting(engine), self.storage)
+        if self.is_replaced:  # the page and the names may be those of another store
+            engine.pins.slot = None
+        else:
+            engine.pins.leave()
+            complete(remove_waiting(engine), self.storage)
         engine.block_cache.files.shed()
         slot, engine.slot = engine.slot, None
-        if slot is not None:
+        if slot is not None and not self.is_replaced:
             slot.release()  # once: it may be somebody else's soon
+        engine.words = ClosedWords()
 
     def _stop_pool(self) -> None:
         if self._pool is not None:
@@ -196,14 +254,15 @@ class Store:
         except (FerroKVError, OSError) as error:
             logger.warning("could not flush at closing: %s", error)
         finally:
-            engine.unlock_compact()
-            engine.unlock_write()
+            with suppress(OSError):  # closing the descriptors lets go of the locks, too
+                engine.unlock_compact()
+                engine.unlock_write()
 
     def leave_to_parent(self) -> None:
         """In a forked child: close copies of descriptors, unlock nothing, and open the directory again at the next use."""
-        directory, options, handles = self.directory, self.options, self.handles
+        forked = ForkedStore(self.directory, self.options, self.handles, self.heirs)
         self.storage.abandon()
-        self._turn_into(ForkedStore(directory, options, handles))
+        self._turn_into(forked)
 
     def _turn_into(self, other: ClosedStore | ForkedStore) -> None:
         # Order: the class first, so that a thread that asks meanwhile gets an answer, or a `StoreClosed`.
@@ -215,22 +274,39 @@ class Store:
 class ClosedStore:
     """What a store, or the store of a closed handle, turns into: every use raises `StoreClosed`."""
 
-    why = "the store is closed"
-
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: str, error: type[FerroKVError] = StoreClosed) -> None:
         self.why = why
+        self.error = error
+
+    def owns_thread(self, thread: Thread) -> bool:
+        """False: there are no threads."""
+        return False
+
+    def refuse_reentry(self) -> None:
+        """Nothing is under way."""
 
     def __getattr__(self, name: str) -> object:
-        raise StoreClosed(f"{self.why}; open it again")
+        raise self.error(f"{self.why}; open it again")
+
+
+class ClosedWords:
+    """What the control page of a closed store turns into, for readers that are still under way in other threads."""
+
+    def __getitem__(self, index: int, /) -> int:
+        raise StoreClosed("the store was closed meanwhile; open it again")
+
+    def __setitem__(self, index: int, value: int, /) -> None:
+        raise StoreClosed("the store was closed meanwhile; open it again")
 
 
 class ForkedStore:
     """What a store turns into in a forked child. The first use opens the directory again, and this becomes a store of the child."""
 
-    def __init__(self, directory: Directory, options: Options, handles: int) -> None:
+    def __init__(self, directory: Directory, options: Options, handles: int, heirs: list[Callable[[], None]]) -> None:
         self.directory = directory
         self.options = options
         self.handles = handles
+        self.heirs = heirs
 
     def owns_thread(self, thread: Thread) -> bool:
         """False: there are no threads."""
@@ -248,20 +324,23 @@ class ForkedStore:
     def __getattr__(self, name: str) -> object:
         with _reviving:
             if self.__class__ is ForkedStore:
-                handles = self.handles
+                kept = {"handles": self.handles, "heirs": self.heirs}
                 own = make_store(self.directory, self.options)
-                self.__dict__.update(own.__dict__, handles=handles)
+                self.__dict__.update(own.__dict__, **kept)
                 self.__class__ = Store  # type: ignore[assignment]
+                own._background.given_up = partial(Store.retire_later, self)  # type: ignore[arg-type]
         return getattr(self, name)
 
 
 _reviving = RLock()
 
 
-def forget_locks() -> None:
-    """In a forked child: somebody else may have held it."""
+def _renew_in_child() -> None:
     global _reviving
-    _reviving = RLock()
+    _reviving = RLock()  # another thread of the parent may have held it
+
+
+in_child(_renew_in_child)
 
 
 def _insist(step: Callable[[], None]) -> BaseException | None:
@@ -282,13 +361,15 @@ def _insist(step: Callable[[], None]) -> BaseException | None:
 
 def make_store(directory: Directory, options: Options, clock: Clock | None = None) -> Store:
     """Recover the directory, or attach to it beside others, and start."""
-    storage = LocalStorage(directory)
+    storage: LocalStorage | None = None
     try:
+        storage = LocalStorage(directory)
         engine = complete(open_engine(storage, options, clock or SystemClock()), storage)
         store = Store(directory, storage, engine)
         store.start()
     except OSError as error:
-        storage.close()
+        if storage is not None:
+            storage.close()
         if error.errno in NO_SPACE:
             raise StoreFull(f"no space to open the store: path={directory.path} reason={error.strerror}") from error
         if error.errno in NO_DESCRIPTORS:
@@ -301,6 +382,7 @@ def make_store(directory: Directory, options: Options, clock: Clock | None = Non
             f"the store can not be opened: path={directory.path} file={error.filename} reason={error.strerror}"
         ) from error
     except BaseException:
-        storage.close()
+        if storage is not None:
+            storage.close()
         raise
     return store

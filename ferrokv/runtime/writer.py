@@ -20,6 +20,7 @@ from ..engine.quotas import quota_due
 from ..engine.transaction import Group
 from ..engine.turns import begin_writing
 from ..errors import FerroKVError, StoreBusy, StoreClosed, StoreFull
+from .brake import LOOK_SECONDS, Brake
 from .waiters import Request, deliver, fail_all
 
 GROUP_REQUESTS_MAX: Final = 1024
@@ -40,6 +41,7 @@ class Writer:
         self._wake_background = wake_background
         self._queue: SimpleQueue[Request | None] = SimpleQueue()
         self._room = threading.Condition()
+        self.brake = Brake(engine)
         self._turn = threading.RLock()  # re-entrant only so that its owner can be told from others
         self._is_mine: Callable[[], bool] = self._turn._is_owned  # type: ignore[attr-defined]
         self._serving = False  # a hint that somebody has the turn; owner: the turn
@@ -68,9 +70,8 @@ class Writer:
     def lead(self, request: Request) -> bool:
         """Serve the request in the caller's thread if nobody is waiting or at it; False if it has to be submitted."""
         self._refuse_reentry()
-        engine = self._engine
         # Missing room needs a wait, which is left to the thread, where nothing interrupts it.
-        if self._serving or len(engine.view.sealed) >= engine.options.sealed_memtables_max or not self._queue.empty():
+        if self._serving or not self._queue.empty() or not self._has_room() or self.brake.is_on:
             return False
         # Order: `with` alone, since a signal between a successful `acquire()` and a `try` would keep the turn for ever.
         with self._turn:
@@ -84,6 +85,7 @@ class Writer:
         with self._gate:
             self._closing = True
             self._queue.put(None)
+        self.memtables_flushed()
         self._thread.join()
         with self._turn:
             self._stopped = True
@@ -211,6 +213,7 @@ class Writer:
                 request = waiting.popleft()
                 served.append(request)
         if group.changes:
+            self.brake.note_written(group.changes.payload_bytes)
             return append(engine, group.changes, group.changes.catalogue, sync_follows=_wants_sync(served))
         with engine.lock:
             return engine.wal, engine.appended
@@ -218,25 +221,40 @@ class Writer:
     def _seal(self, request: Request) -> None:
         """Rotate so that everything written before this request, in any process, can be flushed."""
         try:
-            self._begin(request)
+            self._begin(request, braked=False)  # it adds nothing, and whoever asks wants to catch up
             if self._engine.view.active.entries:
                 rotate(self._engine)
         finally:
             self._engine.unlock_write()
         request.answer = True
 
-    def _begin(self, request: Request) -> None:
+    def _begin(self, request: Request, *, braked: bool = True) -> None:
         """Take the write lock when there is room; `StoreBusy` when the request has waited for too long, in the queue included."""
         engine = self._engine
         now = time.monotonic()
         deadline = (request.since or now) + engine.options.busy_timeout
+        if braked:
+            self._slow_down()
         while True:
-            begin_writing(engine, max(0.0, deadline - now))
-            if len(engine.view.sealed) < engine.options.sealed_memtables_max:
+            if braked and self.brake.is_stopped:
+                self._wait_for_room(deadline)
+            begin_writing(engine, max(0.0, deadline - time.monotonic()))
+            if self._has_room():
                 return
             engine.unlock_write()
             self._wait_for_room(deadline)
-            now = time.monotonic()
+
+    def _has_room(self) -> bool:
+        """True if fewer memtables than the limit are still to be flushed."""
+        return len(self._engine.view.sealed) < self._engine.options.sealed_memtables_max
+
+    def _slow_down(self) -> None:
+        """Delay a commit for as long as the brake says; not at all once the store is closing."""
+        seconds = self.brake.delay()
+        if seconds > 0 and not self._closing:
+            with self._room:
+                self._room.wait_for(lambda: self._closing or not self.brake.delay(), seconds)
+            self.brake.note_waited(seconds, stopped=False)
 
     def _after_commit(self) -> None:
         engine = self._engine
@@ -257,20 +275,26 @@ class Writer:
         engine.view.active.feed_index()
 
     def _wait_for_room(self, deadline: float) -> None:
-        """Wait while too many memtables are still to be flushed; `StoreBusy` when that takes too long."""
+        """Wait while compaction or flushes are too far behind; `StoreBusy` when that takes too long."""
         engine = self._engine
-        limit = engine.options.sealed_memtables_max
         self._wake_background()
+        began = now = time.monotonic()
         with self._room:
-            done = self._room.wait_for(
-                lambda: len(engine.view.sealed) < limit or engine.failure is not None,
-                max(0.0, deadline - time.monotonic()),
-            )
+            # Another process may be the one that makes room, and then nobody tells.
+            while not (done := self._may_go_on()) and now < deadline:
+                self._room.wait(min(LOOK_SECONDS, deadline - now))
+                now = time.monotonic()
+        self.brake.note_waited(now - began, stopped=True)
         if not done:
             raise StoreBusy(
-                f"memtables are not flushed in time: sealed={len(engine.view.sealed)} limit={limit} "
+                "writes wait for flushes or compaction, which are too far behind: "
+                f"sealed={len(engine.view.sealed)} sealed_memtables_max={engine.options.sealed_memtables_max} "
+                f"level0={engine.level0_tables} level0_stop={engine.options.stop_at} "
                 f"busy_timeout={engine.options.busy_timeout:.3g} compactor_pid={engine.compactor_pid}"
             )
+
+    def _may_go_on(self) -> bool:
+        return self._engine.failure is not None or (self._has_room() and not self.brake.is_stopped)
 
 
 def _wants_sync(served: list[Request]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
 from collections.abc import Callable
 from typing import Final, TypeVar
@@ -40,3 +41,13 @@ def with_descriptor(call: Callable[[], T]) -> T:
     for give_back in list(_givers.values()):
         give_back()
     return call()
+
+
+def read_on(fd: int, size: int, offset: int, data: bytes) -> bytes:
+    """`size` bytes that begin with `data`, or fewer at the end of the file."""
+    parts = [data]
+    found = len(data)
+    while found < size and (data := os.pread(fd, size - found, offset + found)):
+        parts.append(data)
+        found += len(data)
+    return b"".join(parts)

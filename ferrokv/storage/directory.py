@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from contextlib import suppress
 from typing import Final, NamedTuple
 
 from ..errors import StorePathError
 from .locks import lock_name
+from .probing import probe
 
 CURRENT: Final = "CURRENT"
 """The file whose presence makes a directory a store."""
 
 # Locks and shared mappings do not reach across hosts on these; two machines would each believe to be alone.
 NETWORK_FILE_SYSTEMS: Final = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "virtiofs", "fuse.sshfs"}
+    {
+        *("nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre", "gpfs", "beegfs"),
+        *("fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.ceph-fuse", "fuse.rclone", "fuse.s3fs"),
+    }
 )
+# Of these it depends on what is behind them: they are asked by `probing.py`, as is everything of FUSE.
+PROBED_FILE_SYSTEMS: Final = frozenset({"9p", "virtiofs", "vboxsf", "vmhgfs", "prl_fs", "fuse", "fuseblk"})
 VOLATILE_FILE_SYSTEMS: Final = frozenset({"tmpfs", "ramfs", "devtmpfs"})
+
+
+# What may be in a directory that becomes a store: what an interrupted creation left, and what is nobody's data.
+_HARMLESS: Final = re.compile(
+    r"CURRENT\.new|control|(open|write|sync|compact)\.lock|process-[0-9a-f]{16}\.lock|(wal|manifest|table)-[0-9]{8,18}\.(log|sst)"
+    r"|reserve[.-].*|probe-[0-9a-f]{16}\.tmp|lost\+found|\.gitkeep|\.gitignore"
+)
 
 
 class Directory(NamedTuple):
@@ -43,7 +57,7 @@ class DirectoryReport(NamedTuple):
     file_system: str
     """Type of the file system, for a missing directory that of its place; "" where the system does not tell."""
     is_network: bool
-    """True on a network file system, where no store can be."""
+    """True on a network file system, where no store can be. Remote ones of other kinds are only tried at opening."""
     is_volatile: bool
     """True on a file system that lives in memory, where nothing outlasts a reboot."""
     mode: int | None
@@ -64,12 +78,18 @@ def prepare_directory(path: str | os.PathLike[str], *, read_only: bool = False) 
     """The directory at `path`, made with mode 0700 if it is missing (its parent must exist; never made to read only).
 
     `StorePathError` when it is not a directory, is not writable (readable, to read only), is open to everybody's writes,
-    belongs to another user who did not open it to this one's group, or is on a network file system.
+    belongs to another user who did not open it to this one's group or who made it where everybody may, holds files but no store, or
+    is on a file system that lacks what a store needs.
     """
     real = _resolve(path)
     if not read_only:
         _make(real)
-    return _check(real, read_only=read_only)
+    directory = _check(real, read_only=read_only)
+    if not read_only:
+        _refuse_foreign(real)
+        if needs_probing(directory.file_system):
+            probe(real)
+    return directory
 
 
 def prepare_target(path: str | os.PathLike[str], source: str) -> Target:
@@ -120,6 +140,7 @@ def inspect_directory(path: str | os.PathLike[str]) -> DirectoryReport:
     try:
         if os.path.lexists(real):
             _check(real, read_only=False)
+            _refuse_foreign(real)
         else:
             _check_makeable(real)
     except StorePathError as error:
@@ -217,17 +238,55 @@ def _refuse_insecure(path: str, facts: os.stat_result, *, read_only: bool) -> No
         raise StorePathError(
             f"the store directory belongs to another user: path={path} owner={facts.st_uid} uid={euid}"
         )
+    if facts.st_uid not in (euid, 0) and not read_only and (open_to_all := _open_ancestor(path)) is not None:
+        raise StorePathError(
+            "the store directory was made by another user in a place where everybody may make one, and its owner could read "
+            f"everything: path={path} owner={facts.st_uid} uid={euid} place={open_to_all}; "
+            "choose another place, or remove it and let the store make it"
+        )
     if facts.st_mode & stat.S_IWOTH:
         raise StorePathError(
             f"the store directory is writable by everybody: path={path} mode={facts.st_mode & 0o777:o}"
         )
 
 
+def _open_ancestor(path: str) -> str | None:
+    """The nearest directory above in which every user of the machine may make files, as in /tmp."""
+    while (parent := os.path.dirname(path)) != path:
+        if os.stat(parent).st_mode & stat.S_IWOTH:
+            return parent
+        path = parent
+    return None
+
+
+def _refuse_foreign(path: str) -> None:
+    """A directory with files of others is not made a store: they would stand among its own, under rules that they do not know."""
+    try:
+        names = os.listdir(path)
+    except OSError as error:
+        raise StorePathError(f"the store directory can not be listed: path={path} reason={error.strerror}") from error
+    if CURRENT in names:
+        return
+    foreign = sorted(name for name in names if not _HARMLESS.fullmatch(name))
+    if foreign:
+        raise StorePathError(
+            f"the directory holds other files and no store: path={path} files={len(foreign)} first={foreign[0]!r}; "
+            "a store needs a directory of its own"
+        )
+
+
+def needs_probing(file_system: str) -> bool:
+    """True if only trying tells whether a store can be there."""
+    return file_system in PROBED_FILE_SYSTEMS or file_system.startswith("fuse.")
+
+
 def _local_file_system(path: str) -> str:
     """Type of the file system, which is none of the network's."""
     file_system = _file_system(path)
     if file_system in NETWORK_FILE_SYSTEMS:
-        raise StorePathError(f"a store needs a local file system: path={path} file_system={file_system}")
+        raise StorePathError(
+            f"a store needs a file system of this machine, for locks do not hold between two: path={path} file_system={file_system}"
+        )
     return file_system
 
 

@@ -10,15 +10,19 @@ import stat
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, ClassVar, Final
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 from ..errors import StoreClosed, StorePathError
 from . import descriptors
-from .descriptors import with_descriptor
+from .descriptors import read_on, with_descriptor
 from .directory import Directory
-from .locks import LockFiles, Presence
+from .forks import raise_flag
+from .locks import LockFiles, Presence, close_fd
+from .pages import MappedPage
 from .requests import (
+    Flag,
     ListDirectory,
     Lock,
     Nap,
@@ -49,7 +53,7 @@ _LOWEST_FD: Final = 3
 class LocalFile:
     """A descriptor and the name it was opened by."""
 
-    __slots__ = ("fd", "name")
+    __slots__ = ("__weakref__", "fd", "name")
 
     def __init__(self, name: str, fd: int) -> None:
         self.name = name
@@ -57,12 +61,24 @@ class LocalFile:
 
     def close(self) -> None:
         """Close the descriptor; further calls do nothing."""
+        # Order: forgotten before it is closed, so that a reader who has just used the number can tell that it was closed meanwhile.
         fd, self.fd = self.fd, -1
         if fd >= 0:
-            os.close(fd)
+            close_fd(fd)
 
     def __del__(self) -> None:
         self.close()
+
+
+class _ClosedActions(dict[type, Callable[[Any], Any]]):
+    """What a storage that has given its directory back can still do."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__()
+        self._why = why
+
+    def __missing__(self, kind: type) -> Callable[[Any], Any]:
+        raise StoreClosed(self._why)
 
 
 class LocalStorage:
@@ -78,6 +94,11 @@ class LocalStorage:
         self._existing = os.O_RDONLY if directory.read_only else os.O_RDWR
         self._locks = LockFiles(self._open_fd)
         self._presence = Presence(lambda: self._fd, self._open_fd)
+        self._why_closed = ""
+        self._page = MappedPage()
+        self._files: set[ref[LocalFile]] = (
+            set()
+        )  # those that may be open; single operations only, which no thread comes between
         self._inline_reads = _NO_WAIT is not None
         self._begins_early = sys.platform == "linux"
         self._actions: dict[type, Callable[[Any], Any]] = {
@@ -107,15 +128,20 @@ class LocalStorage:
         if not self._inline_reads:
             return None
         buffer = bytearray(request.size)
+        fd = request.file.fd  # type: ignore[attr-defined]
         try:
-            found = os.preadv(request.file.fd, [buffer], request.offset, _NO_WAIT or 0)  # type: ignore[attr-defined]
+            found = os.preadv(fd, [buffer], request.offset, _NO_WAIT or 0)
         except BlockingIOError:
             return None
         except OSError as error:
+            if request.file.fd != fd or fd < 0:  # type: ignore[attr-defined]
+                raise self._closed() from error
             if error.errno not in (errno.EOPNOTSUPP, errno.EPERM, errno.EINVAL, errno.ENOSYS):
                 raise
             self._inline_reads = False  # tmpfs and some sandboxes: not for this directory
             return None
+        if request.file.fd != fd:  # type: ignore[attr-defined]
+            raise self._closed()
         return bytes(buffer) if found == request.size else None
 
     def unlocker(self, role: Role) -> Callable[[], None]:
@@ -178,10 +204,9 @@ class LocalStorage:
         try:
             _write_all(fd, fresh, 0)
             os.fsync(fd)
-            page = mmap.mmap(fd, len(fresh))
+            return self._page.share(name, fd, mmap.mmap(fd, len(fresh)))
         finally:
             os.close(fd)
-        return memoryview(page).cast("Q")
 
     def attach_page(self, name: str, size: int) -> Words | None:
         """Map the file as it is. Its size is looked at first, for a load behind the end of a file would be a SIGBUS."""
@@ -192,10 +217,35 @@ class LocalStorage:
         try:
             if os.fstat(fd).st_size < size:
                 return None
-            page = mmap.mmap(fd, size, access=mmap.ACCESS_READ if self.read_only else mmap.ACCESS_WRITE)
+            access = mmap.ACCESS_READ if self.read_only else mmap.ACCESS_WRITE
+            return self._page.share(name, fd, mmap.mmap(fd, size, access=access))
         finally:
             os.close(fd)
-        return memoryview(page).cast("Q")
+
+    def raise_flag(self) -> Flag:
+        """A page that the kernel clears in a child."""
+        return raise_flag()
+
+    def changed(self) -> str | None:
+        """By the identities of the directory, of this process's announcement and of the control page. About 10 µs.
+
+        A path that leads nowhere is no sign: the directory may have been renamed, or be out of sight after a chroot.
+        """
+        try:
+            if self._fd < 0:
+                return None
+            here = os.fstat(self._fd)
+            if not here.st_nlink:
+                return "the directory was removed"
+            with suppress(FileNotFoundError, NotADirectoryError):
+                there = os.stat(self.directory.path)
+                if (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino):
+                    return "another directory has taken its place"
+            if not self._presence.is_in_place():
+                return "its files were removed"
+            return None if self._page.is_in_place(self._fd) else "its control page was replaced"
+        except OSError:
+            return None
 
     def boot_id(self) -> bytes:
         """From the kernel; random where it does not tell, so that no page of another process is trusted."""
@@ -210,19 +260,35 @@ class LocalStorage:
         return os.urandom(size)
 
     def close(self) -> None:
-        """Release the locks and the directory, and take the announcement back."""
+        """Release locks, files and directory, and take the announcement back. What fails is logged, and the rest is done."""
         self._presence.withdraw()
-        self.abandon()
+        self._let_go("the store was closed meanwhile; open it again")
 
     def abandon(self) -> None:
         """Close copies of descriptors, as a forked child must: nothing is unlocked or unlinked."""
+        self._let_go("what is under way was begun by the parent process; begin it again")
+
+    def _let_go(self, why: str) -> None:
         self.unclosed.discard(self)
         descriptors.forget(self)
+        self._why_closed = why
+        self._actions = _ClosedActions(why)
+        fd, self._fd = self._fd, -1
         self._presence.forget()
         self._locks.close()
-        fd, self._fd = self._fd, -1
+        for opened in list(self._files):
+            file = opened()
+            if file is not None:
+                file.close()
         if fd >= 0:
-            os.close(fd)
+            close_fd(fd)
+        self._page.unmap()
+
+    def _closed(self) -> Exception:
+        """Why a descriptor that was just used is no longer that of its file."""
+        if self._fd < 0:
+            return StoreClosed(self._why_closed)
+        return OSError(errno.EBADF, "the file was closed meanwhile")
 
     def _open_fd(self, name: str, flags: int) -> int:
         flags |= os.O_CLOEXEC | os.O_NOFOLLOW
@@ -231,23 +297,31 @@ class LocalStorage:
             fd = with_descriptor(lambda: os.open(name, flags | _NO_ATIME, mode, dir_fd=self._fd))
         except PermissionError:
             fd = os.open(name, flags, mode, dir_fd=self._fd)  # the file belongs to somebody else
-        if fd < _LOWEST_FD:
-            low, fd = fd, fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LOWEST_FD)
-            os.close(low)
+        try:
+            if fd < _LOWEST_FD:
+                low, fd = fd, fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LOWEST_FD)
+                os.close(low)
+            self._check_plain(name, fd, flags)
+        except BaseException:
+            close_fd(fd)
+            raise
+        return fd
+
+    def _check_plain(self, name: str, fd: int, flags: int) -> None:
+        """`StorePathError` unless the descriptor is of a plain file of the store's own, which gets its owner and its mode."""
+        mode = self.directory.file_mode
         facts = os.fstat(fd)
         if not stat.S_ISREG(facts.st_mode) or facts.st_nlink > 1:
-            os.close(fd)
             raise StorePathError(f"a file of the store is not a plain file of its own: name={name}")
         if self.directory.owner and facts.st_uid != self.directory.owner[0] and not self.read_only:
             os.fchown(fd, *self.directory.owner)
         if flags & os.O_CREAT and stat.S_IMODE(facts.st_mode) != mode and facts.st_uid == os.geteuid():
             os.fchmod(fd, mode)  # the umask took something away; it is the process's own, and not ours to change
-        return fd
 
     def _open(self, request: Open) -> LocalFile:
         if not request.create:
-            return LocalFile(request.name, self._open_fd(request.name, self._existing))
-        file = LocalFile(request.name, self._open_fd(request.name, os.O_RDWR | os.O_CREAT | os.O_EXCL))
+            return self._keep(LocalFile(request.name, self._open_fd(request.name, self._existing)))
+        file = self._keep(LocalFile(request.name, self._open_fd(request.name, os.O_RDWR | os.O_CREAT | os.O_EXCL)))
         if request.preallocate and hasattr(os, "posix_fallocate"):
             try:
                 os.posix_fallocate(file.fd, 0, request.preallocate)
@@ -256,18 +330,28 @@ class LocalStorage:
                     raise
         return file
 
-    @staticmethod
-    def _read(request: ReadAt) -> bytes:
-        fd, size, offset = request.file.fd, request.size, request.offset  # type: ignore[attr-defined]
-        data = os.pread(fd, size, offset)
-        if len(data) == size or not data:
-            return data
-        parts = [data]
-        found = len(data)
-        while found < size and (data := os.pread(fd, size - found, offset + found)):
-            parts.append(data)
-            found += len(data)
-        return b"".join(parts)
+    def _keep(self, file: LocalFile) -> LocalFile:
+        """The file, to be closed with the storage at the latest."""
+        self._files.add(ref(file, self._files.discard))
+        if self._fd < 0:  # closed meanwhile by another thread, which did not see this file
+            file.close()
+        return file
+
+    def _read(self, request: ReadAt) -> bytes:
+        file, offset, size = request
+        fd: int = file.fd  # type: ignore[attr-defined]
+        try:
+            data = os.pread(fd, size, offset)
+            if len(data) != size and data:
+                data = read_on(fd, size, offset, data)
+        except OSError as error:
+            if file.fd != fd or fd < 0:  # type: ignore[attr-defined]
+                raise self._closed() from error
+            raise
+        if file.fd != fd:  # type: ignore[attr-defined]
+            # Closed by another thread, and the number may have been given to another file before these bytes were read.
+            raise self._closed()
+        return data
 
     def _write(self, request: WriteAt) -> None:
         file, offset, data, sync_follows = request
@@ -299,8 +383,12 @@ class LocalStorage:
     def _list(self, _: ListDirectory) -> dict[str, int]:
         if self._fd < 0:  # for which scandir() would list the working directory
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        sizes = {}
         with with_descriptor(lambda: os.scandir(self._fd)) as found:
-            return {entry.name: entry.stat(follow_symlinks=False).st_size for entry in found}
+            for entry in found:
+                with suppress(FileNotFoundError):  # others go on: it was removed since its name was read
+                    sizes[entry.name] = entry.stat(follow_symlinks=False).st_size
+        return sizes
 
 
 def _write_all(fd: int, data: bytes, offset: int) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import random
 import re
@@ -22,6 +23,8 @@ from typing import Final
 from .descriptors import with_descriptor
 from .requests import Lock, Process, Role
 
+logger = logging.getLogger("ferrokv.storage")
+
 OpenFd = Callable[[str, int], int]
 """(name, flags) -> a descriptor of a file of the directory"""
 
@@ -34,6 +37,8 @@ PAUSE_FIRST: Final = 0.00002
 _yield: Final = getattr(os, "sched_yield", partial(time.sleep, 0))
 PAUSE_LAST: Final = 0.002
 _EXCLUSIVE_NOW: Final = fcntl.LOCK_EX | fcntl.LOCK_NB
+# `time.monotonic` may stand still in a test that stops the time (freezegun); a wait for another process must not.
+steady_seconds: Final = partial(time.clock_gettime, time.CLOCK_MONOTONIC)
 PRESENCE: Final = re.compile(r"process-([0-9a-f]{16})\.lock")
 
 
@@ -51,6 +56,14 @@ def renew_fork_gate() -> None:
 def lock_name(role: Role) -> str:
     """The file that the holders of a role lock."""
     return f"{role}.lock"
+
+
+def close_fd(fd: int) -> None:
+    """Close a descriptor. An error is logged: the descriptor is gone all the same, and what was synced is not touched by it."""
+    try:
+        os.close(fd)
+    except OSError as error:
+        logger.warning("closing a descriptor failed, which harms nothing that was acknowledged: %s", error)
 
 
 class LockFiles:
@@ -81,7 +94,7 @@ class LockFiles:
         """Close the descriptors, which lets go of what is held, unless a forked child has copies."""
         fds, self._fds = self._fds, {}
         for fd in fds.values():
-            os.close(fd)
+            close_fd(fd)
 
     def _fd(self, role: Role) -> int:
         fd = self._fds.get(role)
@@ -163,20 +176,36 @@ class Presence:
             finally:
                 os.close(fd)
 
+    def is_in_place(self) -> bool:
+        """False if the announcement was removed: then others believe that nobody is here. True also without one."""
+        if not self._name:
+            return True
+        try:
+            found = os.stat(self._name, dir_fd=self._directory_fd(), follow_symlinks=False)
+        except FileNotFoundError:
+            return not self._name  # or it was just taken back
+        own = os.fstat(self._fd)
+        return (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino)
+
     def withdraw(self) -> None:
         """Take the announcement back. Not for a forked child, where the file is the parent's."""
         if self._name:
             try:
                 os.unlink(self._name, dir_fd=self._directory_fd())
             except FileNotFoundError:
-                self._name = ""  # the whole directory was removed
+                logger.info("the store's directory was emptied while it was open")
+            except OSError as error:
+                # Without its lock, which goes in any case, the file stands for nobody, and the next opening removes it.
+                logger.warning(
+                    "the lock file of this process could not be removed: name=%s reason=%s", self._name, error
+                )
         self.forget()
 
     def forget(self) -> None:
         """Close the descriptor only."""
         fd, self._fd, self._name = self._fd, -1, ""
         if fd >= 0:
-            os.close(fd)
+            close_fd(fd)
 
 
 def _try(fd: int, kind: int = fcntl.LOCK_EX) -> bool:
@@ -190,7 +219,7 @@ def _try(fd: int, kind: int = fcntl.LOCK_EX) -> bool:
 def _poll(fd: int, timeout: float, until: Callable[[], bool] | None) -> bool:
     if timeout <= 0:
         return False
-    began = time.monotonic()
+    began = steady_seconds()
     pause = 0.0
     while True:
         if pause:
@@ -201,7 +230,7 @@ def _poll(fd: int, timeout: float, until: Callable[[], bool] | None) -> bool:
                 return False
         if _try(fd):
             return True
-        waited = time.monotonic() - began
+        waited = steady_seconds() - began
         if waited > timeout:
             return False
         if waited > SPIN_SECONDS:

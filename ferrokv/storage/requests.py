@@ -79,7 +79,7 @@ class Remove(NamedTuple):
 
 
 class ListDirectory(NamedTuple):
-    """-> dict of name to size in bytes."""
+    """-> dict of name to size in bytes. Of no single moment: others may make and remove files meanwhile."""
 
 
 class Lock(NamedTuple):
@@ -128,6 +128,14 @@ class Process(NamedTuple):
     program: str
 
 
+class Flag(Protocol):
+    """Item 0 is 1 until somebody sets it to 0, and 0 in a forked child."""
+
+    def __getitem__(self, index: int, /) -> int: ...
+
+    def __setitem__(self, index: int, value: int, /) -> None: ...
+
+
 class Storage(Protocol):
     """One directory, as one process sees it."""
 
@@ -172,6 +180,12 @@ class Storage(Protocol):
 
     def attach_page(self, name: str, size: int) -> Words | None:
         """Map a file as shared words as it is; None if it is not there in this size."""
+
+    def raise_flag(self) -> Flag:
+        """A flag that is up in this process and in no child of it."""
+
+    def changed(self) -> str | None:
+        """Why the directory is not the one that was opened any more; None if it is, or nothing can be said."""
 
     def boot_id(self) -> bytes:
         """Sixteen bytes that are the same until the machine starts again."""

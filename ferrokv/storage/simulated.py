@@ -15,6 +15,7 @@ from random import Random
 from typing import Any, Final
 
 from .requests import (
+    Flag,
     ListDirectory,
     Lock,
     Nap,
@@ -146,7 +147,7 @@ class SimulatedStorage:
             SyncDirectory: self._sync_directory,
             Rename: self._rename,
             Remove: self._remove,
-            ListDirectory: lambda _: {name: len(inode.content) for name, inode in self.machine.names.items()},
+            ListDirectory: self._list,
             Lock: self._lock,
             Nap: lambda _: None,
             Pause: lambda _: None,
@@ -236,6 +237,13 @@ class SimulatedStorage:
         words = self.machine.pages.get(name)
         return None if words is None else SimulatedWords(self, words)
 
+    def raise_flag(self) -> Flag:
+        """One that nothing takes down, since nobody forks here."""
+        return [1]
+
+    def changed(self) -> None:
+        """Nobody exchanges a simulated directory."""
+
     def boot_id(self) -> bytes:
         """Another one for each simulated machine."""
         return self.machine.boot
@@ -300,6 +308,13 @@ class SimulatedStorage:
         for offset, data in inode.unsynced:
             _overlay(inode.durable, offset, data)
         inode.unsynced.clear()
+
+    def _list(self, _: ListDirectory) -> dict[str, int]:
+        """No moment at which all of it is true: others may go on after the names were read and before their sizes are."""
+        found = list(self.machine.names)
+        self.pause()
+        names = self.machine.names
+        return {name: len(names[name].content) for name in found if name in names}
 
     def _sync_directory(self, _: SyncDirectory) -> None:
         self.machine.durable_names = dict(self.machine.names)

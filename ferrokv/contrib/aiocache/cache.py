@@ -94,7 +94,12 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
             await opened.close()  # another event loop was faster
             return handle
         self._handle = opened
+        opened.when_replaced(self._forget)
         return opened
+
+    def _forget(self) -> None:
+        """The directory was removed or replaced: the next use opens what is there then."""
+        self._handle = None
 
     async def _get(self, key: Any, encoding: str | None = "utf-8", _conn: Any = None) -> Any:
         value = await (self._handle or await self._db()).get(key)

@@ -1,38 +1,31 @@
 """The handles that all caches and sessions of a process share: one pair for each directory and keyspace.
 
 Django makes one cache object for each thread or async context and closes it after every request, so the objects own no handle.
-Handles live until the process ends, and work on in a forked child.
+Handles live until the process ends or the directory is replaced, and work on in a forked child.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from threading import Lock
+from functools import partial
 from typing import Any
+from weakref import ref
 
 from ferrokv import BlockingFerroKV, FerroKV
 
-from ..opening import UNCHANGED, FirstUse, open_bounded, open_bounded_later
+from ..opening import UNCHANGED, FirstUse, ProcessLock, open_bounded, open_bounded_later
 
-_lock = Lock()
+_lock = ProcessLock()
 _blocking: dict[tuple[str, str], BlockingFerroKV] = {}
 _native: dict[tuple[str, str], FerroKV] = {}
 _first_uses: dict[tuple[str, str], FirstUse] = {}
-
-
-def _new_lock_in_child() -> None:
-    global _lock
-    _lock = Lock()
-
-
-os.register_at_fork(after_in_child=_new_lock_in_child)
+_places: set[ref[Place]] = set()  # single operations only, which no thread comes between
 
 
 class Place:
     """A keyspace of a directory, and the options to open it with. `max_bytes` is its quota, set when a process first opens it."""
 
-    __slots__ = ("blocking_handle", "keyspace", "max_bytes", "native_handle", "options", "path")
+    __slots__ = ("__weakref__", "blocking_handle", "keyspace", "max_bytes", "native_handle", "options", "path")
 
     def __init__(
         self, path: str, keyspace: str, options: Mapping[str, Any] | None = None, max_bytes: Any = UNCHANGED
@@ -43,6 +36,7 @@ class Place:
         self.max_bytes = max_bytes
         self.blocking_handle: BlockingFerroKV | None = None  # for those who can not wait; None before the first opening
         self.native_handle: FerroKV | None = None
+        _places.add(ref(self, _places.discard))
 
     def beside(self, keyspace: str) -> Place:
         """Another keyspace of the same store."""
@@ -53,12 +47,16 @@ class Place:
         handle = self.blocking_handle
         if handle is None:
             key = (self.path, self.keyspace)
-            with _lock:
+            with _lock.own():
                 handle = _blocking.get(key)
                 if handle is None:
                     quota = UNCHANGED if key in _native else self.max_bytes
-                    handle = _blocking[key] = open_bounded(self.path, self.keyspace, self.options, quota)
+                    handle = open_bounded(self.path, self.keyspace, self.options, quota)
+                    _blocking[key] = handle
+                    handle.when_replaced(partial(_forget, self.path))
             self.blocking_handle = handle
+            if _blocking.get(key) is not handle:
+                self.blocking_handle = None  # it was just forgotten
         return handle
 
     async def native(self) -> FerroKV:
@@ -71,6 +69,8 @@ class Place:
                 first_use = _first_uses.setdefault(key, FirstUse())
                 handle = await first_use.handle(lambda: _native.get(key), self._open)
             self.native_handle = handle
+            if _native.get(key) is not handle:
+                self.native_handle = None
         return handle
 
     async def _open(self) -> FerroKV:
@@ -80,4 +80,18 @@ class Place:
         handle = _native.setdefault(key, opened)
         if handle is not opened:
             await opened.close()  # another event loop was faster
+        else:
+            handle.when_replaced(partial(_forget, self.path))
         return handle
+
+
+def _forget(path: str) -> None:
+    """The directory was removed or replaced: the next call opens what is there then. Any thread."""
+    for handles in (_blocking, _native):
+        for key in [key for key in list(handles) if key[0] == path]:
+            handles.pop(key, None)
+    # Order: places come last, since one that has just taken an old handle looks whether it was forgotten.
+    for known in list(_places):
+        place = known()
+        if place is not None and place.path == path:
+            place.blocking_handle = place.native_handle = None

@@ -26,6 +26,7 @@ from .handles import Place
 KEYSPACE: Final = "sessions"
 USERS_KEYSPACE: Final = "sessions:users"
 SESSION_KEY_BYTES_MAX: Final = 1024
+FORGOTTEN_AFTER_MS: Final = 86_400_000  # by the index, which an expired session leaves with the next one
 USER: Final = "_auth_user_id"  # django.contrib.auth.SESSION_KEY, where login() puts the user's primary key
 
 
@@ -91,10 +92,11 @@ class Saving(NamedTuple):
 
 
 def _enter(users: Tx, user: str, name: bytes, ttl_ms: int) -> None:
-    """Note that the user has the session for so long. A new one is the occasion to forget those that have expired."""
+    """Note that the user has the session for so long. A new one is the occasion to forget those that have long expired."""
     now_ms = int(time.time() * 1000)
     if users.zadd(user, {name: now_ms + ttl_ms}):
-        users.zremrangebyscore(user, "-inf", now_ms)
+        # Not those that have only just done so: the clock may be wrong, and a session that lives has to be found here.
+        users.zremrangebyscore(user, "-inf", now_ms - FORGOTTEN_AFTER_MS)
     if users.pttl(user) < ttl_ms:
         users.pexpire(user, ttl_ms)
 

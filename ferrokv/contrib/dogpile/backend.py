@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterable, Mapping
-from threading import Lock
 from typing import Any, Final
 
 from dogpile.cache.api import NO_VALUE, BytesBackend
 
 from ferrokv import BlockingFerroKV, Options, WriteBatch
 
-from ..opening import FOREVER_SECONDS, UNCHANGED, open_bounded, whole_ms
+from ..opening import FOREVER_SECONDS, UNCHANGED, ProcessLock, open_bounded, whole_ms
 from .mutex import FerroKVMutex
 
 logger = logging.getLogger("ferrokv.contrib.dogpile")
@@ -74,14 +73,14 @@ class FerroKVBackend(BytesBackend):
         Options.checked(self._options)
         for name in given:
             logger.warning("an argument of the ferrokv backend is not known, and ignored: %s", name)
-        self._opening = Lock()
+        self._opening = ProcessLock()
         self._handle: BlockingFerroKV | None = None
         self._locks: BlockingFerroKV | None = None
 
     def _db(self) -> BlockingFerroKV:
         """The handle; the first use opens it."""
         if self._handle is None:
-            with self._opening:
+            with self._opening.own():
                 if self._handle is None:
                     opened = open_bounded(self.path, self.keyspace, self._options, self._max_bytes)
                     try:
@@ -90,7 +89,13 @@ class FerroKVBackend(BytesBackend):
                         opened.close()
                         raise
                     self._handle = opened
+                    opened.when_replaced(self._forget)
+                    return opened
         return self._handle
+
+    def _forget(self) -> None:
+        """The directory was removed or replaced: the next use opens what is there then."""
+        self._handle = None
 
     def get_serialized(self, key: str) -> Any:
         """The bytes of the key, or NO_VALUE."""

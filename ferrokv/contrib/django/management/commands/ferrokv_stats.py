@@ -37,7 +37,16 @@ class Command(StoreCommand):
         if as_json:
             self.stdout.write(json.dumps(facts, indent=1))
             return
-        for name in ("path", "file_system", "durable", "failed", "compactor_pid", "wal_bytes", "memtable_records"):
+        for name in (
+            "path",
+            "file_system",
+            "durable",
+            "failed",
+            "damaged_tables",
+            "compactor_pid",
+            "wal_bytes",
+            "memtable_records",
+        ):
             self.stdout.write(f"{name.replace('_', ' '):18} {facts[name]}")
         for process in stats.processes:
             self.stdout.write(f"{'open in':18} pid {process.pid} ({process.program})")

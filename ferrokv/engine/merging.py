@@ -1,0 +1,146 @@
+"""Carrying out one merge, in parts that are installed one after the other.
+
+A merge of large inputs takes long and needs room for its outputs. So wherever nothing of the target level lies across the key that
+it has reached, and enough was written since the last time, it closes its output and installs the part: the outputs come, the tables
+of the target level that are used up go, and the manifest says how far the merge has come (docs/format.md section 3). Whoever
+compacts next, in this process or another, goes on from there. The upper tables go with the last part.
+
+Until then they hold records that the outputs hold as well. That does no harm: an upper table is looked at first, and what it
+says is what the merge found.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ..errors import CorruptionError
+from ..format.control import DAMAGED
+from ..format.edits import NO_MERGE, Edit, MergeProgress, TableMeta
+from ..storage.requests import PAUSE, File, Op
+from .builder import Outputs
+from .collected import Generations
+from .engine import Engine, logger
+from .install import install, remove_files
+from .merge import Merge, Page, RunSource
+from .names import numbers_of
+from .picker import Merging
+from .survivors import Survivors
+from .table import Table
+
+
+class Merger:
+    """One merge. Only for the holder of the compact lock.
+
+    Whatever ends it early, the outputs of the part in hand are removed, and the parts before it stay.
+    """
+
+    def __init__(self, engine: Engine, choice: Merging, survivors: Survivors) -> None:
+        self._engine = engine
+        self._choice = choice
+        self._survivors = survivors
+        self._generations = Generations(engine)
+        self._lower = list(reversed(choice.lower))  # those not used up, the next one last
+        self._used_up: list[Table] = []  # since the last part
+        self._is_under_way = bool(choice.done)  # the manifest knows of this merge
+        metas = [table.meta for table in choice.inputs]
+        self._seqnos = min(meta.first_seqno for meta in metas), max(meta.last_seqno for meta in metas)
+        # Order: within level 0 the higher number is newer. A flush in between takes a number behind this one.
+        self._level0_number = take_number(engine) if choice.target == 0 else 0
+        self._tables: list[Table] = []
+        self._outputs = self._new_outputs()
+
+    def run(self) -> Op[None]:
+        """Merge to the end. `StoreFull` when there is no room; `CorruptionError` names an input that cannot be read."""
+        try:
+            merge = Merge(self._runs())
+            while (page := (yield from merge.next_page())) is not None:
+                yield from self._write(page)
+                yield PAUSE
+            yield from self._install(None)
+        except OSError as error:
+            yield from remove_files(self._outputs.names)
+            raise self._engine.write_error("compacting", error) from error
+        except GeneratorExit:
+            raise  # nobody performs requests any more: the next holder of the compact lock removes what was written
+        except BaseException:
+            yield from remove_files(self._outputs.names)
+            raise
+
+    def _runs(self) -> list[RunSource]:
+        """The inputs from old to new."""
+        choice = self._choice
+        low = choice.done + b"\0" if choice.done else b""
+        runs = [RunSource(choice.lower, use_cache=False)]
+        if choice.level == 0:
+            runs.extend(RunSource([table], low, use_cache=False) for table in reversed(choice.upper))
+        else:
+            runs.append(RunSource(choice.upper, low, use_cache=False))
+        return runs
+
+    def _write(self, page: Page) -> Op[None]:
+        last_key = page[0][-1]
+        bottom = not self._engine.view.version.overlaps_below(self._choice.target, page[0][0], last_key)
+        # Within level 0 the tables below are not looked at here: nothing may be forgotten that hides what they hold.
+        page = self._survivors.of(page, bottom=bottom and self._choice.target > 0)
+        if page[0]:
+            page = yield from self._generations.without_dead(page)
+        yield from self._outputs.add(*page)
+        while self._lower and self._lower[-1].max_key <= last_key:
+            self._used_up.append(self._lower.pop())
+        lies_across = bool(self._lower) and self._lower[-1].min_key <= last_key
+        size = self._outputs.file_bytes + sum(table.meta.file_bytes for table in self._used_up)
+        if size >= self._engine.options.table_bytes and not lies_across and self._choice.upper and self._choice.target:
+            yield from self._install(last_key)
+
+    def _install(self, done: bytes | None) -> Op[None]:
+        """Install what was written since the last part. None: it was the last one."""
+        choice, engine = self._choice, self._engine
+        yield from self._outputs.finish()
+        removed = [*self._used_up, *(choice.upper if done is None else ())]
+        progress: MergeProgress | None = None
+        if done is not None:
+            progress = MergeProgress(choice.level, tuple(table.number for table in choice.upper), done)
+        elif self._is_under_way:
+            progress = NO_MERGE
+        if done is None and choice.level and choice.upper:
+            engine.compaction_cursors[choice.level] = choice.upper[-1].min_key
+        edit = Edit(
+            added=tuple(table.meta for table in self._tables),
+            removed=tuple(table.number for table in removed),
+            next_table=engine.manifest.tables.next_table,
+            merge=progress,
+        )
+        tables, self._tables = self._tables, []
+        # Order: from here on `install` answers for the files; what it could not install it removes itself.
+        self._outputs = self._new_outputs()
+        yield from install(engine, edit, tables, obsolete=[table.name for table in removed])
+        self._is_under_way = done is not None
+        self._used_up = []
+
+    def _new_outputs(self) -> Outputs:
+        engine, options = self._engine, self._engine.options
+        next_number = partial(take_number, engine)
+        if self._choice.target == 0:
+            options = options._replace(table_bytes=1 << 62)  # one table, for it has one place among those of level 0
+            next_number = partial(int, self._level0_number)
+        return Outputs(self._choice.target, engine.store_id, options, self._seqnos, next_number, self._finished)
+
+    def _finished(self, meta: TableMeta, file: File) -> None:
+        self._tables.append(Table(meta, file, self._engine.store_id, self._engine.block_cache))
+
+
+def take_number(engine: Engine) -> int:
+    """A number for a table. It is used once, even if nothing comes of the table."""
+    number = engine.manifest.tables.next_table
+    engine.manifest.tables = engine.manifest.tables.with_next_table(number + 1)
+    return number
+
+
+def set_aside(engine: Engine, error: CorruptionError) -> None:
+    """Compact around the table that the error names from now on. Raises the error if it names none, or one set aside before."""
+    numbers = numbers_of("table", [error.path or ""])
+    if not numbers or numbers[0] in engine.damaged:
+        raise error
+    engine.damaged[numbers[0]] = error
+    engine.words[DAMAGED] = len(engine.damaged)
+    logger.error("a damaged table is set aside, compaction goes on without it: %s", error)
