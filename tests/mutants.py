@@ -21,6 +21,7 @@ from .mutants_faults import FAULT_MUTANTS
 from .mutants_load import LOAD_MUTANTS
 from .mutants_processes import PROCESS_MUTANTS
 from .mutants_redis import REDIS_MUTANTS
+from .mutants_tables import TABLE_MUTANTS
 from .mutants_waiting import WAITING_MUTANTS
 
 ROOT = Path(__file__).parent.parent
@@ -479,6 +480,7 @@ MUTANTS = [
 EVERY = (
     *MUTANTS,
     *REDIS_MUTANTS,
+    *TABLE_MUTANTS,
     *COPY_MUTANTS,
     *DJANGO_MUTANTS,
     *ADAPTER_MUTANTS,

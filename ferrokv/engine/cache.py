@@ -53,6 +53,15 @@ class GenerationalCache(Generic[K, V]):
                 self.generations.append(list(self._young))
             self._old, self._young, self._young_bytes = self._young, {}, 0
 
+    def discard(self, key: K) -> None:
+        """Forget a value, which may not be there."""
+        self._young.pop(key, None)
+        self._old.pop(key, None)
+
+    def resize(self, bytes_max: int) -> None:
+        """Keep about so much from now on."""
+        self._half = bytes_max // 2
+
     def without(self, keys: Iterable[K]) -> GenerationalCache[K, V]:
         """A copy that has none of `keys`; the original stays as it is."""
         copy = GenerationalCache[K, V](self._half * 2, self._size_of)

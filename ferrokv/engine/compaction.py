@@ -76,7 +76,7 @@ def _situation(engine: Engine) -> Situation:
 def _carry_out(engine: Engine, choice: Choice, survivors: Survivors) -> Op[None]:
     if isinstance(choice, Drop):
         edit = Edit(removed=tuple(table.number for table in choice.tables))
-        yield from install(engine, edit, obsolete=[table.file.name for table in choice.tables])
+        yield from install(engine, edit, obsolete=[table.name for table in choice.tables])
         engine.counters.tables_dropped_unread += len(choice.tables)
     elif isinstance(choice, Move):
         moved = choice.table.moved(choice.level)

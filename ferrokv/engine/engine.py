@@ -17,20 +17,21 @@ from ..format.commits import Entry
 from ..format.control import CLOCK, COMPACTOR, DAMAGED, LEVEL0, POISON, is_reached, pack_position
 from ..format.logs import LogHeader, Position
 from ..options import Options
+from ..storage.descriptors import NO_DESCRIPTORS as NO_DESCRIPTORS
 from ..storage.requests import File, Storage, Words
 from .accesses import Keeping
 from .clock import Belief, Clock, look
+from .lookups import BlockCache
 from .manifest import Manifest
 from .memtable import Memtable
-from .slots import Slot
-from .table import BlockCache, Table
+from .slots import Pins, Slot
+from .table import Table
 from .version import Version
 from .view import Catalogue, View
 from .waited import Waited
 
 logger = logging.getLogger("ferrokv.engine")
 
-NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
 NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 # Compaction may drop what had expired for so long at `certain_ms`: clocks of two boots may disagree by minutes.
 EXPIRY_GRACE_MS: Final = 600_000
@@ -54,6 +55,14 @@ class Pending(NamedTuple):
     entries: dict[bytes, Entry]
     after: Position
     catalogue: Catalogue
+
+
+class Waiting(NamedTuple):
+    """A table file that the store does not need any more, since the edit that made VERSION `version_word`."""
+
+    version_word: int
+    name: str
+    bytes: int
 
 
 class Counters:
@@ -93,6 +102,7 @@ class Engine:
         self.slot: Slot | None = (
             None  # of the control page; None for a replica that only reads. Owner: opening and closing
         )
+        self.pins = Pins(storage.process_id)
         self.steady = storage.raise_flag()  # item 0 is 0 when something has to be looked at before a read: after a fork
         self.process_id = storage.process_id()
         self.generation: int | None = (
@@ -113,6 +123,9 @@ class Engine:
         self.failure: StoreFailed | None = None
         self.open_manifest: Manifest | None = None  # owner: the holder of the compact lock
         self.orphans: list[str] = []  # files to remove after the next manifest roll; owner: the same
+        self.waiting: list[
+            Waiting
+        ] = []  # tables to remove when nobody reads them any more; owner: the background thread
         self.compaction_cursors: dict[int, bytes] = {}  # level -> where to go on; owner: the same
         self.sweep_cursor = (b"", 0)  # the place of the table that was last looked at (sweeping.py); owner: the same
         # Numbers of tables that could not be read, each with the reason: compaction goes on without them; owner: the same.
@@ -276,6 +289,7 @@ class Engine:
         sealed = tuple(memtable for memtable in old.sealed if memtable.number not in gone)
         self.view = View(old.active, sealed, version, old.catalogue, hot)
         self.seen_version = version_word
+        self.block_cache.files.forget(old.version.numbers - version.numbers)
 
     def install_tables(
         self, added: Iterable[Table], removed: Iterable[int], flushed: Sequence[Memtable], version_word: int

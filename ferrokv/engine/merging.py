@@ -113,7 +113,7 @@ class Merger:
         tables, self._tables = self._tables, []
         # Order: from here on `install` answers for the files; what it could not install it removes itself.
         self._outputs = self._new_outputs()
-        yield from install(engine, edit, tables, obsolete=[table.file.name for table in removed])
+        yield from install(engine, edit, tables, obsolete=[table.name for table in removed])
         self._is_under_way = done is not None
         self._used_up = []
 

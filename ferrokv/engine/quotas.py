@@ -8,7 +8,6 @@ every process sees them go at the same moment. A keyspace without a quota is nev
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -154,11 +153,10 @@ def _share(table: Table, prefix: bytes) -> Op[int]:
     """The bytes of those blocks that may hold something of the keyspace, and as much of filter and index."""
     if table.min_key[:4] == table.max_key[:4]:
         return table.meta.file_bytes
-    index = yield from table.load()
-    last_keys = index.last_keys
-    first = bisect_left(last_keys, prefix[:4])
+    index = yield from table.load_index(keep=False)
+    first = index.find(prefix[:4])
     high = successor_of_prefix(prefix[:4])
-    last = len(last_keys) - 1 if high is None else min(bisect_left(last_keys, high), len(last_keys) - 1)
+    last = len(index) - 1 if high is None else min(index.find(high), len(index) - 1)
     blocks = index.offsets[last + 1] - index.offsets[first]
     return table.meta.file_bytes * blocks // (index.offsets[-1] - index.offsets[0])
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ..errors import DataError
+from ..format.commits import Entry
 from ..format.keys import (
     CATALOGUE_NAMES,
     CATALOGUE_NEXT_ID,
@@ -23,11 +24,13 @@ from ..format.limits import EXPIRY_MS_MAX, KEYSPACE_ID_MAX, TURN_RECORDS_MAX
 from ..storage.drivers import complete
 from ..storage.requests import Op
 from .engine import Engine
+from .files import TableGoneError
 from .overlay import Changes
-from .read import Resume, probe_entry, search
+from .pins import pin_tables
+from .read import Resume, probe_entry, read_entry, search
 from .records import Found, read_scan
 from .scan import Pairs, Scan
-from .view import Catalogue
+from .view import Catalogue, View
 
 Command = Callable[..., Any]
 """A function of a transaction and its arguments, run on the writer's thread."""
@@ -37,7 +40,17 @@ GENERATIONS_MAX: Final = 1 << 20  # of one frame (docs/format.md section 4)
 class Group:
     """The writes of one frame to be, and the state that they begin from. Owner: the writer."""
 
-    __slots__ = ("_generations", "_now_ms", "_ranges_read", "base", "changes", "engine", "frees_lock", "view")
+    __slots__ = (
+        "_generations",
+        "_now_ms",
+        "_pinned",
+        "_ranges_read",
+        "base",
+        "changes",
+        "engine",
+        "frees_lock",
+        "view",
+    )
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -54,6 +67,7 @@ class Group:
         self._now_ms = 0
         self._generations = 0
         self._ranges_read = 0  # records that the command at hand has read in ranges
+        self._pinned = 0  # the version whose tables are kept until the command is done, once it has scanned
 
     @property
     def now_ms(self) -> int:
@@ -66,7 +80,11 @@ class Group:
         """The command's answer; its writes are part of the group unless it raises."""
         changes = Changes(self.changes.catalogue)
         self._ranges_read = 0
-        answer = command(Transaction(self, keyspace, changes, (self.changes, self.base)), *args)
+        try:
+            answer = command(Transaction(self, keyspace, changes, (self.changes, self.base)), *args)
+        finally:
+            if self._pinned:
+                self._unpin_tables()
         if not self.changes:
             self.changes = changes
         elif changes:
@@ -81,6 +99,33 @@ class Group:
                 f"a command that writes, or a transaction, reads at most {TURN_RECORDS_MAX} records in ranges, since others "
                 f"wait for it: records={self._ranges_read}"
             )
+
+    def read(self, full: bytes) -> Entry | None:
+        """The newest version of an internal key that the view has. Reads a block from disk when it has to."""
+        found = probe_entry(self.view, full)
+        if not isinstance(found, Resume):
+            return found
+        try:
+            return complete(search(found), self.engine.storage)
+        except TableGoneError:
+            self.pin_tables()
+        return complete(read_entry(self.view, full), self.engine.storage)
+
+    def pin_tables(self) -> None:
+        """Keep the tables of the view until the command is done; for that it may have to take those that replaced them.
+
+        The state stays the same: nobody commits behind the back of the holder of the write lock, so whatever a newer view shows of
+        commits is in `base`, too.
+        """
+        if not self._pinned and self.view.version.numbers:
+            self._pinned = complete(pin_tables(self.engine), self.engine.storage)
+            newest = self.engine.view
+            self.view = View(newest.active, newest.sealed, newest.version, self.view.catalogue, newest.hot)
+
+    def _unpin_tables(self) -> None:
+        pinned, self._pinned = self._pinned, 0
+        self.engine.pins.give_back(pinned)
+        self.engine.pins.settle()
 
     def new_generation(self) -> int:
         """A number that no other collection of the store has or had (docs/format.md section 4)."""
@@ -224,6 +269,7 @@ class Transaction:
     def scan(self, low: bytes, high: bytes | None, *, reverse: bool = False) -> Scan:
         """Live records of internal keys [low, high), this transaction's own writes included. Write nothing while it is read."""
         group = self._group
+        group.pin_tables()
         overlays = (*reversed(self._below), self.changes)
         return Scan(
             group.view, low, high, lambda: self.now_ms, reverse=reverse, overlays=overlays, count=group.count_read
@@ -248,8 +294,7 @@ class Transaction:
                 if found is not None:
                     break
             else:
-                entry = probe_entry(self._group.view, full)
-                found = complete(search(entry), self._group.engine.storage) if isinstance(entry, Resume) else entry
+                found = self._group.read(full)
                 if found is None:
                     return None
         value, expires_ms = found[0], found[1]

@@ -24,6 +24,7 @@ from ..engine.compaction import compact_once, compaction_due, sweep_everything
 from ..engine.engine import Engine, logger
 from ..engine.flush import flush, flush_due
 from ..engine.quotas import count_written, quota_due, tables_changed
+from ..engine.removal import remove_waiting
 from ..engine.replica import catch_up, refresh
 from ..engine.turns import begin_compacting, end_compacting
 from ..engine.whereabouts import LOOK_SECONDS, look
@@ -204,6 +205,7 @@ class Background:
         """Do what there is to do. True if something is due that another process is at, so that its result is looked for soon."""
         engine = self._engine
         complete(refresh(engine), engine.storage)
+        complete(remove_waiting(engine), engine.storage)
         while self._jobs:
             self._do_job(self._jobs.popleft())
         if engine.storage.read_only or not self._due(idle=idle):

@@ -14,6 +14,7 @@ def stats_of(directory: Directory, storage: LocalStorage, engine: Engine, brake:
     """Numbers from memory, and a few file system calls to see who else is alive."""
     view = engine.view
     counters = engine.counters
+    waiting = engine.waiting
     processes = storage.attached()
     # The word keeps the pid of a holder that died, for the next one to clean up after.
     living = {engine.process_id, *(process.pid for process in processes)}
@@ -42,6 +43,8 @@ def stats_of(directory: Directory, storage: LocalStorage, engine: Engine, brake:
         memtable_records=len(view.active.entries),
         sealed_memtables=len(view.sealed),
         levels=levels,
+        waiting_tables=len(waiting),
+        waiting_bytes=sum(table.bytes for table in waiting),
         commits=counters.commits,
         records_written=counters.records,
         rotations=counters.rotations,

@@ -14,6 +14,7 @@ from ..engine.commit import rotate
 from ..engine.engine import NO_DESCRIPTORS, NO_SPACE, Engine, logger
 from ..engine.flush import flush
 from ..engine.opening import open_engine
+from ..engine.removal import remove_waiting
 from ..engine.turns import begin_compacting, begin_writing, end_compacting
 from ..errors import (
     FerroKVError,
@@ -195,11 +196,21 @@ class Store:
             raise interrupted
 
     def _leave_page(self) -> None:
-        """Give the slot back, and let go of the page, before the storage takes it away."""
+        """Give the slot back, and let go of the page, before the storage takes it away.
+
+        Snapshots end with the store, so their tables may go, and table files that are open are closed.
+        """
         engine = self.engine
-        if engine.slot is not None and not self.is_replaced:  # else it may be another process's in another store's page
-            engine.slot.release()
-        engine.slot, engine.words = None, ClosedWords()
+        if self.is_replaced:  # the page and the names may be those of another store
+            engine.pins.slot = None
+        else:
+            engine.pins.leave()
+            complete(remove_waiting(engine), self.storage)
+        engine.block_cache.files.shed()
+        slot, engine.slot = engine.slot, None
+        if slot is not None and not self.is_replaced:
+            slot.release()  # once: it may be somebody else's soon
+        engine.words = ClosedWords()
 
     def _stop_pool(self) -> None:
         if self._pool is not None:

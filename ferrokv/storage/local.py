@@ -15,6 +15,8 @@ from typing import Any, ClassVar, Final
 from weakref import WeakSet, ref
 
 from ..errors import StoreBusy, StoreClosed, StorePathError
+from . import descriptors
+from .descriptors import read_on, with_descriptor
 from .directory import Directory
 from .forks import raise_flag
 from .futex import wait_for_word, wake_for_word
@@ -176,6 +178,14 @@ class LocalStorage:
         """True if the process's lock file is there and locked, or the name is none."""
         return self._presence.is_alive(name)
 
+    def descriptors_max(self) -> int:
+        """The soft limit of the process."""
+        return descriptors.descriptors_max()
+
+    def when_short(self, give_back: Callable[[], None]) -> None:
+        """Registered until the storage is closed."""
+        descriptors.register(self, give_back)
+
     def process_id(self) -> int:
         """The pid, as this process sees it."""
         return os.getpid()
@@ -279,6 +289,7 @@ class LocalStorage:
 
     def _let_go(self, why: str) -> None:
         self.unclosed.discard(self)
+        descriptors.forget(self)
         self._why_closed = why
         self._actions = _ClosedActions(why)
         fd, self._fd = self._fd, -1
@@ -302,7 +313,7 @@ class LocalStorage:
         flags |= os.O_CLOEXEC | os.O_NOFOLLOW
         mode = self.directory.file_mode
         try:
-            fd = os.open(name, flags | _NO_ATIME, mode, dir_fd=self._fd)
+            fd = with_descriptor(lambda: os.open(name, flags | _NO_ATIME, mode, dir_fd=self._fd))
         except PermissionError:
             fd = os.open(name, flags, mode, dir_fd=self._fd)  # the file belongs to somebody else
         try:
@@ -351,7 +362,7 @@ class LocalStorage:
         try:
             data = os.pread(fd, size, offset)
             if len(data) != size and data:
-                data = _read_on(fd, size, offset, data)
+                data = read_on(fd, size, offset, data)
         except OSError as error:
             if file.fd != fd or fd < 0:  # type: ignore[attr-defined]
                 raise self._closed() from error
@@ -392,21 +403,11 @@ class LocalStorage:
         if self._fd < 0:  # for which scandir() would list the working directory
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         sizes = {}
-        with os.scandir(self._fd) as found:
+        with with_descriptor(lambda: os.scandir(self._fd)) as found:
             for entry in found:
                 with suppress(FileNotFoundError):  # others go on: it was removed since its name was read
                     sizes[entry.name] = entry.stat(follow_symlinks=False).st_size
         return sizes
-
-
-def _read_on(fd: int, size: int, offset: int, data: bytes) -> bytes:
-    """`size` bytes that begin with `data`, or fewer at the end of the file."""
-    parts = [data]
-    found = len(data)
-    while found < size and (data := os.pread(fd, size - found, offset + found)):
-        parts.append(data)
-        found += len(data)
-    return b"".join(parts)
 
 
 def _write_all(fd: int, data: bytes, offset: int) -> None:

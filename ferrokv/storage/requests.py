@@ -163,6 +163,12 @@ class Storage(Protocol):
     def is_announced(self, name: str) -> bool:
         """True if the process of an announcement has not ended, or nothing can be said about it."""
 
+    def descriptors_max(self) -> int:
+        """How many files the process may have open."""
+
+    def when_short(self, give_back: Callable[[], None]) -> None:
+        """Have `give_back` called, by any thread, before a request of any directory fails because no descriptor is free."""
+
     def process_id(self) -> int:
         """For the words that name a holder; never 0."""
 

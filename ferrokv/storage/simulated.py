@@ -214,6 +214,13 @@ class SimulatedStorage:
         self.pause()
         return any(other.announced() == name for other in self.machine.announced)
 
+    def descriptors_max(self) -> int:
+        """Enough."""
+        return 1 << 20
+
+    def when_short(self, give_back: Callable[[], None]) -> None:
+        """Never."""
+
     def process_id(self) -> int:
         """A small number."""
         return self.pid
