@@ -5,7 +5,7 @@ BIN := $(abspath $(VENV))/bin
 ADDRESS ?= 127.0.0.1
 PORT ?= 8000
 
-.PHONY: demo services test lint bench torture mutants fuzz clean
+.PHONY: demo services test lint bench torture soak mutants fuzz clean
 
 demo: $(VENV)/.installed-demo
 	cd example_project && $(BIN)/python manage.py migrate --verbosity 0
@@ -38,7 +38,13 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/scale.py --records 1000000
 
 torture: $(VENV)/.installed-dev
-	FERROKV_TORTURE=1 $(BIN)/python -m pytest -n auto --timeout 0 tests/test_power_cuts.py tests/test_model.py tests/test_interleavings.py tests/test_kill_loop.py tests/test_redis.py
+	FERROKV_TORTURE=1 $(BIN)/python -m pytest -n auto --timeout 0 tests/test_power_cuts.py tests/test_model.py tests/test_interleavings.py tests/test_kill_loop.py tests/test_redis.py tests/test_system_calls.py
+
+# Processes of all kinds on one directory, and all that can happen to them; the figures go to benchmarks/results/soak.json.
+MINUTES ?= 30
+SEED ?=
+soak: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 # Seeded bugs, each of which the tests have to catch.
 mutants: $(VENV)/.installed-dev

@@ -128,7 +128,11 @@ class BlockingFerroKV(
         return BlockingFerroKV(share_store(self._store), encode_keyspace(name))
 
     def snapshot(self) -> BlockingSnapshot:
-        """The keyspace as it is now, to read from; close it, for it keeps replaced versions alive."""
+        """The keyspace as it is now, to read from; close it, for it keeps replaced versions alive.
+
+        On disk it keeps the tables that compactions replace, until it is closed or the process ends. A `read_only` handle opens all
+        tables instead: `StoreBusy` when there are not enough descriptors.
+        """
         snapshot = BlockingSnapshot(self._store, self._keyspace, self._pin())
         remember_snapshot(snapshot)
         return snapshot

@@ -42,10 +42,14 @@ class Options(NamedTuple):
     """Level 1 holds so much, each further level ten times as much."""
 
     block_cache_bytes: int = 32 * MIB
-    """Blocks kept in memory."""
+    """Blocks, filters and indexes of tables kept in memory. What a read has just needed of one table stays, even if it is more."""
 
     hot_cache_bytes: int = 8 * MIB
     """Single records kept in memory in front of the blocks."""
+
+    open_tables_max: int = 256
+    """So many tables are kept open, but no more than a quarter of the descriptors that the process may have when it opens the
+    store. The others are opened for each read."""
 
     busy_timeout: float = 5.0
     """Seconds that a write waits for room before it raises `StoreBusy`."""
@@ -86,5 +90,6 @@ _LOWEST: Final = {
     "table_bytes": 64,
     "block_bytes": 64,
     "level0_tables": 1,
+    "open_tables_max": 1,
 }
 _HIGHEST: Final = {"memtable_bytes": 1 << 30}

@@ -47,6 +47,10 @@ class Stats(NamedTuple):
     memtable_records: int
     sealed_memtables: int
     levels: tuple[LevelStats, ...]
+    waiting_tables: int
+    """Tables that this process replaced and that wait because somebody, here or in another process, still reads them."""
+    waiting_bytes: int
+    """The disk space that they keep."""
     commits: int
     records_written: int
     rotations: int

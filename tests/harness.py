@@ -15,6 +15,7 @@ from ferrokv.engine.engine import Engine
 from ferrokv.engine.flush import flush
 from ferrokv.engine.invariants import check_invariants
 from ferrokv.engine.opening import open_engine
+from ferrokv.engine.pins import find_newest, pin_view
 from ferrokv.engine.read import live, read_entry
 from ferrokv.engine.replica import catch_up, refresh
 from ferrokv.engine.scan import Scan
@@ -38,6 +39,7 @@ TINY = Options(
     level1_bytes=800,
     block_cache_bytes=2000,
     hot_cache_bytes=2000,
+    open_tables_max=2,
 )
 
 State = dict[bytes, tuple[bytes, int]]
@@ -145,17 +147,20 @@ class EngineHarness:
         complete(refresh(self.engine), self.storage)
 
     def get(self, key: bytes, view: View | None = None) -> bytes | None:
+        live_view = view is None
         if view is None:
             complete(catch_up(self.engine), self.storage)
         view = view or self.engine.view
         prefix = view.prefix(self.keyspace)
         if prefix is None:
             return None
+        if live_view:
+            return complete(find_newest(self.engine, self.keyspace, key), self.storage)
         entry = complete(read_entry(view, prefix + key), self.storage)
         return entry[0] if entry is not None and live(entry, self.clock()) else None
 
     def scan(self, view: View | None = None, *, reverse: bool = False) -> list[tuple[bytes, bytes]]:
-        own = None if view else self.engine.view.pinned()
+        own = None if view else self.pin()
         view = view or own
         assert view is not None
         prefix = view.prefix(self.keyspace)
@@ -168,17 +173,23 @@ class EngineHarness:
             own.unpin()
         return pairs
 
+    def pin(self) -> View:
+        """The newest view with its tables, as a snapshot takes it."""
+        complete(catch_up(self.engine), self.storage)
+        return complete(pin_view(self.engine), self.storage)
+
     def state(self) -> State:
         """Every live key with its value and expiry, by point reads of what a scan finds."""
         found: State = {}
-        view = self.engine.view
+        view = self.pin()
         prefix = view.prefix(self.keyspace)
-        for key, value in self.scan():
+        for key, value in self.scan(view):
             assert prefix is not None
             entry = complete(read_entry(view, prefix + key), self.storage)
             assert entry is not None
             assert entry[0] == value, "scan and point read disagree"
             found[key] = (value, entry[1])
+        view.unpin()
         return found
 
     def check(self) -> None:

@@ -127,7 +127,8 @@ bytes; random sequences of these methods are run against both and compared (`tes
 Everywhere: a key has 1 to 65,535 bytes (Redis allows an empty one), a field or member up to 65,535, a value up to 64 MiB. WATCH
 compares what a key holds and its TTL: a string that was changed and changed back does not count as changed, a collection does.
 What is wrong with an argument may be reported before what is wrong with the key.
-Keys are bytes or str: numbers are refused as keys. One command or transaction writes at most 1,048,576 records: a longer list is
+Keys are bytes or str: numbers are refused as keys. One command or transaction writes at most 131,072 records, and reads as
+many in ranges, while others wait for it; more is refused with `DataError`, before it is read. So a longer list is
 popped by parts, and cleared in one. Here and there more is accepted than by redis-py: TTLs may be floats or have milliseconds,
 keyword arguments of newer servers work, and `score_cast_func` gets a float. Hexadecimal numbers are not taken as scores. A
 pipeline's error says which command failed by its place alone.

@@ -23,8 +23,8 @@ _DJANGO_NAMES: Final = (
     (".native()", ".blocking()"),
     ("asyncio.shield(lock.release())", "lock.release()"),
     (
-        "await self._in_thread_if_needed(self._batch, data, timeout, version, guard)",
-        "self._batch(data, timeout, version, guard)",
+        "await self._in_thread_if_needed(self._batches, data, timeout, version, guard)",
+        "self._batches(data, timeout, version, guard)",
     ),
     ("            if inspect.isawaitable(value):\n                value = await value\n", ""),
     ("import inspect\n", ""),

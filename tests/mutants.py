@@ -17,9 +17,11 @@ from .mutant import Mutant
 from .mutants_adapters import ADAPTER_MUTANTS
 from .mutants_copies import COPY_MUTANTS
 from .mutants_django import DJANGO_MUTANTS
+from .mutants_faults import FAULT_MUTANTS
 from .mutants_load import LOAD_MUTANTS
 from .mutants_processes import PROCESS_MUTANTS
 from .mutants_redis import REDIS_MUTANTS
+from .mutants_tables import TABLE_MUTANTS
 from .mutants_waiting import WAITING_MUTANTS
 
 ROOT = Path(__file__).parent.parent
@@ -53,9 +55,9 @@ MUTANTS = [
     ),
     Mutant(
         "list only what stays",
-        "ferrokv/storage/local.py",
-        "                with suppress(FileNotFoundError):  # others go on",
-        "                with suppress(BlockingIOError):  # others go on",
+        "ferrokv/storage/files.py",
+        "        with suppress(FileNotFoundError):  # others go on",
+        "        with suppress(BlockingIOError):  # others go on",
         "tests/test_listings.py",
     ),
     Mutant(
@@ -528,12 +530,14 @@ MUTANTS = [
 EVERY = (
     *MUTANTS,
     *REDIS_MUTANTS,
+    *TABLE_MUTANTS,
     *COPY_MUTANTS,
     *DJANGO_MUTANTS,
     *ADAPTER_MUTANTS,
     *LOAD_MUTANTS,
     *PROCESS_MUTANTS,
     *WAITING_MUTANTS,
+    *FAULT_MUTANTS,
 )
 
 

@@ -120,8 +120,8 @@ ADAPTER_MUTANTS = [
     Mutant(
         "a batch does not expire",
         D + "backend.py",
-        "batch.set(stored_key(key), value, px=self._ttl_ms)",
-        "batch.set(stored_key(key), value)",
+        "(stored_key(key), value, self._ttl_ms) for",
+        "(stored_key(key), value, None) for",
         f"{DOGPILE}test_values_expire_natively",
     ),
     Mutant(

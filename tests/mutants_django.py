@@ -25,7 +25,7 @@ DJANGO_MUTANTS = [
     Mutant(
         "every answer in a deferral is synced",
         "ferrokv/runtime/writer.py",
-        "if not _wants_sync(served) and not is_awaited and self._may_stay_unsynced():",
+        "if not wants_sync(served) and not is_awaited and self._may_stay_unsynced():",
         "if not served:",
         f"{DEFERRAL}test_ten_writes_and_their_answers_cost_one_sync",
     ),

@@ -66,8 +66,8 @@ LOAD_MUTANTS = [
     Mutant(
         "poison the store when a table cannot be read",
         "ferrokv/engine/table.py",
-        "            damage = read_damage(error, self.file.name, offset)\n            if damage is None:",
-        "            damage = read_damage(error, self.file.name, offset)\n            if damage:",
+        "            damage = read_damage(error, self.name, offset)\n            if damage is None:",
+        "            damage = read_damage(error, self.name, offset)\n            if damage:",
         f"{LEVEL0}test_a_table_that_cannot_be_read_is_set_aside_and_the_rest_goes_on",
     ),
     Mutant(

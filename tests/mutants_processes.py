@@ -33,7 +33,7 @@ PROCESS_MUTANTS = [
     ),
     Mutant(
         "a dead compactor is named",
-        "ferrokv/runtime/store.py",
+        "ferrokv/runtime/figures.py",
         "engine.compactor_pid if engine.compactor_pid in living else None",
         "engine.compactor_pid or None",
         f"{CLOSING}test_stats_name_no_dead_compactor",
@@ -83,8 +83,8 @@ PROCESS_MUTANTS = [
     Mutant(
         "COMMIT may go back",
         "ferrokv/engine/replica.py",
-        ' and engine.seen >= 0:\n            raise engine.give_up("COMMIT',
-        ' and engine.seen < 0:\n            raise engine.give_up("COMMIT',
+        "        if number == position.number & NUMBER_MASK and end == position.end:",
+        "        if number == position.number & NUMBER_MASK and end <= position.end:",
         f"{CHANGES}test_a_page_that_goes_back_is_told_at_the_next_call",
     ),
     Mutant(

@@ -43,8 +43,20 @@ def left_open(path: Path) -> list[str]:
     return [name for name in found if name.startswith(str(path))]
 
 
+_others: set[threading.Thread] = set()
+
+
+@pytest.fixture(autouse=True)
+def threads_of_other_tests() -> None:
+    """Stores that earlier tests of this process left open have threads, too."""
+    _others.clear()
+    _others.update(threading.enumerate())
+
+
 def store_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("ferrokv")]
+    """Names of the threads of stores that this test opened."""
+    running = (thread for thread in threading.enumerate() if thread not in _others)
+    return [thread.name for thread in running if thread.name.startswith("ferrokv")]
 
 
 def announcements(path: Path) -> list[str]:

@@ -29,7 +29,7 @@ Model = dict[bytes, tuple[Any, int]]
 
 def ask(store: EngineHarness, command: Any, *args: Any, view: View | None = None) -> Any:
     """The answer of a reading command."""
-    own = None if view else store.engine.view.pinned()
+    own = None if view else store.pin()
     records = ViewRecords(view or own, store.keyspace, store.clock)  # type: ignore[arg-type]
     answer = complete(command(records, *args), store.storage)
     if own is not None:
@@ -59,7 +59,7 @@ def content(store: EngineHarness, key: bytes, view: View | None = None) -> Any:
 
 def parts(store: EngineHarness) -> Counter[bytes]:
     """How many records of each kind the store has, tombstones left out."""
-    view = store.engine.view.pinned()
+    view = store.pin()
     scan = ViewRecords(view, store.keyspace, lambda: 0).scan(b"\0\0\0\1", None)
     found: Counter[bytes] = Counter()
     while (page := complete(scan.next_page(4), store.storage)) is not None:
@@ -154,7 +154,7 @@ def test_a_snapshot_keeps_a_collection_that_is_changed_deleted_and_compacted(sto
     store.write(sorted_sets.add, b"z", members, sorted_sets.AddOptions())
     store.rotate()
     store.flush()
-    view = store.engine.view.pinned()
+    view = store.pin()
     store.write(sorted_sets.add, b"z", [(b"m000", 500.0), (b"new", 1.0)], sorted_sets.AddOptions())
     store.delete(b"z")
     store.rotate()
@@ -421,7 +421,7 @@ class CollectionMachine(RuleBasedStateMachine):
     @rule()
     def take_snapshot(self) -> None:
         frozen = {key: (_copy(value), expires) for key, (value, expires) in self.model.items()}
-        self.snapshots.append((self.store.engine.view.pinned(), frozen))
+        self.snapshots.append((self.store.pin(), frozen))
 
     @precondition(lambda self: self.snapshots)
     @rule()

@@ -352,4 +352,6 @@ def test_the_two_faces_are_equal() -> None:
             ]
             assert parameters[0] == parameters[1], name
             assert a.__doc__, name
-            assert a.__doc__.replace("FerroKV", "") == b.__doc__.replace("BlockingFerroKV", ""), name
+            assert a.__doc__.replace("FerroKV", "").replace("await ", "") == b.__doc__.replace("BlockingFerroKV", ""), (
+                name
+            )

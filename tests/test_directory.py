@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from ferrokv import BlockingFerroKV, StorePathError, inspect_directory
+from ferrokv import BlockingFerroKV, StoreBusy, StoreFull, StorePathError, inspect_directory
 from ferrokv.storage import directory
+from ferrokv.storage.requests import ListDirectory
 
 from .peer import leave_with
 
@@ -167,3 +170,66 @@ def test_a_directory_is_made_private_and_only_when_it_is_opened(place: Path) -> 
     assert not place.exists()
     BlockingFerroKV.open(place).close()
     assert stat.S_IMODE(place.stat().st_mode) == 0o700
+
+
+def test_a_full_disk_is_told_from_a_missing_parent(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    with BlockingFerroKV.open(place) as db:
+        monkeypatch.setattr(os, "mkdir", full)
+        with pytest.raises(StoreFull):
+            db.backup(place.parent / "copy")
+    with pytest.raises(StoreFull):
+        BlockingFerroKV.open(place.parent / "new")
+
+
+def test_a_directory_whose_name_is_not_durable_is_made_again(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sync, synced = directory._sync_parent, []
+
+    def fail_once(path: str) -> None:
+        synced.append(path)
+        if len(synced) == 1:
+            raise OSError(errno.EIO, "input/output error")
+        sync(path)
+
+    monkeypatch.setattr(directory, "_sync_parent", fail_once)
+    with pytest.raises(StorePathError, match="input/output error"):
+        BlockingFerroKV.open(place)
+    assert not (place).exists()
+    BlockingFerroKV.open(place).close()
+    assert len(synced) == 2
+
+
+@pytest.mark.parametrize(("number", "error"), [(errno.EMFILE, StoreBusy), (errno.EIO, StorePathError)])
+def test_who_has_the_store_open_can_not_be_seen(
+    place: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[Exception]
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with BlockingFerroKV.open(place) as db:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "listdir", fail)
+            with pytest.raises(error, match="has the store open"):
+                db.stats()
+        assert db.stats().processes == ()
+
+
+def test_a_name_may_vanish_while_the_directory_is_listed(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scandir = os.scandir
+
+    @contextmanager
+    def vanishing(fd: int) -> Iterator[list[os.DirEntry[str]]]:
+        with scandir(fd) as found:
+            entries = list(found)
+        (place / "stray").unlink()
+        yield entries
+
+    with BlockingFerroKV.open(place) as db:
+        (place / "stray").write_text("")
+        monkeypatch.setattr(os, "scandir", vanishing)
+        sizes = db._store.storage.perform(ListDirectory())
+        monkeypatch.undo()
+    assert "CURRENT" in sizes
+    assert "stray" not in sizes

@@ -167,6 +167,22 @@ def test_a_value_that_can_not_be_pickled_stops_the_whole_batch(cache: Any) -> No
     assert cache.get("a") is None
 
 
+async def test_what_is_too_much_for_one_commit_goes_in_several(cache: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ferrokv.contrib.opening.PART_RECORDS", 10)
+    monkeypatch.setattr("ferrokv.engine.overlay.BATCH_RECORDS_MAX", 12)
+    data = {f"k{i}": i for i in range(35)}
+    assert cache.set_many(data) == []
+    assert cache.get_many(data) == data
+    cache.delete_many(data)
+    assert await cache.aset_many(data) == []
+    assert await cache.aget_many(data) == data
+    await cache.adelete_many(data)
+    assert cache.get_many(data) == {}
+    with pytest.raises((pickle.PicklingError, AttributeError, TypeError)):
+        cache.set_many({**data, "last": lambda: None})
+    assert cache.get_many(data) == {}, "nothing is written before all values are encoded"
+
+
 def test_the_extras_of_django_redis(cache: Any, standing_clock: int) -> None:
     assert cache.set("a", 1, timeout=100) is True
     assert cache.set("a", 2, timeout=100, nx=True) is False

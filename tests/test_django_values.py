@@ -200,6 +200,7 @@ def test_max_bytes_bounds_the_cache_and_nothing_else(store_path: Path) -> None:
         while db.keyspaces()["cache"].bytes > 100_000:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        assert cache.get("k99") is not None
+        # Which of them stay is up to how they are used (decision 22), and none was.
+        assert 8 <= len(cache.get_many([f"k{i}" for i in range(100)])) <= 20
     with configured(store_path, MAX_BYTES=None) as cache:
         assert cache._place.blocking().stats().quotas == {}

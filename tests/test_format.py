@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 
 import pytest
 from hypothesis import given, settings
@@ -176,11 +177,38 @@ def test_filters_deny_most_of_what_was_not_added() -> None:
 def test_index_and_footer(found: list[bytes], seed: int) -> None:
     found.sort()
     index = tables.Index(tuple(range(len(found) + 1)), tuple(range(len(found))), found)
-    assert tables.decode_index(tables.encode_index(index, seed), seed) == index
+    data = tables.encode_index(index, seed)
+    assert tables.decode_index(data, seed) == index
     footer = tables.Footer(5, 10, 20, 3)
     assert tables.decode_footer(tables.encode_footer(footer, seed), 5, 30, seed) == footer
     with pytest.raises(CorruptionError):
         tables.decode_footer(tables.encode_footer(footer, seed), 6, 30, seed)
+
+
+@given(
+    found=st.sets(st.binary(min_size=1, max_size=6), min_size=1, max_size=70).map(sorted),
+    asked=st.lists(st.binary(max_size=7), max_size=20),
+    seed=NUMBERS,
+)
+def test_the_index_in_memory_and_its_summary_find_what_bisect_finds(
+    found: list[bytes], asked: list[bytes], seed: int
+) -> None:
+    offsets = tuple(10 * i for i in range(len(found) + 1))
+    data = tables.encode_index(tables.Index(offsets, (0,) * len(found), found), seed)
+    index = tables.decode_block_index(data, seed)
+    assert (len(index), index.last_keys(), index.last_key()) == (len(found), found, found[-1])
+    assert tuple(index.offsets) == offsets
+    summary = index.summary(data)
+    for key in [*found, *asked]:
+        number = bisect_left(found, key)
+        assert index.find(key) == number
+        if key <= found[-1]:
+            group = summary.group_of(key)
+            a, b, c = (data[start : start + size] for start, size in summary.places(group))
+            assert summary.find(group, (a, b, c), key) == (number, offsets[number], 10)
+            for damaged in ((a[:-1] + b"?", b, c), (a, b[:-1] + b"?", c), (a, b, c[:-1] + b"\xff?")):
+                with pytest.raises(CorruptionError, match="index checksum"):
+                    summary.find(group, damaged, key)
 
 
 DECODERS = [
@@ -189,6 +217,7 @@ DECODERS = [
     lambda data: edits.decode_edit(data, 2),
     lambda data: filters.decode_filter(data, 0),
     lambda data: tables.decode_index(data, 0),
+    lambda data: tables.decode_block_index(data, 0),
     lambda data: tables.decode_footer(data, 1, 64, 0),
     lambda data: current.decode_current(data),
     lambda data: logs.decode_header(data, logs.WAL_MAGIC, b"s" * 16, 1),

@@ -7,10 +7,6 @@ died may have happened or not. Histories of all calls must have an order that ex
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import threading
 import time
 from pathlib import Path
 from random import Random
@@ -21,42 +17,20 @@ from ferrokv import BlockingFerroKV
 
 from .harness import SCALE
 from .linearizability import NEVER, Call, explain
+from .speaker import Speaker
 
-ROOT = Path(__file__).parent.parent
 PROCESSES = 8
 KILLS = 200 * SCALE
 OPTIONS = {"memtable_bytes": 30_000, "table_bytes": 30_000, "level1_bytes": 100_000, "busy_timeout": 30.0}
 
 
-class Worker:
-    """One process and everything that it said, read by a thread so that it never waits for its parent."""
+class Worker(Speaker):
+    """One process of `tests.worker`, and everything that it said."""
 
     def __init__(self, path: Path, seed: int, calls: int = 0) -> None:
         self.seed = seed
         self.lines: list[str] = []
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.worker", str(path), str(seed), str(calls), json.dumps(OPTIONS)],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self._thread = threading.Thread(target=self._read)
-        self._thread.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if line.endswith("\n"):
-                self.lines.append(line[:-1])
-
-    def end(self, *, kill: bool) -> None:
-        if kill:
-            self.process.kill()
-        self.process.wait()
-        self._thread.join()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+        super().__init__("tests.worker", str(path), str(seed), str(calls), json.dumps(OPTIONS), hear=self.lines.append)
 
     def calls(self) -> list[Call]:
         """The history, in order; the last call may be without an answer."""

@@ -194,7 +194,7 @@ def test_a_table_that_cannot_be_read_is_set_aside_and_the_rest_goes_on(
     store.compact()
     fill(store, 2, seed=1)
     tables = store.engine.view.version.levels[level]
-    name = tables[len(tables) // 2].file.name
+    name = tables[len(tables) // 2].name
     store = store.reopen()
     if harm == "unreadable":
         unreadable(store.storage, name)

@@ -132,7 +132,7 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.snapshots) < 3)
     @rule()
     def take_snapshot(self) -> None:
-        self.snapshots.append((self.store.engine.view.pinned(), dict(self.model)))
+        self.snapshots.append((self.store.pin(), dict(self.model)))
 
     @precondition(lambda self: self.snapshots)
     @rule()

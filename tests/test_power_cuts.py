@@ -23,6 +23,10 @@ from .harness import SCALE, TINY, EngineHarness, ManualClock, State
 DAMAGES = 4
 
 
+class OpeningFailedError(Exception):
+    """There is no store that a workload could go on with."""
+
+
 class Workload:
     """Random writes and background work from one seed. `states` are all states that were begun, `acknowledged` counts
     those whose write had returned."""
@@ -58,7 +62,10 @@ class Workload:
         else:
             if self.random.random() < 0.5:
                 self.storage.machine.pages.clear()  # as if the control page were lost: recovery must not need it
-            self.store = store = store.reopen()
+            try:
+                self.store = store = store.reopen()
+            except (OSError, FerroKVError) as error:
+                raise OpeningFailedError from error  # the store that was closed for it must not go on
             if self.refused:
                 self.settle(store)
 
@@ -206,7 +213,7 @@ def _run_until_stuck(work: Workload, steps: int) -> None:
     for _ in range(steps):
         try:
             work.step(work.store)
-        except StoreFailed:
+        except (StoreFailed, OpeningFailedError):
             return
         except FerroKVError:
             # StoreFull: not acknowledged, and by the next success known to be absent.

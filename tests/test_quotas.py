@@ -2,96 +2,303 @@
 
 from __future__ import annotations
 
+import fcntl
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ferrokv import BlockingFerroKV, DataError
-from ferrokv.commands import keyspaces, lists, strings
+from ferrokv import BlockingFerroKV, DataError, StoreBusy
+from ferrokv.commands import hashes, keyspaces, lists, strings
+from ferrokv.engine.accesses import COUNT_MAX, Accesses
+from ferrokv.engine.compaction import _carry_out, compact_once
 from ferrokv.engine.engine import Engine
-from ferrokv.engine.quotas import evict, find_victims, quota_due
-from ferrokv.format.control import COMPACTOR
-from ferrokv.runtime import background
+from ferrokv.engine.picker import Move
+from ferrokv.engine.quotas import (
+    Victims,
+    count_written,
+    evict,
+    find_room,
+    flush_for_quota,
+    make_room,
+    quota_due,
+    tables_changed,
+    watch_reads,
+)
+from ferrokv.engine.survivors import Survivors
+from ferrokv.engine.transaction import Group, Transaction
+from ferrokv.format.checksums import hash_key
+from ferrokv.format.control import COMPACTOR, OVERFULL
+from ferrokv.runtime import room
 from ferrokv.storage.drivers import complete
 from ferrokv.storage.simulated import SimulatedStorage
 
-from .harness import EngineHarness, ManualClock
+from .harness import TINY, EngineHarness, ManualClock
 from .peer import Peer
+
+SMALL = TINY._replace(memtable_bytes=1 << 20, table_bytes=4000, level1_bytes=1 << 20, level0_tables=4)
 
 
 @pytest.fixture
 def store() -> EngineHarness:
-    return EngineHarness(SimulatedStorage(1), ManualClock())
+    return EngineHarness(SimulatedStorage(1), ManualClock(), SMALL)
 
 
-def victims_of(store: EngineHarness, max_bytes: int) -> list[bytes]:
-    """Who would go, sorted."""
-    store.write(keyspaces.set_quota, max_bytes)
-    found = complete(find_victims(store.engine), store.storage)
-    return sorted(key for key, _, _ in found["default"].records) if found else []
+def settle(store: EngineHarness) -> None:
+    """Flush, and make room until nothing is left to do, as the background thread does."""
+    store.rotate()
+    store.flush()
+    engine = store.engine
+    with store.compacting():
+        for _ in range(100):
+            found = complete(find_room(engine), store.storage)
+            if found is None:
+                if not complete(compact_once(engine), store.storage):
+                    return
+                continue
+            gone: list[bytes] = []
+            if isinstance(found, Victims):
+                gone = store.write(evict, found.prefix, found.records, engine.counters, keyspace=found.keyspace)
+            complete(make_room(engine, found, frozenset(gone)), store.storage)
+    pytest.fail("there is no end to it")
 
 
-def test_records_with_a_ttl_go_first_and_the_nearest_expiry_before_others(store: EngineHarness) -> None:
-    for i in range(10):
-        store.set(b"plain:%d" % i, b"v" * 100)
-        store.set(b"timed:%d" % i, b"v" * 100, 100_000 - 1000 * i)
-        if i % 3 == 0:
-            store.rotate()
-            store.flush()
-    record = len(b"plain:0") + 100 + 20
-    total = 20 * record
-    assert victims_of(store, total) == []
-    assert victims_of(store, total - 1) == [b"timed:7", b"timed:8", b"timed:9"], "down to nine tenths"
-    assert victims_of(store, int(total * 0.55)) == [b"plain:0", *(b"timed:%d" % i for i in range(10))]
-    store.clock.now_ms += 95_500
-    assert victims_of(store, 15 * record - 1) == [b"timed:3", b"timed:4"], "what has expired takes no room"
+def used(store: EngineHarness) -> int:
+    """Bytes of all tables."""
+    return sum(table.meta.file_bytes for table in store.engine.view.version.tables())
 
 
-def test_after_those_the_oldest_written_go(store: EngineHarness) -> None:
-    for name in (b"c", b"a", b"b"):
-        for i in range(4):
-            store.set(name + b"%d" % i, b"v" * 100)
-        store.rotate()
-        store.flush()
-        store.compact()
-    store.set(b"c0", b"w" * 100)  # written again, so no longer old
-    assert set(victims_of(store, 12 * 122 - 1)) < {b"c1", b"c2", b"c3"}
+def test_a_keyspace_shrinks_to_its_quota_on_disk_at_once(store: EngineHarness) -> None:
+    for i in range(400):
+        store.set(b"k%04d" % i, b"v" * 100)
+    store.write(keyspaces.set_quota, 20_000)
+    settle(store)
+    assert used(store) <= 20_000
+    left = [i for i in range(400) if store.get(b"k%04d" % i) is not None]
+    assert len(left) >= 100, "no more goes than has to"
+    assert store.engine.counters.evicted == 400 - len(left)
+    with store.compacting():
+        assert complete(find_room(store.engine), store.storage) is None
+    assert not tables_changed(store.engine)
+    assert store.reopen().get(b"k%04d" % left[0]) is not None
 
 
-def test_a_collection_goes_as_a_whole_and_counts_with_its_elements(store: EngineHarness) -> None:
-    store.write(lists.push, b"list", [b"v" * 50] * 40, False, False)
-    store.set(b"timed", b"v", 1000)
-    for _ in range(2):
-        assert victims_of(store, 2000) == [b"list", b"timed"]
-        store.rotate()
-        store.flush()
-    prefix, records = complete(find_victims(store.engine), store.storage)["default"]
-    assert sorted(key for key, _, _ in records) == [b"list", b"timed"]
-    store.set(b"timed", b"other", 1000)
-    store.write(evict, prefix, records, store.engine.counters)
-    assert store.engine.counters.evicted == 1, "the other is not what it was when it was chosen"
-    assert store.get(b"list") is None
-    assert store.get(b"timed") == b"other"
+def test_of_one_table_what_has_expired_goes_first_and_then_who_expires_next() -> None:
+    store = EngineHarness(SimulatedStorage(1), ManualClock(), SMALL._replace(table_bytes=1 << 20))
+    for i in range(100):
+        store.set(b"plain:%03d" % i, b"v" * 100)
+        store.set(b"timed:%03d" % i, b"v" * 100, 1_000_000 + 1000 * (i * 37 % 100))
+        store.set(b"short:%03d" % i, b"v" * 100, 1000)
+    store.clock.now_ms += 2000
+    store.write(keyspaces.set_quota, 45_000)
+    settle(store)
+    assert store.engine.counters.evicted == 0, "room that the dead took was enough"
+    store.write(keyspaces.set_quota, 32_000)
+    settle(store)
+    assert all(store.get(b"plain:%03d" % i) for i in range(100))
+    left = [i * 37 % 100 for i in range(100) if store.get(b"timed:%03d" % i) is not None]
+    assert 20 < len(left) < 90
+    assert sorted(left) == list(range(100 - len(left), 100))
+
+
+def test_who_is_read_stays(store: EngineHarness) -> None:
+    for i in range(400):
+        store.set(b"k%04d" % i, b"v" * 100)
+    store.rotate()
+    store.flush()
+    store.compact()
+    accesses = watch_reads(store.engine)
+    wanted = [b"k%04d" % i for i in range(0, 400, 8)]
+    for _ in range(8):
+        for key in wanted:
+            assert store.get(key) is not None
+        assert accesses.generations
+        accesses.count()
+    store.write(keyspaces.set_quota, 16_000)
+    settle(store)
+    assert store.engine.counters.evicted >= 200
+    assert all(store.get(key) is not None for key in wanted)
+
+
+def test_what_was_counted_loses_weight() -> None:
+    accesses = Accesses()
+    accesses.add([b"k"] * 40)
+    assert accesses.of(hash_key(b"k")) == COUNT_MAX
+    accesses.halve()
+    assert (accesses.of(hash_key(b"k")), accesses.of(hash_key(b"l"))) == (COUNT_MAX // 2, 0)
+
+
+def test_a_collection_goes_as_a_whole(store: EngineHarness) -> None:
+    for name in range(20):
+        store.write(lists.push, b"list%d" % name, [b"v" * 50] * 40, False, False)
+    store.write(keyspaces.set_quota, 40_000)
+    settle(store)
+    assert used(store) <= 40_000
+    left = [name for name in range(20) if store.get(b"list%d" % name) is not None]
+    assert 0 < len(left) < 20
+    for name in left:
+        with store.writing():
+            assert len(complete(lists.slice_of(transaction(store), b"list%d" % name, 0, -1), store.storage)) == 40
+
+
+def transaction(store: EngineHarness) -> Transaction:
+    group = Group(store.engine)
+    return Transaction(group, store.keyspace, group.changes, (group.base,))
+
+
+def test_another_keyspace_loses_nothing_and_does_not_count(store: EngineHarness) -> None:
+    for i in range(200):
+        store.write(strings.set_value, b"k%04d" % i, b"v" * 100, strings.PLAIN, keyspace="kept")
+        store.set(b"k%04d" % i, b"v" * 100)
+    store.write(keyspaces.set_quota, 10_000)
+    settle(store)
+    assert len([i for i in range(200) if store.get(b"k%04d" % i) is not None]) >= 50
+    for i in range(200):
+        with store.writing():
+            assert transaction(store).inside("kept").get(b"k%04d" % i) is not None
+
+
+def test_a_value_that_was_replaced_does_not_come_back(store: EngineHarness) -> None:
+    """A record that leaves its table must not uncover an older one below."""
+    for i in range(100):
+        store.set(b"k%04d" % i, b"old" * 30)
+    settle(store)
+    store.compact(everything=True)
+    for level in (1, 2):
+        with store.compacting():
+            for table in store.engine.view.version.levels[level]:
+                complete(_carry_out(store.engine, Move(table, level + 1), _survivors(store)), store.storage)
+    for i in range(0, 100, 2):
+        store.set(b"k%04d" % i, b"new" * 30)
+    store.write(keyspaces.set_quota, 6_000)
+    settle(store)
+    for i in range(100):
+        assert store.get(b"k%04d" % i) in ((None, b"new" * 30) if i % 2 == 0 else (None, b"old" * 30))
+    again = store.reopen()
+    for i in range(0, 100, 2):
+        assert again.get(b"k%04d" % i) != b"old" * 30
+
+
+def _survivors(store: EngineHarness) -> Survivors:
+    return Survivors(store.engine.certain_ms(), store.engine.view.catalogue)
 
 
 @pytest.mark.parametrize("change", ["quota taken away", "cleared", "written again"])
 def test_who_was_chosen_stays_if_the_keyspace_has_changed(store: EngineHarness, change: str) -> None:
-    store.set(b"k", b"v" * 3000)
+    store.set(b"k", b"v" * 900)
+    store.set(b"l", b"v" * 900)
     store.write(keyspaces.set_quota, 1000)
-    prefix, records = complete(find_victims(store.engine), store.storage)["default"]
-    assert [key for key, _, _ in records] == [b"k"]
+    store.rotate()
+    store.flush()
+    store.compact(everything=True)
+    with store.compacting():
+        found = complete(find_room(store.engine), store.storage)
+    assert isinstance(found, Victims)
+    (key,) = [key for key, _, _ in found.records]
     if change == "quota taken away":
         store.write(keyspaces.set_quota, None)
     elif change == "cleared":
         store.write(lambda tx: tx.clear_keyspace())
-        store.set(b"k", b"v" * 3000)
+        store.set(key, b"v" * 900)
     else:
-        store.set(b"k", b"w" * 3000)
-    store.write(evict, prefix, records, store.engine.counters)
-    assert store.get(b"k") is not None
+        store.set(key, b"w" * 900)
+    assert store.write(evict, found.prefix, found.records, store.engine.counters) == []
+    assert store.get(key) is not None
     assert store.engine.counters.evicted == 0
+
+
+@pytest.mark.parametrize("kind", ["string", "element", "field"])
+def test_a_value_larger_than_the_quota_is_refused_by_name(store: EngineHarness, kind: str) -> None:
+    store.set(b"neighbour", b"v" * 900)
+    store.write(keyspaces.set_quota, 1000)
+    large = b"v" * 1001
+    writes: dict[str, Callable[[], object]] = {
+        "string": lambda: store.set(b"k", large),
+        "element": lambda: store.write(lists.push, b"l", [large], False, False),
+        "field": lambda: store.write(hashes.set_fields, b"h", [(b"f", large)]),
+    }
+    with pytest.raises(DataError, match="larger than the quota of its keyspace: bytes=1001 quota=1000"):
+        writes[kind]()
+    store.set(b"k", b"v" * 1000)
+    assert store.get(b"neighbour") is not None
+
+
+def test_only_writers_of_a_keyspace_that_is_too_full_wait(store_path: Path) -> None:
+    """They wait for eviction, others and what makes room do not; when nothing is evicted in time they are told by name."""
+    with BlockingFerroKV.open(store_path, keyspace="cache", busy_timeout=0.1) as cache, cache.keyspace("kept") as kept:
+        kept.set("k", 1)
+        cache.set_quota(100_000)
+        cache.set("k", 1)
+        engine = cache._store.engine
+        engine.unlock_compact()
+        with Peer(store_path, keyspace="cache"):
+            prefix = engine.view.prefix("cache")
+            assert prefix is not None
+            hold = fcntl_lock(store_path / "compact.lock")  # so that nobody finds out that there is room
+            try:
+                engine.words[OVERFULL] = 1 << int.from_bytes(prefix[:4], "big") % 64
+                with pytest.raises(StoreBusy, match="over its quota"):
+                    cache.set("k", 2)
+                assert kept.set("k", 2) is True
+                assert cache.get("k") == b"1"
+            finally:
+                hold.close()
+            assert cache.set("k", 3) is True, "the compactor sees that there is room"
+
+
+def fcntl_lock(path: Path) -> Any:
+    file = path.open("r+b")
+    fcntl.flock(file, fcntl.LOCK_EX)
+    return file
+
+
+def test_the_directory_stays_small_at_any_rate(store_path: Path) -> None:
+    options = {"memtable_bytes": 256 << 10, "table_bytes": 512 << 10}
+    quota = 1 << 20
+    bound = 2 * quota + 10 * (256 << 10)
+    peaks: list[int] = []
+    with (
+        BlockingFerroKV.open(store_path, keyspace="cache", **options) as cache,
+        Peer(store_path, keyspace="cache", **options) as peer,
+    ):
+        cache.set_quota(quota)
+        for i in range(1000):
+            (cache.set if i % 2 else partial(peer.call, "set"))(f"k{i}", "v" * 20_000)
+            if i % 10 == 0:
+                peaks.append(bytes_in(store_path))
+        assert cache.stats().records_evicted + peer.call("stats")["records_evicted"] > 800
+        assert cache.exists("k999") == 1
+    assert max(peaks) <= bound, (max(peaks), bound)
+
+
+def bytes_in(path: Path) -> int:
+    """Of all files but the control page, while others make and remove some."""
+    size = 0
+    for file in path.iterdir():
+        with suppress(FileNotFoundError):
+            size += file.stat().st_size if file.name != "control" else 0
+    return size
+
+
+def test_what_comes_again_after_it_was_evicted_is_wanted(store: EngineHarness) -> None:
+    store.write(keyspaces.set_quota, 1 << 20)
+    accesses = watch_reads(store.engine)
+    for _ in range(3):
+        store.set(b"k", b"v")
+        store.write(strings.set_value, b"k", b"v", strings.PLAIN, keyspace="other")
+        store.rotate()
+        sealed = store.engine.view.sealed
+        store.flush()
+        complete(count_written(store.engine, sealed), store.storage)
+    prefix = store.engine.view.prefix("default")
+    other = store.engine.view.prefix("other")
+    assert prefix is not None
+    assert other is not None
+    assert (accesses.of(hash_key(prefix + b"k")), accesses.of(hash_key(other + b"k"))) == (3, 0)
 
 
 def test_a_quota_is_kept_by_name_and_survives_clearing_and_reopening(store: EngineHarness) -> None:
@@ -108,7 +315,8 @@ def test_a_quota_is_kept_by_name_and_survives_clearing_and_reopening(store: Engi
     store = store.reopen()
     assert store.engine.view.catalogue.quotas == {"other": 777}
     assert quota_due(store.engine)
-    complete(find_victims(store.engine), store.storage)
+    with store.compacting():
+        assert not complete(flush_for_quota(store.engine, idle=True), store.storage)
     assert not quota_due(store.engine)
 
 
@@ -173,9 +381,9 @@ def test_the_search_for_victims_counts_as_compacting_since_it_may_flush(
 
     def watched(engine: Engine) -> Any:
         seen.append(engine.words[COMPACTOR])
-        return find_victims(engine)
+        return find_room(engine)
 
-    monkeypatch.setattr(background, "find_victims", watched)
+    monkeypatch.setattr(room, "find_room", watched)
     with BlockingFerroKV.open(store_path) as db:
         db.set_quota(10_000)
         db.mset({f"k{i}": "v" * 500 for i in range(40)})

@@ -99,7 +99,7 @@ def test_locks_that_the_system_refuses_are_named(store_path: Path, monkeypatch: 
         (store_path / f"process-{'0' * 16}.lock").touch()  # somebody to be asked about
         with monkeypatch.context() as patch:
             patch.setattr(locks, "flock", refuse)
-            with pytest.raises(StorePathError, match="can not be seen"):
+            with pytest.raises(StorePathError, match="cannot be seen"):
                 db.stats()
         assert db.stats().path
 

@@ -250,7 +250,7 @@ def test_a_transaction_of_a_hundred_writes_is_one_commit(db: BlockingFerroKV) ->
 
 
 def test_a_transaction_that_is_too_large_is_refused_whole(db: BlockingFerroKV, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ferrokv.engine.transaction.BATCH_RECORDS_MAX", 10)
+    monkeypatch.setattr("ferrokv.engine.overlay.BATCH_RECORDS_MAX", 10)
     with pytest.raises(DataError, match="at most"):
         db.transaction(lambda tx: [tx.set(str(i), i) for i in range(11)])
     assert db.keys() == []
@@ -529,3 +529,65 @@ async def test_the_asyncio_lock_lets_one_task_in_at_a_time(store_path: Path) -> 
 
         await asyncio.gather(*(enter() for _ in range(10)))
         assert await db.exists("l") == 0
+
+
+def test_what_is_too_large_is_refused_as_soon_as_it_is(db: BlockingFerroKV, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others wait for the turn at writing, so nothing may be read or written that is refused in the end."""
+    monkeypatch.setattr("ferrokv.engine.overlay.BATCH_RECORDS_MAX", 10)
+    monkeypatch.setattr("ferrokv.engine.overlay.TRANSACTION_BYTES_MAX", 10_000)
+    db.set("k", 1)
+    db.delete("k")
+    done: list[int] = []
+
+    def write_much(tx: Tx, size: int, *, within: bool) -> None:
+        for _ in range(100):
+            if within:
+                tx.hset("h", str(len(done)), "v" * size)  # each a transaction within this one
+            else:
+                tx.set(str(len(done)), "v" * size)
+            done.append(size)
+
+    for size, within, most in ((1, False, 10), (1, True, 8), (4000, False, 2)):
+        done.clear()
+        with pytest.raises(DataError, match="writes at most"):
+            db.transaction(lambda tx, size=size, within=within: write_much(tx, size, within=within))
+        assert len(done) == most
+    with pytest.raises(DataError, match="writes at most"):
+        db.rpush("l", *range(10))
+    assert db.keys() == []
+    with pytest.raises(DataError, match="writes at most"):
+        db.pipeline().mset({str(i): i for i in range(6)}).mset({str(i): i for i in range(6, 12)}).execute()
+    assert len(db.keys()) == 6, "of a pipeline each command counts, or does not, on its own"
+    assert (
+        db.pipeline().mset({str(i): i for i in range(6)}).mset({str(i): i for i in range(3, 10)}).execute()
+        == [True] * 2
+    )
+
+
+def test_a_command_that_would_read_too_much_in_its_turn_is_refused_before_it_does(
+    db: BlockingFerroKV, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db.hset("h", mapping={str(i): i for i in range(300)})
+    db.sadd("s", *range(300))
+    db.rpush("l", *range(300))
+    db.zadd("z", {str(i): i for i in range(300)})
+    monkeypatch.setattr("ferrokv.engine.transaction.TURN_RECORDS_MAX", 200)
+    refused: list[Callable[[], object]] = [
+        lambda: db.copy("h", "h2"),
+        lambda: db.sunionstore("s2", ["s"]),
+        lambda: db.spop("s", 1),
+        lambda: db.lrem("l", 1, "none"),
+        lambda: db.linsert("l", "before", "299", "x"),
+        lambda: db.zrangestore("z2", "z", 0, -1),
+        lambda: db.zunionstore("z2", ["z"]),
+        lambda: db.zremrangebyrank("z", 0, -1),
+        lambda: db.transaction(lambda tx: [tx.hgetall("h") for _ in range(2)]),
+        lambda: db.transaction(lambda tx: tx.smembers("s")),
+    ]
+    for call in refused:
+        with pytest.raises(DataError, match="reads at most 200 records"):
+            call()
+    assert sorted(db.keys()) == [b"h", b"l", b"s", b"z"]
+    assert len(db.hgetall("h")) == 300, "who only reads has no turn, and makes nobody wait"
+    assert db.rename("h", "h2")
+    assert db.delete("h2", "l", "s", "z") == 4

@@ -5,16 +5,42 @@ from __future__ import annotations
 import asyncio
 import copy
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from ferrokv import BlockingFerroKV, FerroKV
+from ferrokv import BlockingFerroKV, FerroKV, WriteBatch
 
 UNCHANGED: Final[Any] = object()
 """A quota that is left as it is."""
 FOREVER_SECONDS: Final = 1e12
 """30,000 years; what is longer has no end."""
+PART_RECORDS: Final = 50_000
+PART_BYTES: Final = 32 << 20
+"""Of one commit, when a caller writes or deletes much at once: nobody else waits for all of it (docs/format.md section 8)."""
+T = TypeVar("T")
+
+
+def in_batches(writes: Iterable[tuple[Any, Any, int | None]]) -> list[WriteBatch]:
+    """The writes, each a key, a value or None to delete, and a TTL in ms or None, in as few batches as may be; at least one."""
+    batches = [WriteBatch()]
+    size = 0
+    for key, value, px in writes:
+        if len(batches[-1]) >= PART_RECORDS or size >= PART_BYTES:
+            batches.append(WriteBatch())
+            size = 0
+        if value is None:
+            batches[-1].delete(key)
+        else:
+            batches[-1].set(key, value, px=px)
+            size += len(value)
+    return batches
+
+
+def in_parts(names: Sequence[T]) -> Iterator[Sequence[T]]:
+    """The names, as many as one commit should delete at a time."""
+    for i in range(0, len(names), PART_RECORDS):
+        yield names[i : i + PART_RECORDS]
 
 
 def open_bounded(path: Any, keyspace: str, options: Mapping[str, Any], max_bytes: Any) -> BlockingFerroKV:

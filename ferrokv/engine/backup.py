@@ -26,6 +26,7 @@ from .merge import MemtableSource, Merge, RunSource, Source
 from .meter import Meter, Progress
 from .names import CURRENT, CURRENT_ASIDE, numbers_of
 from .picker import level_bytes_max
+from .pins import pin_view
 from .recovery import create_store
 from .replica import catch_up
 from .survivors import Survivors
@@ -51,7 +52,7 @@ def back_up(engine: Engine, target: Storage, progress: Progress | None = None) -
     """
     try:
         yield from catch_up(engine)
-        view = engine.view.pinned()
+        view = yield from pin_view(engine)
         try:
             return (yield from _copy(engine, view, target, progress))
         finally:

@@ -1,5 +1,5 @@
 """Time: the wall clock for what readers see, the same for all processes, and a moment that has passed beyond doubt for what may be
-dropped (docs/format.md section 7, docs/decisions/0023-clocks.md). Waiting goes by neither: see `storage/steady.py`.
+dropped (docs/format.md section 7, docs/decisions/0023-clocks.md). Waiting goes by neither: see `storage/locks.py`.
 """
 
 from __future__ import annotations

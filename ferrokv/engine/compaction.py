@@ -20,7 +20,7 @@ from .sweeping import look_for_dead, next_with_dead, sweep_due
 def compaction_due(engine: Engine) -> bool:
     """True if there is something for `compact_once`. Looks at the view and at what this process knows of the manifest."""
     view = engine.view
-    survivors = Survivors(engine.certain_ms(), view.catalogue)
+    survivors = Survivors(engine.passed_ms(), view.catalogue)
     return pick(view.version, engine.options, survivors, _situation(engine)) is not None or sweep_due(engine)
 
 
@@ -80,20 +80,20 @@ def _situation(engine: Engine) -> Situation:
 def _carry_out(engine: Engine, choice: Choice, survivors: Survivors) -> Op[None]:
     if isinstance(choice, Drop):
         edit = Edit(removed=tuple(table.number for table in choice.tables))
-        yield from install(engine, edit, obsolete=[table.file.name for table in choice.tables])
+        yield from install(engine, edit, obsolete=[table.name for table in choice.tables])
         engine.counters.tables_dropped_unread += len(choice.tables)
     elif isinstance(choice, Move):
         moved = choice.table.moved(choice.level)
         engine.compaction_cursors[choice.table.meta.level] = choice.table.min_key
         yield from install(engine, Edit(added=(moved.meta,), removed=(moved.number,)), [moved])
     elif isinstance(choice, Merging):
-        yield from _merge(engine, choice, survivors)
+        yield from run_merge(engine, choice, survivors)
     else:
         assert_never(choice)
 
 
-def _merge(engine: Engine, choice: Merging, survivors: Survivors) -> Op[None]:
-    """Merge it, or on a full disk what there is room for."""
+def run_merge(engine: Engine, choice: Merging, survivors: Survivors) -> Op[None]:
+    """Merge what was chosen, or on a full disk what there is room for. Only for the holder of the compact lock."""
     choice, spare = yield from merge_that_fits(engine, choice, _situation(engine), partial(weigh, engine))
     if choice.target == 0 and choice.upper[0] is not engine.view.version.levels[0][0]:
         return  # flushed while it was weighed: the newest of level 0 are others now, and they are chosen anew

@@ -26,20 +26,22 @@ from ..format.commits import Entry
 from ..format.control import CLOCK, COMPACTOR, DAMAGED, LEVEL0, POISON, SHORT, is_reached, pack_position
 from ..format.logs import LogHeader, Position
 from ..options import Options
+from ..storage.descriptors import NO_DESCRIPTORS as NO_DESCRIPTORS
 from ..storage.requests import File, Storage, Words
+from .accesses import Keeping
 from .clock import Belief, Clock, look
+from .lookups import BlockCache
 from .manifest import Manifest
 from .memtable import Memtable
-from .slots import Slot
+from .slots import Pins, Slot
 from .spares import NO_SPACE as NO_SPACE
-from .table import BlockCache, Table
+from .table import Table
 from .version import Version
 from .view import Catalogue, View
 from .waited import Waited
 
 logger = logging.getLogger("ferrokv.engine")
 
-NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE})
 # Compaction may drop what had expired for so long at `certain_ms`: clocks of two boots may disagree by minutes.
 EXPIRY_GRACE_MS: Final = 600_000
 LOOKS_EACH_FLUSH: Final = 8  # at tables that may be full of dead elements (sweeping.py), and as many after opening
@@ -64,6 +66,14 @@ class Pending(NamedTuple):
     entries: dict[bytes, Entry]
     after: Position
     catalogue: Catalogue
+
+
+class Waiting(NamedTuple):
+    """A table file that the store does not need any more, since the edit that made VERSION `version_word`."""
+
+    version_word: int
+    name: str
+    bytes: int
 
 
 class Counters:
@@ -100,21 +110,17 @@ class Engine:
         self.clock = clock
         self.store_id = store_id
         self.words = words  # of the control page
-        self.slot: Slot | None = (
-            None  # of the control page; None for a replica that only reads. Owner: opening and closing
-        )
+        self.slot: Slot | None = None  # None for a replica that only reads. Owner: opening and closing
+        self.pins = Pins(storage.process_id)
         self.steady = storage.raise_flag()  # item 0 is 0 when something has to be looked at before a read: after a fork
         self.process_id = storage.process_id()
-        self.generation: int | None = (
-            None  # of the page, from the first look on; owner: the same as of `manifest_floor`
-        )
+        self.generation: int | None = None  # of the page, from the first look on; owner: as of `manifest_floor`
         self.manifest_floor = 0  # CURRENT never names an older manifest; owner: the thread that looks (whereabouts.py)
         self.distrusted: tuple[int, int] | None = None  # GENERATION and COMMIT of a page that does not fit the files
         self.wal = wal  # owner: `lock`
         self.view = view  # replaced under `lock`
-        self.seen = pack_position(
-            wal.position.number, wal.position.end
-        )  # COMMIT as far as it was followed; owner: `lock`
+        # COMMIT as far as it was followed; owner: `lock`
+        self.seen = pack_position(wal.position.number, wal.position.end)
         self.seen_version = seen_version  # VERSION that the tables belong to; owner: `lock`
         self.pending: list[Pending] = []  # commits behind the followed position, in order; owner: `lock`
         self.waited = Waited()  # who waits for which keys; owner: `lock`
@@ -126,12 +132,13 @@ class Engine:
         self.nothing_fits = (0, 0)  # VERSION and room for which no merge was found; owner: the same
         self.stripped = 0  # how many tables were weighed for what is hidden in them; owner: the same
         self.nothing_freed = (0, 0)  # VERSION and next keyspace for which no merge gives anything back; owner: the same
+        self.waiting: list[Waiting] = []  # tables to remove when nobody reads them; owner: the background thread
         self.compaction_cursors: dict[int, bytes] = {}  # level -> where to go on; owner: the same
         self.sweep_cursor = (b"", 0)  # the place of the table that was last looked at (sweeping.py); owner: the same
         # Numbers of tables that could not be read, each with the reason: compaction goes on without them; owner: the same.
         self.damaged: dict[int, CorruptionError] = {}
         self.looks_left = LOOKS_EACH_FLUSH  # at tables, before the next flush; owner: the same
-        self.quotas_checked = -1  # how much had been written when quotas were last looked at; owner: the same
+        self.keeping = Keeping()  # what is known of quotas; owner: the same
         # Internal keys of long expired roots that compaction came across (collected.py); owner: the same.
         self.expired_roots: set[bytes] = set()
         self.rotated: Callable[[], None] = lambda: None  # called after a memtable was sealed, here or elsewhere
@@ -302,6 +309,7 @@ class Engine:
         sealed = tuple(memtable for memtable in old.sealed if memtable.number not in gone)
         self.view = View(old.active, sealed, version, old.catalogue, hot)
         self.seen_version = version_word
+        self.block_cache.files.forget(old.version.numbers - version.numbers)
 
     def install_tables(
         self, added: Iterable[Table], removed: Iterable[int], flushed: Sequence[Memtable], version_word: int

@@ -7,11 +7,13 @@ from collections.abc import Iterable, Sequence
 from ..errors import FerroKVError
 from ..format.control import DAMAGED, LEVEL0, VERSION
 from ..format.edits import Edit
-from ..storage.requests import ListDirectory, Op, Remove, Sync
-from .engine import Engine, logger
+from ..storage.requests import ListDirectory, Op, Sync
+from .engine import Engine, Waiting
 from .manifest import ROLL_BYTES, prepare_roll, rename_current, write_edit
 from .memtable import Memtable
 from .names import CURRENT_ASIDE, file_name, numbers_of
+from .removal import remove_files as remove_files
+from .removal import remove_obsolete, remove_waiting
 from .table import Table
 
 
@@ -32,7 +34,7 @@ def install(
     engine.check_usable()
     manifest = engine.manifest
     # Of a table that moves, the file is one that the manifest names already, and goes on to name if this fails.
-    made = [table.file.name for table in added if table.number not in edit.removed]
+    made = [table.name for table in added if table.number not in edit.removed]
     if manifest.doubtful or manifest.position.end >= ROLL_BYTES:
         try:
             yield from roll(engine)
@@ -51,6 +53,7 @@ def install(
         yield Sync(manifest.file)
     except OSError as error:
         raise engine.poison("syncing the manifest", error) from error
+    before = manifest.tables
     manifest.position, manifest.tables = position, tables
     version_word = engine.words[VERSION] + 1
     engine.words[VERSION] = version_word
@@ -61,7 +64,7 @@ def install(
         for number in edit.removed:
             engine.damaged.pop(number, None)
         engine.words[DAMAGED] = len(engine.damaged)
-    yield from remove_files(obsolete)
+    yield from remove_obsolete(engine, obsolete, before)
 
 
 def roll(engine: Engine) -> Op[None]:
@@ -84,16 +87,10 @@ def roll(engine: Engine) -> Op[None]:
     rolled.version_word = old.version_word
     engine.open_manifest = rolled
     old.file.close()
+    yield from remove_files([file_name("manifest", old.current.manifest_number)])
     orphans, engine.orphans = engine.orphans, []
-    yield from remove_files([file_name("manifest", old.current.manifest_number), *orphans])
-
-
-def remove_files(names: Iterable[str]) -> Op[None]:
-    """Remove files that nothing refers to any more. A failure costs space until the next opening, nothing else."""
-    for name in names:
-        try:
-            yield Remove(name)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            logger.warning("could not remove %s: %s", name, error.strerror)
+    if orphans:
+        # Whoever read the old manifest may have found the doubtful edit whole, and its tables: they have to look again.
+        rolled.version_word = engine.words[VERSION] = engine.words[VERSION] + 1
+        engine.waiting += [Waiting(rolled.version_word, name, 0) for name in orphans]
+        yield from remove_waiting(engine)

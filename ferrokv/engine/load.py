@@ -34,13 +34,15 @@ from ..format.logs import (
     holds_later_durable,
     read_frame,
 )
-from ..storage.requests import PAUSE, File, Nap, Op, Open, ReadAt, Words
+from ..storage.requests import PAUSE, File, ListDirectory, Nap, Op, Open, ReadAt, Words
 from .engine import Wal
+from .files import TableGoneError
+from .lookups import BlockCache
 from .manifest import Manifest, Tables, overlaps, read_manifest
 from .memtable import Memtable
 from .merge import MemtableSource, Merge, RunSource
 from .names import CURRENT, file_name, numbers_of
-from .table import BlockCache, Table, damage_in, open_table
+from .table import Table, damage_in
 from .version import EMPTY as NO_VERSION
 from .version import Version
 from .view import Catalogue
@@ -87,9 +89,11 @@ def load(
     for _ in range(attempts):
         try:
             return (yield from _load_once(words, store_id, cache, opened))
-        except (FileNotFoundError, _MovedOnError) as error:
+        except (FileNotFoundError, TableGoneError, _MovedOnError) as error:
             missing = error
         yield Nap(NAP_SECONDS)
+    if isinstance(missing, TableGoneError):
+        raise missing
     if isinstance(missing, FileNotFoundError):
         raise CorruptionError("a file that the manifest needs is missing", path=str(missing.filename)) from missing
     raise StoreBusy("the tables change faster than they can be opened")
@@ -99,6 +103,7 @@ def _load_once(words: Words, store_id: bytes, cache: BlockCache, opened: Mapping
     version_word = words[control.VERSION]
     number, end = control.unpack_position(words[control.COMMIT])
     tables, version = yield from load_tables(store_id, cache, opened)
+    check_tables(tables, (yield ListDirectory()))
     # COMMIT was loaded first, so by now its WAL may have been flushed. The word has 32 bits of the number.
     ahead = (number - tables.log_number) & 0xFFFFFFFF
     if ahead >= 1 << 31:
@@ -119,13 +124,13 @@ def _load_once(words: Words, store_id: bytes, cache: BlockCache, opened: Mapping
 
 
 def load_tables(store_id: bytes, cache: BlockCache, opened: Mapping[int, Table]) -> Op[tuple[Tables, Version]]:
-    """What the manifest says now, with every table of it open. `FileNotFoundError` if it moved on meanwhile."""
+    """What the manifest says now, as a version. `FileNotFoundError` if it moved on meanwhile."""
     current = yield from read_current()
     if current.store_id != store_id:
         raise CorruptionError("another store has taken the place of this one", path=CURRENT)
     manifest = yield from read_manifest(current)
     manifest.file.close()
-    return manifest.tables, (yield from open_tables(store_id, manifest.tables, cache, opened))
+    return manifest.tables, make_version(store_id, manifest.tables, cache, opened)
 
 
 def _load_wal(store_id: bytes, number: int, end: int) -> Op[tuple[Memtable, Wal]]:
@@ -158,19 +163,27 @@ def read_current_manifest() -> Op[tuple[Current, Manifest]]:
         raise CorruptionError("the manifest that CURRENT names is missing", path=str(error.filename)) from error
 
 
-def open_tables(store_id: bytes, tables: Tables, cache: BlockCache, opened: Mapping[int, Table]) -> Op[Version]:
-    """A version with all the manifest's tables; those in `opened` keep what they have loaded."""
+def make_version(store_id: bytes, tables: Tables, cache: BlockCache, opened: Mapping[int, Table]) -> Version:
+    """A version with all the manifest's tables, none of which is looked at; those in `opened` keep what they have loaded."""
     for reason in overlaps(tables.metas.values()):
         raise CorruptionError(f"manifest with {reason}")
     version_tables: list[Table] = []
     for number, meta in tables.metas.items():
         table = opened.get(number)
         if table is None:
-            table = yield from open_table(meta, store_id, cache)
-        elif table.meta.level != meta.level:
+            table = Table(meta, None, store_id, cache)
+        elif table.meta.level != meta.level or table.is_held:
             table = table.moved(meta.level)
         version_tables.append(table)
     return NO_VERSION.changed(version_tables, ())
+
+
+def check_tables(tables: Tables, names: Mapping[str, int]) -> None:
+    """Return if each table is there; else `TableGoneError`."""
+    for number in tables.metas:
+        name = file_name("table", number)
+        if name not in names:
+            raise TableGoneError("a table that the manifest names is missing", path=name)
 
 
 def replay_all(current: Current, names: Mapping[str, int], tables: Tables, committed: int | None) -> Op[Replay]:

@@ -24,6 +24,7 @@ from ..format.logs import (
     read_frame,
 )
 from ..storage.requests import (
+    PAUSE,
     File,
     ListDirectory,
     Op,
@@ -41,6 +42,7 @@ from .spares import MANIFEST_ROOM, SPARE_CURRENT, SPARE_MANIFEST, create_file
 from .table import damage_in
 
 ROLL_BYTES: Final = 4 << 20
+PAUSE_FRAMES: Final = 64  # a reader that follows others may be an event loop
 
 
 class Tables(NamedTuple):
@@ -119,11 +121,15 @@ def read_manifest(current: Current) -> Op[Manifest]:
         header = decode_header(data, MANIFEST_MAGIC, current.store_id, current.manifest_number)
         tables = EMPTY
         position = header.start()
+        frames = 0
         while (frame := read_frame(data, header.checksum, position)) is not None:
             if frame.type != TYPE_EDIT:
                 raise CorruptionError(f"manifest frame of an unknown type: type={frame.type}", offset=position.end)
             tables = tables.changed(decode_edit(frame.payload, frame.records))
             position = frame.after
+            frames += 1
+            if not frames % PAUSE_FRAMES:
+                yield PAUSE
         if position.end == HEADER_BYTES or holds_later_durable(data, header.checksum, position.end):
             raise CorruptionError("manifest frame does not verify", offset=position.end)
     manifest = Manifest(current, file, header, position, tables)

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from ..errors import CorruptionError
 from ..format.commits import Entry
+from ..format.tables import BlockIndex
 from ..storage.requests import Op
 from .memtable import Memtable
 from .table import Table
@@ -88,6 +89,7 @@ class RunSource:
         self._use_cache = use_cache
         self.bytes_read = 0
         self._table: Table | None = None
+        self._index: BlockIndex | None = None  # of the table
         self._table_records = 0
         self._block = 0
         self._last_block = 0
@@ -107,10 +109,9 @@ class RunSource:
 
     def _enter(self, table: Table) -> Op[None]:
         """Set the first and the last block of interest, in the direction of the scan."""
-        index = yield from table.load()
-        last_keys = index.last_keys
-        first = bisect_left(last_keys, self._low)
-        last = len(last_keys) - 1 if self._high is None else min(bisect_left(last_keys, self._high), len(last_keys) - 1)
+        index = self._index = yield from table.load_index(keep=self._use_cache)
+        first = index.find(self._low)
+        last = len(index) - 1 if self._high is None else min(index.find(self._high), len(index) - 1)
         self._block, self._last_block = (last, first) if self._reverse else (first, last)
         self._table_records = 0
 
@@ -119,8 +120,10 @@ class RunSource:
         entries: list[Entry] = []
         step = -1 if self._reverse else 1
         read_bytes = 0
+        index = self._index
+        assert index is not None
         while len(keys) < PAGE_RECORDS and read_bytes < PAGE_BYTES and (self._last_block - self._block) * step >= 0:
-            block = yield from (table.read_block if self._use_cache else table.fetch_block)(self._block)
+            block = yield from (table.read_block if self._use_cache else table.fetch_block)(index, self._block)
             self._block += step
             read_bytes += len(block)
             block_keys, block_entries = table.decode(block)
@@ -149,7 +152,7 @@ class RunSource:
             return
         raise CorruptionError(
             f"a merge did not find every record: expected={table.meta.records} found={self._table_records}",
-            path=table.file.name,
+            path=table.name,
         )
 
 

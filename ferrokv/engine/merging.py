@@ -92,6 +92,10 @@ class Merger:
         self._choice = choice
         self._pages = MergedPages(engine, choice, survivors)
         self._spare = spare  # the first table is to be written into the reserve's
+        # Where the last part may find no room, what the first ones took would be missed: nothing is installed before the end.
+        inputs_bytes = sum(table.meta.file_bytes for table in choice.inputs)
+        self._in_parts = choice.target > 0 and bool(choice.upper) and not spare and not engine.is_short
+        self._in_parts = self._in_parts and engine.storage.space().free > inputs_bytes
         self._lower = list(reversed(choice.lower))  # those not used up, the next one last
         self._used_up: list[Table] = []  # since the last part
         # The manifest knows of this merge, or of one whose outputs are about to lose what its upper tables hide.
@@ -126,7 +130,7 @@ class Merger:
             self._used_up.append(self._lower.pop())
         lies_across = bool(self._lower) and self._lower[-1].min_key <= last_key
         size = self._outputs.file_bytes + sum(table.meta.file_bytes for table in self._used_up)
-        if size >= self._engine.options.table_bytes and not lies_across and self._choice.upper and self._choice.target:
+        if size >= self._engine.options.table_bytes and not lies_across and self._in_parts:
             yield from self._install(last_key)
 
     def _install(self, done: bytes | None) -> Op[None]:
@@ -151,7 +155,7 @@ class Merger:
         tables, self._tables = self._tables, []
         # Order: from here on `install` answers for the files; what it could not install it removes itself.
         self._outputs = self._new_outputs()
-        yield from install(engine, edit, tables, obsolete=[table.file.name for table in removed])
+        yield from install(engine, edit, tables, obsolete=[table.name for table in removed])
         self._is_under_way = done is not None
         self._used_up = []
 

@@ -10,12 +10,22 @@ from ..options import Options
 from ..storage.requests import ListDirectory, Lock, Nap, Op, Storage, Words
 from .clock import Clock
 from .engine import Engine
-from .load import State, load, open_tables, open_tail, read_catalogue, read_current, read_current_manifest, replay_all
+from .load import (
+    State,
+    check_tables,
+    load,
+    make_version,
+    open_tail,
+    read_catalogue,
+    read_current,
+    read_current_manifest,
+    replay_all,
+)
+from .lookups import BlockCache, make_cache
 from .memtable import Memtable
 from .recovery import recover
 from .replica import is_kept
 from .slots import claim_slot
-from .table import BlockCache
 from .view import HotCache, View, entry_bytes
 
 READ_ATTEMPTS: Final = 50
@@ -33,7 +43,7 @@ def open_engine(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
         alone = not storage.attached(sweep=True)
         storage.announce(alone=alone)
         engine = yield from (recover if alone else _attach)(storage, options, clock)
-        engine.slot = claim_slot(engine.words, storage.announced(), storage.is_announced)
+        engine.slot = engine.pins.slot = claim_slot(engine.words, storage.announced(), storage.is_announced)
         return engine
     finally:
         storage.unlocker("open")()
@@ -54,7 +64,7 @@ def _attach(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
 
 
 def _follow(storage: Storage, options: Options, clock: Clock, store_id: bytes, words: Words) -> Op[Engine]:
-    cache = BlockCache(options.block_cache_bytes, len)
+    cache = make_cache(storage, options)
     state = yield from load(words, store_id, cache, {})
     return _make_engine(storage, options, clock, store_id, words, state, cache)
 
@@ -97,7 +107,7 @@ def _follow_or_read(storage: Storage, options: Options, clock: Clock, store_id: 
     """
     distrusted = (words[control.GENERATION], words[control.COMMIT])
     try:
-        cache = BlockCache(options.block_cache_bytes, len)
+        cache = make_cache(storage, options)
         state = yield from load(words, store_id, cache, {}, attempts=1)
         return _make_engine(storage, options, clock, store_id, words, state, cache)
     except (StoreBusy, CorruptionError):
@@ -112,8 +122,10 @@ def _read_files(storage: Storage, options: Options, clock: Clock, committed: int
     # Order: the names come after the manifest, so that no WAL is missing that the manifest needs.
     names = yield ListDirectory()
     replay = yield from replay_all(current, names, manifest.tables, committed)
-    cache = BlockCache(options.block_cache_bytes, len)
-    version = yield from open_tables(current.store_id, manifest.tables, cache, {})
+    check_tables(manifest.tables, names)
+    cache = make_cache(storage, options)
+    # Nobody can be asked to keep these files, so they are held until somebody leads.
+    version = yield from make_version(current.store_id, manifest.tables, cache, {}).held()
     catalogue = yield from read_catalogue(version, replay.memtables)
     wal = yield from open_tail(replay.last, replay.end)
     memtables = [m for m in replay.memtables if m.number != replay.last.number]

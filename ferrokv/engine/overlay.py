@@ -8,8 +8,10 @@ from typing import Any
 
 from sortedcontainers import SortedList
 
+from ..errors import DataError
 from ..format.commits import Entry
 from ..format.keys import PREFIX_BYTES
+from ..format.limits import BATCH_RECORDS_MAX, TRANSACTION_BYTES_MAX
 from ..storage.requests import Op
 from .merge import PAGE_RECORDS, Page
 from .view import Catalogue
@@ -29,7 +31,7 @@ class Changes(dict[bytes, Any]):
         self._index: SortedList | None = None
 
     def write(self, internal_key: bytes, value: bytes | None, expires_ms: int) -> None:
-        """The record counts from now on."""
+        """The record counts from now on. `DataError` as soon as it is more than one command or transaction may write."""
         if self._index is not None and internal_key not in self:
             self._index.add(internal_key)
         old = self.get(internal_key)
@@ -37,6 +39,19 @@ class Changes(dict[bytes, Any]):
             self.payload_bytes -= _payload_bytes(internal_key, old[0])
         self[internal_key] = (value, expires_ms)
         self.payload_bytes += _payload_bytes(internal_key, value)
+        if len(self) > BATCH_RECORDS_MAX or self.payload_bytes > TRANSACTION_BYTES_MAX:
+            raise _too_large(len(self), self.payload_bytes)
+
+    def absorb_within(self, nested: Changes) -> None:
+        """Take over what a nested transaction wrote. `DataError`, and nothing is taken, if that is too much for one turn."""
+        size = self.payload_bytes + nested.payload_bytes
+        if len(self) + len(nested) > BATCH_RECORDS_MAX or size > TRANSACTION_BYTES_MAX:
+            replaced = [key for key in nested if key in self]
+            count = len(self) + len(nested) - len(replaced)
+            size -= sum(_payload_bytes(key, self[key][0]) for key in replaced)
+            if count > BATCH_RECORDS_MAX or size > TRANSACTION_BYTES_MAX:
+                raise _too_large(count, size)
+        self.absorb(nested)
 
     def absorb(self, newer: Changes) -> None:
         """Take over changes that lie over these."""
@@ -57,6 +72,13 @@ class Changes(dict[bytes, Any]):
 
 def _payload_bytes(internal_key: bytes, value: bytes | None) -> int:
     return len(internal_key) - PREFIX_BYTES + (0 if value is None else len(value))
+
+
+def _too_large(records: int, size: int) -> DataError:
+    return DataError(
+        f"a command or transaction writes at most {BATCH_RECORDS_MAX} records and {TRANSACTION_BYTES_MAX} bytes, since others "
+        f"wait for it: records={records} bytes={size}"
+    )
 
 
 class ChangesSource:

@@ -20,14 +20,14 @@ from .clock import Clock
 from .commit import create_wal
 from .engine import Engine, Wal
 from .install import remove_files
-from .load import Replay, open_tables, read_catalogue, read_current_manifest, replay_all
+from .load import Replay, check_tables, make_version, read_catalogue, read_current_manifest, replay_all
+from .lookups import make_cache
 from .manifest import EMPTY as NO_TABLES
 from .manifest import Manifest, Tables, create_manifest, rename_current, write_current_aside
 from .memtable import Memtable
 from .names import CURRENT, CURRENT_ASIDE, file_name, numbers_of
 from .space import rebuild
 from .spares import ALL_SPARES, ASIDE, NO_SPACE, SPARE_TABLE, SPARE_WALS, sizes_for, wal_sizes
-from .table import BlockCache
 from .view import HotCache, View, entry_bytes
 
 
@@ -49,11 +49,9 @@ def recover(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
     committed = control.previous_commit(head, page)
     believed = control.previous_clock(head, page)
     replay = yield from replay_all(current, names, tables, committed)
-    cache = BlockCache(options.block_cache_bytes, len)
-    try:
-        version = yield from open_tables(current.store_id, tables, cache, {})
-    except FileNotFoundError as error:
-        raise CorruptionError("a table that the manifest names is missing", path=str(error.filename)) from error
+    check_tables(tables, names)
+    cache = make_cache(storage, options)
+    version = make_version(current.store_id, tables, cache, {})
     catalogue = yield from read_catalogue(version, replay.memtables)
     # Order: nothing was changed before this line, so a store that was refused is refused for the same reason next time. The
     # page keeps what it proves until the new WAL replaces it.

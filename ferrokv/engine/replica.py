@@ -161,16 +161,17 @@ def _enter(engine: Engine, wal: Wal, position: Position, number: int) -> Op[None
 
 def rebuild(engine: Engine) -> Op[None]:
     """Load everything anew, and show it unless another thread has come further."""
+    before = engine.seen_version
     opened = {table.number: table for table in engine.view.version.tables()}
     state = yield from load(engine.words, engine.store_id, engine.block_cache, opened)
     with engine.lock:
-        _show_state(engine, state)
+        _show_state(engine, state, before)
     engine.rotated()
 
 
-def _show_state(engine: Engine, state: State) -> None:
+def _show_state(engine: Engine, state: State, before: int) -> None:
     found, known = state.wal.position, engine.wal.position
-    if (found.number, found.end) < (known.number, known.end):
+    if (found.number, found.end) < (known.number, known.end) or engine.seen_version != before:
         return
     *sealed, active = state.memtables
     hot = HotCache(engine.options.hot_cache_bytes, entry_bytes)
@@ -182,18 +183,20 @@ def _show_state(engine: Engine, state: State) -> None:
     engine.waited.wake_all()  # nobody knows any more what was written meanwhile
 
 
-def refresh(engine: Engine) -> Op[bool]:
+def refresh(engine: Engine, *, anew: bool = False) -> Op[bool]:
     """Take over the tables that other processes wrote, and drop what they replace; True if there was something new.
 
-    Only for the thread that does the background work. `CorruptionError` when a table that must be there is missing each time.
+    With `anew` the manifest is read even if VERSION says that nothing changed. Any thread. `CorruptionError` when a file that must
+    be there is missing each time.
     """
     news = False
     attempts, tried = 0, 0
-    while engine.led and (word := engine.words[control.VERSION]) != engine.seen_version:
+    while engine.led and ((word := engine.words[control.VERSION]) != engine.seen_version or anew):
         news = True
         if word < engine.seen_version and not engine.storage.read_only:
             raise engine.give_up("VERSION went back, as when an older copy is put over it")
         yield from catch_up(engine)
+        before = engine.seen_version
         opened = {table.number: table for table in engine.view.version.tables()}
         try:
             tables, version = yield from load_tables(engine.store_id, engine.block_cache, opened)
@@ -205,13 +208,21 @@ def refresh(engine: Engine) -> Op[bool]:
                 raise CorruptionError("a file that the manifest needs is missing", path=str(error.filename)) from error
             yield Nap(NAP_SECONDS)
             continue
+        except StorePathError:
+            raise
+        except OSError as error:
+            raise named(error, "taking over tables") from error
         with engine.lock:
             view = engine.view
+            if engine.seen_version != before:
+                continue  # another thread has taken over, or made, what may be newer
             # Memtables that the manifest counts as flushed must all be here, and those that it does not, too.
             if min(m.number for m in (view.active, *view.sealed)) <= tables.log_number <= view.active.number:
                 engine.show_tables(version, word, [m for m in view.sealed if m.number < tables.log_number])
+                anew = False
                 continue
         yield from rebuild(engine)
+        anew = False
     return news
 
 

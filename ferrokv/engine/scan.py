@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..storage.requests import Op
 from .clock import Now
@@ -16,7 +16,8 @@ Pairs = list[tuple[bytes, bytes]]
 class Scan:
     """Live records of [low, high) in key order, or in reverse. The view must stay pinned while it is read.
 
-    `overlays` are changes that lie over the view, from old to new.
+    `overlays` are changes that lie over the view, from old to new. `count` is told how many records each page holds, dead ones
+    included, and may raise.
     """
 
     def __init__(
@@ -28,9 +29,11 @@ class Scan:
         *,
         reverse: bool = False,
         overlays: Sequence[Changes] = (),
+        count: Callable[[int], None] | None = None,
     ) -> None:
         self._clock = clock
         self._reverse = reverse
+        self._count = count
         sources: list[Source] = []
         for level in reversed(view.version.levels[1:]):
             inside = [t for t in level if low <= t.max_key and (high is None or t.min_key < high)]
@@ -49,6 +52,8 @@ class Scan:
         page = yield from self._merge.next_page()
         if page is None:
             return None
+        if self._count is not None:
+            self._count(len(page[0]))
         now_ms = self._clock()
         pairs = [
             (key[prefix_bytes:], entry[0])

@@ -6,11 +6,16 @@ slot as it is: the owner's lock file tells that it is dead, and then nothing in 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from threading import RLock
+from typing import Final
 
 from ..errors import StoreBusy
 from ..format import control
 from ..storage.requests import Words
+
+REENTERED: Final = "a signal handler or destructor took a snapshot in the middle of one that its own thread was taking"
 
 
 class Slot:
@@ -65,3 +70,71 @@ def claim_slot(words: Words, announced: str, is_alive: Callable[[str], bool]) ->
 def slots_in_use(words: Words) -> Iterator[Slot]:
     """Every slot that was ever claimed, those of the dead and free ones among them."""
     return (Slot(words, number) for number in range(words[control.SLOTS]))
+
+
+class Pins:
+    """Versions whose tables this process still reads, and in its slot the oldest of them (docs/format.md section 7).
+
+    Any thread. A process that only reads has no slot, and announces nothing.
+    """
+
+    __slots__ = ("_counts", "_given_back", "_is_mine", "_lock", "_process_id", "_process_now", "slot")
+
+    def __init__(self, process_now: Callable[[], int]) -> None:
+        self.slot: Slot | None = None
+        self._process_now = process_now
+        self._process_id = process_now()
+        self._counts: dict[int, int] = {}  # version word -> pins; owner: the lock
+        self._given_back: deque[int] = deque()  # not yet taken out of the counts; any thread appends
+        # Re-entrant only so that re-entry can be told, by a signal handler or destructor in the thread that holds it.
+        self._lock = RLock()
+        self._is_mine: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]
+
+    def add(self, version_word: int) -> None:
+        """Announce that tables of this version are read. Whoever removes files later than this call respects it."""
+        if self._is_mine():
+            raise StoreBusy(REENTERED)
+        with self._lock:
+            self._take(version_word)
+        # Order: what the caller loads next must not be loaded before the announcement is seen by others. Taking a lock and letting
+        # it go is a fence.
+        self.settle()
+
+    def give_back(self, version_word: int) -> None:
+        """End one `add`. For destructors: it takes no lock, and is told to others by the next `settle`."""
+        self._given_back.append(version_word)
+
+    def settle(self) -> None:
+        """Tell others what was given back, unless a thread is just doing so, which then does this, too."""
+        while True:
+            if not self._is_mine() and self._lock.acquire(blocking=False):
+                try:
+                    self._drain()
+                finally:
+                    self._lock.release()
+                if self._given_back:
+                    continue
+            return
+
+    def leave(self) -> None:
+        """End all pins, and announce nothing any more in a slot that is about to be somebody else's."""
+        slot, self.slot = self.slot, None
+        if slot is not None and self._process_now() == self._process_id:
+            slot[control.PINNED] = 0
+
+    def _take(self, version_word: int) -> None:
+        self._counts[version_word] = self._counts.get(version_word, 0) + 1
+        self._drain()
+
+    def _drain(self) -> None:
+        while self._given_back:
+            word = self._given_back.popleft()
+            if self._counts[word] > 1:
+                self._counts[word] -= 1
+            else:
+                del self._counts[word]
+        oldest = min(self._counts, default=0)
+        slot = self.slot
+        # In a forked child the slot is the parent's.
+        if slot is not None and slot[control.PINNED] != oldest and self._process_now() == self._process_id:
+            slot[control.PINNED] = oldest

@@ -22,6 +22,7 @@ class Survivors:
         self._live = catalogue.live_ids()  # once, since there may be many keyspaces and many pages
         self._live_in_order = sorted(self._live)
         self.expired = 0
+        self.gone: frozenset[bytes] = frozenset()  # keys that newer tombstones hide, though not from what stays
 
     def dead_range(self, low: bytes, high: bytes) -> bool:
         """True if every keyspace that a key of [low, high] can belong to is dead."""
@@ -36,6 +37,11 @@ class Survivors:
         Elsewhere an expired record becomes a tombstone, for it still hides what is below.
         """
         keys, entries = page
+        if self.gone and not self.gone.isdisjoint(keys):
+            kept = [(k, e) for k, e in zip(keys, entries, strict=True) if k not in self.gone]
+            if not kept:
+                return [], []
+            keys, entries = [k for k, _ in kept], [e for _, e in kept]
         if decode_keyspace_id(keys[0]) != decode_keyspace_id(keys[-1]) or self.dead_range(keys[0], keys[0]):
             live = self._live
             next_id = self.catalogue.next_id

@@ -1,7 +1,7 @@
 """Finding tables with much that belonged to dead collections.
 
 Generations only grow, so nothing new ever overlaps a table of old elements, and no compaction for the sake of the levels would come
-back to it. So after each flush some tables are looked at, in turn: by the last keys of their blocks, which are in memory. A table
+back to it. So after each flush some tables are looked at, in turn: by the last keys of their blocks. A table
 that is mostly dead is rewritten in place, or unlinked without being read if it is all of one dead generation.
 """
 
@@ -62,8 +62,8 @@ def look_for_dead(engine: Engine) -> Op[Choice | None]:
 
 
 def _judge(engine: Engine, table: Table) -> Op[Choice | None]:
-    index = yield from table.load()
-    keys = [table.min_key, *index.last_keys]
+    index = yield from table.load_index()
+    keys = [table.min_key, *index.last_keys()]
     if len(keys) > SAMPLES_MAX:
         keys = [keys[0], *random.sample(keys[1:-1], SAMPLES_MAX - 2), keys[-1]]
     generations = [generation_of(key) for key in keys]
@@ -87,11 +87,11 @@ def next_with_dead(engine: Engine, after: tuple[bytes, int]) -> Op[tuple[Table, 
 def _holds_dead(engine: Engine, table: Table) -> Op[bool]:
     """Reads the blocks that may hold elements or owners, and no others."""
     generations = Generations(engine)
-    index = yield from table.load()
+    index = yield from table.load_index(keep=False)
     before = table.min_key
-    for number, last_key in enumerate(index.last_keys):
+    for number, last_key in enumerate(index.last_keys()):
         if not are_user_keys(before, last_key):
-            keys, entries = table.decode((yield from table.fetch_block(number)))
+            keys, entries = table.decode((yield from table.fetch_block(index, number)))
             if len((yield from generations.without_dead((keys, entries)))[0]) != len(keys):
                 return True
             yield PAUSE

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ..errors import DataError, StorePathError
+from ..format.commits import Entry
 from ..format.keys import (
     CATALOGUE_NAMES,
     CATALOGUE_NEXT_ID,
@@ -19,26 +20,37 @@ from ..format.keys import (
     encode_quota,
     successor_of_prefix,
 )
-from ..format.limits import BATCH_BYTES_MAX, BATCH_RECORDS_MAX, EXPIRY_MS_MAX, KEYSPACE_ID_MAX
+from ..format.limits import EXPIRY_MS_MAX, KEYSPACE_ID_MAX, TURN_RECORDS_MAX
 from ..storage.drivers import complete
-from ..storage.requests import Op
+from ..storage.requests import Op, T
 from .engine import Engine, named
+from .files import TableGoneError
 from .overlay import Changes
-from .read import Resume, probe_entry, search
+from .pins import pin_tables
+from .read import Resume, probe_entry, read_entry, search
 from .records import Found, read_scan
 from .scan import Pairs, Scan
-from .view import Catalogue
+from .view import Catalogue, View
 
 Command = Callable[..., Any]
 """A function of a transaction and its arguments, run on the writer's thread."""
-BYTES_MAX: Final = BATCH_BYTES_MAX + (1 << 20)  # the largest value, and a key and more beside it
 GENERATIONS_MAX: Final = 1 << 20  # of one frame (docs/format.md section 4)
 
 
 class Group:
     """The writes of one frame to be, and the state that they begin from. Owner: the writer."""
 
-    __slots__ = ("_generations", "_now_ms", "base", "changes", "engine", "frees_lock", "view")
+    __slots__ = (
+        "_generations",
+        "_now_ms",
+        "_pinned",
+        "_ranges_read",
+        "base",
+        "changes",
+        "engine",
+        "frees_lock",
+        "view",
+    )
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -54,6 +66,8 @@ class Group:
         self.frees_lock = False
         self._now_ms = 0
         self._generations = 0
+        self._ranges_read = 0  # records that the command at hand has read in ranges
+        self._pinned = 0  # the version whose tables are kept until the command is done, once it has scanned
 
     @property
     def now_ms(self) -> int:
@@ -65,17 +79,62 @@ class Group:
     def run(self, command: Command, keyspace: str, args: tuple[Any, ...]) -> Any:
         """The command's answer; its writes are part of the group unless it raises."""
         changes = Changes(self.changes.catalogue)
-        answer = command(Transaction(self, keyspace, changes, (self.changes, self.base)), *args)
-        if changes.payload_bytes > BYTES_MAX or len(changes) > BATCH_RECORDS_MAX:
-            raise DataError(
-                f"a transaction writes at most {BYTES_MAX} bytes and {BATCH_RECORDS_MAX} records: "
-                f"bytes={changes.payload_bytes} records={len(changes)}"
-            )
+        self._ranges_read = 0
+        try:
+            answer = command(Transaction(self, keyspace, changes, (self.changes, self.base)), *args)
+        finally:
+            if self._pinned:
+                self._unpin_tables()
         if not self.changes:
             self.changes = changes
         elif changes:
             self.changes.absorb(changes)
         return answer
+
+    def count_read(self, records: int) -> None:
+        """The command reads so many records of a range. `DataError` as soon as it is more than others may have to wait for."""
+        self._ranges_read += records
+        if self._ranges_read > TURN_RECORDS_MAX:
+            raise DataError(
+                f"a command that writes, or a transaction, reads at most {TURN_RECORDS_MAX} records in ranges, since others "
+                f"wait for it: records={self._ranges_read}"
+            )
+
+    def read(self, full: bytes) -> Entry | None:
+        """The newest version of an internal key that the view has. Reads a block from disk when it has to."""
+        found = probe_entry(self.view, full)
+        if not isinstance(found, Resume):
+            return found
+        try:
+            return self.complete(search(found))
+        except TableGoneError:
+            self.pin_tables()
+        return self.complete(read_entry(self.view, full))
+
+    def complete(self, op: Op[T]) -> T:
+        """The result of an operation that only reads."""
+        try:
+            return complete(op, self.engine.storage)
+        except (StorePathError, TableGoneError):
+            raise
+        except OSError as error:
+            raise named(error, "reading") from error
+
+    def pin_tables(self) -> None:
+        """Keep the tables of the view until the command is done; for that it may have to take those that replaced them.
+
+        The state stays the same: nobody commits behind the back of the holder of the write lock, so whatever a newer view shows of
+        commits is in `base`, too.
+        """
+        if not self._pinned and self.view.version.numbers:
+            self._pinned = complete(pin_tables(self.engine), self.engine.storage)
+            newest = self.engine.view
+            self.view = View(newest.active, newest.sealed, newest.version, self.view.catalogue, newest.hot)
+
+    def _unpin_tables(self) -> None:
+        pinned, self._pinned = self._pinned, 0
+        self.engine.pins.give_back(pinned)
+        self.engine.pins.settle()
 
     def new_generation(self) -> int:
         """A number that no other collection of the store has or had (docs/format.md section 4)."""
@@ -137,7 +196,7 @@ class Transaction:
 
     def absorb(self, nested: Transaction) -> None:
         """Take over what a nested transaction wrote."""
-        self.changes.absorb(nested.changes)
+        self.changes.absorb_within(nested.changes)
 
     def get(self, key: bytes) -> Found | None:
         """(value, expires_ms or 0) of a live record, else None. Reads a block from disk when it has to."""
@@ -148,6 +207,8 @@ class Transaction:
         """Write a record; it expires at `expires_ms`, or never."""
         if not 0 <= expires_ms <= EXPIRY_MS_MAX:
             raise DataError(f"expiry out of range: expires_ms={expires_ms}")
+        if self.changes.catalogue.quotas:
+            self._check_quota(value)
         self.changes.write(self.make_prefix() + key, value, expires_ms)
 
     def delete(self, key: bytes) -> None:
@@ -163,6 +224,8 @@ class Transaction:
 
     def put_element(self, internal_key: bytes, value: bytes | None) -> None:
         """Write a part of a collection, or its tombstone. The keyspace must be there: write the root first, or have read it."""
+        if value is not None and self.changes.catalogue.quotas:
+            self._check_quota(value)
         self.changes.write(internal_key, value, 0)
 
     def new_generation(self) -> int:
@@ -172,6 +235,13 @@ class Transaction:
     def make_prefix(self) -> bytes:
         """`prefix`, of a keyspace that is made if nothing was ever written to it."""
         return self.changes.catalogue.prefixes.get(self._keyspace) or self._new_keyspace()
+
+    def _check_quota(self, value: bytes) -> None:
+        quota = self.quota
+        if quota is not None and len(value) > quota:
+            raise DataError(
+                f"a value is larger than the quota of its keyspace: bytes={len(value)} quota={quota} keyspace={self._keyspace!r}"
+            )
 
     def clear_keyspace(self) -> None:
         """Give the keyspace's name a new id: everything under the old one is gone. O(1)."""
@@ -208,21 +278,22 @@ class Transaction:
     def scan(self, low: bytes, high: bytes | None, *, reverse: bool = False) -> Scan:
         """Live records of internal keys [low, high), this transaction's own writes included. Write nothing while it is read."""
         group = self._group
+        group.pin_tables()
         overlays = (*reversed(self._below), self.changes)
-        return Scan(group.view, low, high, lambda: self.now_ms, reverse=reverse, overlays=overlays)
+        return Scan(
+            group.view, low, high, lambda: self.now_ms, reverse=reverse, overlays=overlays, count=group.count_read
+        )
 
     def read_parts(self, prefix: bytes, count: int) -> Op[Pairs]:
         """All live records whose internal keys begin with `prefix`, without it, in order. They should be `count`."""
+        # Before anything is read; then they are counted as they are read, so not twice.
+        self._group.count_read(count)
+        self._group.count_read(-count)
         return read_scan(self.scan(prefix, successor_of_prefix(prefix)), len(prefix))
 
     def complete(self, op: Op[Any]) -> Any:
         """The answer of a command that only reads, asked of this transaction."""
-        try:
-            return complete(op, self._group.engine.storage)
-        except StorePathError:
-            raise
-        except OSError as error:
-            raise named(error, "reading") from error
+        return self._group.complete(op)
 
     def _newest(self, full: bytes) -> Found | None:
         found: tuple[Any, ...] | None = self.changes.get(full)
@@ -232,8 +303,7 @@ class Transaction:
                 if found is not None:
                     break
             else:
-                entry = probe_entry(self._group.view, full)
-                found = self.complete(search(entry)) if isinstance(entry, Resume) else entry
+                found = self._group.read(full)
                 if found is None:
                     return None
         value, expires_ms = found[0], found[1]

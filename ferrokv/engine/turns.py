@@ -8,13 +8,13 @@ from __future__ import annotations
 from ..errors import StoreBusy
 from ..format.control import APPENDED, COMMIT, COMPACTOR, DAMAGED, INTENT, LEVEL0, POISON, VERSION, WRITER
 from ..storage.drivers import complete
-from ..storage.requests import ListDirectory, Op
+from ..storage.requests import Op
 from .commit import rotate, take_lock
-from .engine import Engine
-from .install import remove_files, roll
+from .engine import NO_DESCRIPTORS, Engine
+from .install import roll
 from .load import read_current
 from .manifest import read_manifest
-from .names import file_name, numbers_of
+from .removal import find_unnamed, remove_waiting
 from .replica import catch_up, read_appended, refresh
 
 
@@ -49,17 +49,28 @@ def begin_compacting(engine: Engine, timeout: float) -> Op[bool]:
     if not take_lock(engine, "compact", timeout):
         return False
     engine.check_usable()
+    try:
+        yield from _take_over(engine)
+    except OSError as error:
+        if error.errno not in NO_DESCRIPTORS:
+            raise
+        raise StoreBusy(f"no free file descriptor to flush or compact: reason={error.strerror}") from error
+    return True
+
+
+def _take_over(engine: Engine) -> Op[None]:
     left = engine.words[COMPACTOR]
     engine.words[COMPACTOR] = engine.process_id
     if left:
         yield from _clean_up(engine)
     elif engine.open_manifest is None or engine.open_manifest.version_word != engine.words[VERSION]:
         yield from _open_manifest(engine)
+        yield from find_unnamed(engine)
     yield from refresh(engine)
     # The last holder may have died between its edit and these words, or have found other tables damaged.
     engine.words[LEVEL0] = len(engine.view.version.levels[0])
     engine.words[DAMAGED] = len(engine.damaged)
-    return True
+    yield from remove_waiting(engine)
 
 
 def end_compacting(engine: Engine) -> None:
@@ -77,13 +88,7 @@ def _clean_up(engine: Engine) -> Op[None]:
     yield from roll(engine)
     engine.manifest.version_word = version_word = engine.words[VERSION] + 1
     engine.words[VERSION] = version_word
-    tables = engine.manifest.tables
-    names = yield ListDirectory()
-    dead = [file_name("table", n) for n in numbers_of("table", names) if n not in tables.metas]
-    own = engine.manifest.current.manifest_number
-    dead += [file_name("manifest", n) for n in numbers_of("manifest", names) if n != own]
-    dead += [file_name("wal", n) for n in numbers_of("wal", names) if n < tables.log_number]
-    yield from remove_files(dead)
+    yield from find_unnamed(engine)
 
 
 def _open_manifest(engine: Engine) -> Op[None]:

@@ -1,9 +1,9 @@
 """Verification: everything that the store consists of at one moment is read from disk and checked.
 
-What belongs to the store is found as a newcomer finds it: CURRENT, the manifest, its tables, and the WALs up to COMMIT. All are
-held open before the first is checked, so that others may go on to write, flush and compact. What may look wrong only because they
-do is believed when a second look finds it, too: a file that is needed before and after has to be there in between, since no number
-is ever used again.
+What belongs to the store is found as a newcomer finds it: CURRENT, the manifest, its tables, and the WALs up to COMMIT. The tables
+are pinned and the WALs held open before the first is checked, so that others may go on to write, flush and compact. A replica that
+only reads cannot pin, and holds the tables open, too. What may look wrong only because others go on is believed when a second look
+finds it, too: a file that is needed before and after has to be there in between, since no number is ever used again.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from .load import ATTEMPTS_MAX, NAP_SECONDS, read_current
 from .manifest import Manifest, overlaps, read_manifest
 from .meter import Meter, Progress
 from .names import CURRENT, file_name
+from .pins import pin_tables
 from .replica import NUMBER_MASK, catch_up
 from .verify_table import TableCheck
 from .verify_wals import WalPart, measure_wals, predecessor_of, verify_wals
@@ -61,6 +62,25 @@ def verify(engine: Engine, progress: Progress | None = None) -> Op[Verified]:
 
 
 def _verify(engine: Engine, progress: Progress | None) -> Op[Verified]:
+    with suppress(CorruptionError, StorePathError):  # met again, where it gets its place
+        yield from catch_up(engine)
+    pinned = None if engine.slot is None else (yield from _pin(engine))
+    try:
+        return (yield from _verify_scene(engine, progress))
+    finally:
+        if pinned is not None:
+            engine.pins.give_back(pinned)
+            engine.pins.settle()
+
+
+def _pin(engine: Engine) -> Op[int | None]:
+    """Keep every table of this moment, and of later ones; None if the manifest is so damaged that no newer view is to be had."""
+    with suppress(CorruptionError, StorePathError):
+        return (yield from pin_tables(engine))
+    return None
+
+
+def _verify_scene(engine: Engine, progress: Progress | None) -> Op[Verified]:
     scene, findings = yield from _hold(engine)
     wals, of_headers = yield from measure_wals(
         scene.wals, scene.sizes, scene.newest_wal, scene.durable_end, engine.store_id
@@ -82,15 +102,19 @@ def _check(engine: Engine, scene: _Scene, wals: list[WalPart], findings: Finding
         held = scene.tables.pop(meta.number, None)
         named: File | None = None
         # By name, since what a process has had open for long may not be what the next one finds. If there is none, it was
-        # compacted away since, or is missing and reported as such.
+        # compacted away under a reader that cannot pin it, or is missing and reported as such.
         with suppress(FileNotFoundError), findings.noting(name):
             named = yield Open(name)
         file = named or held
+        if file is None and name in scene.sizes and engine.slot is not None:
+            findings.add(MISSING, name)  # since we looked, although it is pinned
         if file is not None:
             check = TableCheck(meta, file, engine.store_id, meter)
             findings.include((yield from check.run()))
         if named is not None:
-            named.close()  # and not the other one, which may be that of the view
+            named.close()
+        if held is not None:
+            held.close()
 
 
 def _hold(engine: Engine) -> Op[tuple[_Scene, Findings]]:
@@ -115,7 +139,6 @@ def _look(engine: Engine, findings: Findings) -> Op[_Scene | None]:
     with engine.lock:
         view = engine.view
         metas = [table.meta for table in view.version.tables()]
-        opened = {table.number: table.file for table in view.version.tables()}
         first_wal = min(memtable.number for memtable in (view.active, *view.sealed))
         newest_wal, durable_end = engine.wal.position[:2]
     # Order: COMMIT before the manifest, and that before the names, so that nothing is missed that they need.
@@ -132,13 +155,13 @@ def _look(engine: Engine, findings: Findings) -> Op[_Scene | None]:
     if not first_wal <= newest_wal < first_wal + (1 << 31):
         return None
     sizes: dict[str, int] = yield ListDirectory()
-    tables = {meta.number: opened[meta.number] for meta in metas if meta.number in opened}
+    tables: dict[int, File] = {}
     for meta in metas:
         name = file_name("table", meta.number)
-        if meta.number not in tables:
-            yield from _open(name, tables, meta.number, findings, doubts)
-        elif name not in sizes:
+        if name not in sizes:
             _doubt(doubts, MISSING, name)
+        elif engine.slot is None:
+            yield from _open(name, tables, meta.number, findings, doubts)
     wals: dict[int, File] = {}
     number = newest_wal
     while number >= first_wal:

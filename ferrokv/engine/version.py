@@ -7,17 +7,19 @@ from collections.abc import Iterable
 from typing import Final
 
 from ..format.limits import LEVELS as LEVELS
+from ..storage.requests import Op
 from .table import Table
 
 
 class Version:
     """`levels[0]` is ordered from new to old and its ranges overlap; from level 1 on, ascending without overlap."""
 
-    __slots__ = ("_runs", "levels")
+    __slots__ = ("_runs", "levels", "numbers")
 
     def __init__(self, levels: tuple[tuple[Table, ...], ...]) -> None:
         assert len(levels) == LEVELS
         self.levels = levels
+        self.numbers = frozenset(table.number for level in levels for table in level)
         # What a point read walks: only levels that hold something, each with the keys to bisect.
         self._runs = [([table.max_key for table in level], level) for level in levels[1:] if level]
 
@@ -48,6 +50,19 @@ class Version:
     def level_bytes(self, level: int) -> int:
         """File bytes of a level."""
         return sum(table.meta.file_bytes for table in self.levels[level])
+
+    def held(self) -> Op[Version]:
+        """The version with a descriptor for each table, for whoever cannot announce that it reads them.
+
+        `TableGoneError` if a file is gone, `StoreBusy` if there are not enough descriptors.
+        """
+        levels = []
+        for level in self.levels:
+            tables = []
+            for table in level:
+                tables.append((yield from table.held()))
+            levels.append(tuple(tables))
+        return Version(tuple(levels))
 
     def changed(self, added: Iterable[Table], removed: Iterable[int]) -> Version:
         """The version after an edit."""

@@ -58,7 +58,7 @@ class View:
     `as_of` is set in a pinned view: newer versions in the active memtable are passed over.
     """
 
-    __slots__ = ("active", "as_of", "catalogue", "getters", "hot", "prefixes", "sealed", "version")
+    __slots__ = ("_give_back", "active", "as_of", "catalogue", "getters", "hot", "prefixes", "sealed", "version")
 
     def __init__(
         self,
@@ -68,6 +68,7 @@ class View:
         catalogue: Catalogue,
         hot: HotCache,
         as_of: int | None = None,
+        give_back: Callable[[], None] | None = None,
     ) -> None:
         self.active = active
         self.sealed = sealed
@@ -76,6 +77,7 @@ class View:
         self.prefixes = catalogue.prefixes  # one look-up less for each read
         self.hot = hot
         self.as_of = as_of
+        self._give_back = give_back
         newest: Callable[[bytes], Entry | None] = active.entries.get
         if as_of is not None:
             newest = partial(active.get_at, seqno=as_of)
@@ -84,14 +86,20 @@ class View:
             *(memtable.entries.get for memtable in sealed),
         )
 
-    def pinned(self) -> View:
-        """This view frozen at the newest commit; give it back with `unpin`. O(sealed memtables)."""
-        return View(self.active, self.sealed, self.version, self.catalogue, self.hot, self.active.pin())
+    def pinned(self, version: Version | None = None, give_back: Callable[[], None] | None = None) -> View:
+        """This view frozen at the newest commit; give it back with `unpin`. O(sealed memtables).
+
+        That alone keeps no table: `pins.pin_view` does, and says what gives the tables back.
+        """
+        tables = version or self.version
+        return View(self.active, self.sealed, tables, self.catalogue, self.hot, self.active.pin(), give_back)
 
     def unpin(self) -> None:
         """Let go what `pinned` keeps. Once."""
         assert self.as_of is not None
         self.active.unpin(self.as_of)
+        if self._give_back is not None:
+            self._give_back()
 
     def prefix(self, keyspace: str) -> bytes | None:
         """Prefix of the keyspace's keys, None while nothing was ever written to it."""

@@ -26,7 +26,7 @@ from ..commands.sorted_sets import AddOptions, Aggregate
 from ..commands.strings import Write
 from ..commands.zranges import Span
 from ..errors import DataError, ResponseError
-from ..format.limits import BATCH_BYTES_MAX, BATCH_RECORDS_MAX
+from ..format.limits import ARGUMENTS_MAX, BATCH_BYTES_MAX
 from ..format.roots import TYPES
 
 CHOICE_MAX: Final = 1 << 20  # members drawn by one command
@@ -81,9 +81,9 @@ def _some(encoded: list[bytes], command: str) -> list[bytes]:
 
 
 def _check_size(encoded: Sequence[bytes]) -> None:
-    if len(encoded) > BATCH_RECORDS_MAX or sum(map(len, encoded)) > BATCH_BYTES_MAX:
+    if len(encoded) > ARGUMENTS_MAX or sum(map(len, encoded)) > BATCH_BYTES_MAX:
         raise DataError(
-            f"a command takes at most {BATCH_RECORDS_MAX} arguments of {BATCH_BYTES_MAX} bytes: found={len(encoded)}"
+            f"a command takes at most {ARGUMENTS_MAX} arguments of {BATCH_BYTES_MAX} bytes: found={len(encoded)}"
         )
 
 

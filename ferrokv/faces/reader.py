@@ -14,6 +14,7 @@ from ..commands.encoding import Key, encode_bound, encode_key
 from ..commands.keys import compile_pattern, literal_prefix, name_of_type
 from ..commands.locks import Owners
 from ..engine.engine import Engine
+from ..engine.pins import ask_newest, find_newest, pin_view
 from ..engine.read import Resume, probe, search_value
 from ..engine.records import Records, ViewRecords
 from ..engine.replica import catch_up
@@ -86,6 +87,8 @@ class Reader:
             return None
         found = probe(view, prefix + key, engine.clock)
         if found.__class__ is Resume:
+            if self._view is None:
+                return find_newest(engine, self._keyspace, key, found)  # type: ignore[return-value]
             return search_value(found, engine.clock)  # type: ignore[return-value]
         return found  # type: ignore[return-value]
 
@@ -99,12 +102,7 @@ class Reader:
         """The value of a key once this process has seen what others have written."""
         engine = self._store.engine
         yield from catch_up(engine)
-        view = engine.view
-        prefix = view.prefix(self._keyspace)
-        if prefix is None:
-            return None
-        found = probe(view, prefix + key, engine.clock)
-        return (yield from search_value(found, engine.clock)) if isinstance(found, Resume) else found
+        return (yield from find_newest(engine, self._keyspace, key))
 
     def _finish_get(self, found: bytes | Searching) -> Op[bytes | None]:
         """What `get` answers when `_probe` did not give plain bytes. `ResponseError` for a collection."""
@@ -116,16 +114,16 @@ class Reader:
     def _ask(self, command: Callable[Concatenate[Records, P], Op[T]], *args: P.args, **kwargs: P.kwargs) -> Op[T]:
         """Run a reading command over one view that no writer changes: the snapshot's, or one pinned for this call."""
         engine = self._store.engine
+
+        def ask(view: View) -> Op[T]:
+            return command(ViewRecords(view, self._keyspace, engine.clock), *args, **kwargs)
+
         view = self._view
         if view is not None:
-            return (yield from command(ViewRecords(view, self._keyspace, engine.clock), *args, **kwargs))
+            return (yield from ask(view))
         if engine.words[COMMIT] != engine.seen:
             yield from catch_up(engine)
-        view = engine.view.pinned()
-        try:
-            return (yield from command(ViewRecords(view, self._keyspace, engine.clock), *args, **kwargs))
-        finally:
-            view.unpin()
+        return (yield from ask_newest(engine, ask))
 
     def when_replaced(self, callback: Callable[[], None]) -> None:
         """Have `callback()` called, once and from any thread, when the directory turns out to have been removed or replaced.
@@ -144,7 +142,7 @@ class Reader:
         """The view of a new snapshot. Blocks only for what others have just written, which the page cache has."""
         engine = self._attended()
         complete(catch_up(engine), engine.storage)
-        return engine.view.pinned()
+        return complete(pin_view(engine), engine.storage)
 
     def close_after_fork(self) -> None:
         """For a snapshot in a forked child: its memtables may have been in the middle of a change."""
@@ -172,7 +170,7 @@ class ScanPages:
         view = reader._view
         if view is None:
             yield from catch_up(engine)
-            view = self._unpin = engine.view.pinned()
+            view = self._unpin = yield from pin_view(engine)
         remember_snapshot(self)
         prefix = view.prefix(reader._keyspace)
         if prefix is not None:

@@ -28,6 +28,7 @@ LEVEL0: Final = 704 // 8
 SLOTS: Final = 768 // 8
 DAMAGED: Final = 832 // 8
 SHORT: Final = 896 // 8
+OVERFULL: Final = 1920 // 8
 # What the processes believe of the wall clock (`engine/clock.py`), in this order.
 CLOCK: Final = (2048 // 8, 2056 // 8, 2064 // 8)
 NO_CLOCK: Final = (0, 0, 0)

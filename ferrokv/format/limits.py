@@ -8,7 +8,12 @@ FORMAT_VERSION: Final = 1
 KEY_BYTES_MAX: Final = 65_535
 VALUE_BYTES_MAX: Final = 64 << 20
 BATCH_BYTES_MAX: Final = 64 << 20
-BATCH_RECORDS_MAX: Final = 1 << 20
+# What one command, batch or transaction may write, and what it may read in ranges, while everybody else waits for its turn at
+# writing to end: about a second at most (benchmarks/turns.py).
+BATCH_RECORDS_MAX: Final = 1 << 17
+TURN_RECORDS_MAX: Final = BATCH_RECORDS_MAX
+ARGUMENTS_MAX: Final = 1 << 20
+TRANSACTION_BYTES_MAX: Final = BATCH_BYTES_MAX + (1 << 20)  # the largest value, and a key and more beside it
 KEYSPACE_NAME_BYTES_MAX: Final = 255
 # A frame takes one batch of the largest size with the heads of its records, and an internal key's prefix each.
 FRAME_PAYLOAD_BYTES_MAX: Final = 1 << 27

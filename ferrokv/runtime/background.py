@@ -24,14 +24,16 @@ from ..engine.collected import drop_expired, take_expired_roots
 from ..engine.compaction import compact_once, compaction_due, sweep_everything
 from ..engine.engine import Engine, logger, named
 from ..engine.flush import flush, flush_due
-from ..engine.quotas import Victims, evict, find_victims, quota_due
+from ..engine.quotas import count_written, quota_due, tables_changed
+from ..engine.removal import remove_waiting
 from ..engine.replica import catch_up, refresh
 from ..engine.space import rebuild
 from ..engine.turns import begin_compacting, end_compacting
 from ..engine.whereabouts import LOOK_SECONDS, look
-from ..errors import CorruptionError, FerroKVError, StoreBusy, StoreClosed, StoreFull, StoreReplaced
+from ..errors import FerroKVError, StoreBusy, StoreClosed, StoreFull, StoreReplaced
 from ..storage.drivers import complete
-from .waiters import Request, deliver, fail_all
+from .room import RoomMaker
+from .waiters import Request, Stopping, deliver, fail_all
 
 NAP_SECONDS: Final = 0.001
 RETRY_SECONDS: Final = 1.0
@@ -39,16 +41,11 @@ ELSEWHERE_SECONDS: Final = 0.05  # how soon to look whether another process has 
 TICK_SECONDS: Final = 10.0  # how soon an idle process lets go of tables that others have replaced
 JOBS_MAX: Final = 1024
 SLICE_SECONDS: Final = 0.1  # of a caller's time, at first
-EVICTIONS_EACH: Final = 1000  # by one commit
 PAGES_EACH_YIELD: Final = 4  # about a millisecond of work
 
 
 # Lets threads go on that wait for the interpreter. Far cheaper than `time.sleep(0)`, which waits for a timer of the kernel (50 µs).
 yield_interpreter: Final[Callable[[], object]] = getattr(os, "sched_yield", partial(time.sleep, 0))
-
-
-class _Stopping(BaseException):
-    """The store is closing: give up the work in hand."""
 
 
 def _nothing() -> None:
@@ -80,15 +77,19 @@ class Background:
         self,
         flushed: Callable[[], None],
         write: Callable[[Request], None],
+        write_first: Callable[[Request], None],
         given_up: Callable[[], None],
         *,
         threads: bool = True,
     ) -> None:
-        """Begin; `flushed` is called after each flush, `write` queues a request for the writer, `given_up` shuts the store down.
+        """Begin; `flushed` is called after each flush, `write` queues a request for the writer, `write_first` before all others.
 
-        Without `threads` nothing happens but in `help` and `submit`.
+        `given_up` shuts the store down. Without `threads` nothing happens but in `help` and `submit`.
         """
         self._flushed = flushed
+        self._room = RoomMaker(
+            self._engine, write_first, self._flush, self._flush_first, self._pause_compaction, self._pause_job
+        )
         self.given_up = given_up
         self._write = write
         self._engine.rotated = self._engine.ran_short = self._wake.set
@@ -165,7 +166,7 @@ class Background:
             wait = ELSEWHERE_SECONDS if self._work(idle=idle) else TICK_SECONDS
             self._waits = False
             return min(wait, RETRY_SECONDS) if self._engine.is_short else wait
-        except _Stopping:
+        except Stopping:
             return None
         except (StoreFull, StoreBusy) as error:
             # Once: a disk may stay full for days. And the words alone: a handler may keep what it is given, and the error's
@@ -212,6 +213,7 @@ class Background:
         """Do what there is to do. True if something is due that another process is at, so that its result is looked for soon."""
         engine = self._engine
         complete(refresh(engine), engine.storage)
+        complete(remove_waiting(engine), engine.storage)
         while self._jobs:
             self._do_job(self._jobs.popleft())
         if engine.storage.read_only or not self._due(idle=idle):
@@ -222,12 +224,11 @@ class Background:
         try:
             if not complete(begin_compacting(engine, 0), engine.storage):
                 return True
+            self._room.flush_early(idle=idle)
             while not self._stopping and not self._jobs and self._step():
                 self._flushed()
-            victims = self._find_victims() if quota_due(engine, idle=idle) else {}
-            # Order: behind everything that may flush, as the search for victims does between its pages.
             end_compacting(engine)
-        except (_Stopping, StoreFull):
+        except (Stopping, StoreFull):
             # What was in hand is removed, and nothing is in doubt, unless the manifest says so: the next one goes on with the
             # merge under way.
             end_compacting(engine)
@@ -235,21 +236,10 @@ class Background:
         finally:
             engine.unlock_compact()
         self._drop_expired()
-        for keyspace, (prefix, records) in victims.items():
-            for i in range(0, len(records), EVICTIONS_EACH):
-                self._tell(Request(evict, keyspace, (prefix, records[i : i + EVICTIONS_EACH], engine.counters)))
         if self._jobs:
             self._wake.set()
-        return False
-
-    def _find_victims(self) -> dict[str, Victims]:
-        """What quotas ask for; nothing while a damaged table stands in the way, which compaction then goes around."""
-        engine = self._engine
-        try:
-            return complete(find_victims(engine), engine.storage, self._pause_compaction)
-        except CorruptionError as error:
-            logger.error("a quota cannot be kept because of damage: %s", error)
-            return {}
+        # What is only in memory counts once nobody writes any more.
+        return not idle and quota_due(engine, idle=True)
 
     def _drop_expired(self) -> None:
         """Have the writer delete long expired collections, so that their elements may go. Nobody waits for it."""
@@ -267,7 +257,8 @@ class Background:
         engine = self._engine
         if engine.failure is not None:
             return False
-        return engine.is_short or flush_due(engine) or quota_due(engine, idle=idle) or compaction_due(engine)
+        engine_is_due = flush_due(engine) or quota_due(engine, idle=idle) or tables_changed(engine)
+        return engine.is_short or engine_is_due or compaction_due(engine)
 
     def _step(self) -> bool:
         """One flush or one compaction, if any is due."""
@@ -285,17 +276,21 @@ class Background:
                 if not complete(compact_once(engine), engine.storage, self._pause_compaction):
                     raise
             return True
+        if self._room.make_room():
+            return True
         done = complete(compact_once(self._engine), self._engine.storage, self._pause_compaction)
         self._slice_seconds = SLICE_SECONDS
         return done
 
     def _flush(self) -> None:
+        sealed = self._engine.view.sealed
         # A flush is short, and comes to its end also in a caller's slice.
         slice_end, self._slice_end = self._slice_end, 0.0
         try:
             complete(flush(self._engine), self._engine.storage, self._nap)
             if self._engine.is_short:
                 complete(rebuild(self._engine), self._engine.storage)  # before anybody is told, and writes
+            complete(count_written(self._engine, sealed), self._engine.storage, self._nap)
         finally:
             self._slice_end = slice_end
         self._flushed()
@@ -303,7 +298,7 @@ class Background:
     def _do_job(self, request: Request) -> None:
         try:
             self._carry_out(request)
-        except _Stopping:
+        except Stopping:
             fail_all([request], StoreClosed("the store was closed before this work was done"))
             deliver([request])
             raise
@@ -325,7 +320,7 @@ class Background:
                     self._check_stopping()
                 complete(sweep_everything(engine), engine.storage, self._pause_job)
             end_compacting(engine)
-        except (_Stopping, StoreFull):
+        except (Stopping, StoreFull):
             end_compacting(engine)
             raise
         finally:
@@ -352,7 +347,7 @@ class Background:
         nearly stopped, the interpreter's own switching has to do.
         """
         if self._stopping:
-            raise _Stopping
+            raise Stopping
         if self._slice_end and time.monotonic() > self._slice_end:
             self._end_slice()
         self._pages += 1
@@ -387,7 +382,7 @@ class Background:
         if pressed or self._jobs or not self._has_thread:
             self._check_stopping()
         elif self._stopping:
-            raise _Stopping
+            raise Stopping
         else:
             time.sleep(NAP_SECONDS)
 
@@ -395,4 +390,4 @@ class Background:
         """A caller has helped for long enough. What is in hand is begun again, with more time."""
         self._slice_seconds *= 2
         self._wake.set()
-        raise _Stopping
+        raise Stopping

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ..engine.engine import Engine
+from ..errors import StoreBusy
 
 FIRST_BYTES_PER_SECOND: Final = 32 << 20  # of one process, at the first mark
 DELAY_SECONDS_MAX: Final = 1.0  # before one commit
@@ -65,3 +66,13 @@ class Brake:
             self.stopped += 1
         else:
             self.slowed += 1
+
+    def error(self) -> StoreBusy:
+        """What a writer raises that has waited for too long."""
+        engine = self._engine
+        return StoreBusy(
+            "writes wait for flushes or compaction, which are too far behind: "
+            f"sealed={len(engine.view.sealed)} sealed_memtables_max={engine.options.sealed_memtables_max} "
+            f"level0={engine.level0_tables} level0_stop={engine.options.stop_at} "
+            f"busy_timeout={engine.options.busy_timeout:.3g} compactor_pid={engine.compactor_pid}"
+        )

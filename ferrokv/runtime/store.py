@@ -14,15 +14,17 @@ from ..engine.commit import rotate
 from ..engine.engine import NO_DESCRIPTORS, NO_SPACE, Engine, logger
 from ..engine.flush import flush
 from ..engine.opening import open_engine
+from ..engine.removal import remove_waiting
 from ..engine.turns import begin_compacting, begin_writing, end_compacting
 from ..errors import FerroKVError, StoreBusy, StoreClosed, StoreFull, StorePathError, StoreReadOnly, StoreReplaced
 from ..options import Options
-from ..stats import LevelStats, ProcessStats, Stats
+from ..stats import Stats
 from ..storage.directory import Directory
 from ..storage.drivers import complete
 from ..storage.local import LocalStorage
 from .background import Background
 from .errands import Errands
+from .figures import stats_of
 from .forks import in_child, notice
 from .threads import may_run
 from .waiters import Request
@@ -61,7 +63,13 @@ class Store:
         threads = may_run()
         if threads and not self.storage.read_only:
             self._writer.start()
-        self._background.start(self._writer.memtables_flushed, self._writer.submit, self._given_up, threads=threads)
+        self._background.start(
+            self._writer.memtables_flushed,
+            self._writer.submit,
+            self._writer.submit_first,
+            self._given_up,
+            threads=threads,
+        )
 
     def go_without_threads(self) -> None:
         """At the interpreter's end, before it stops them: finish what is queued. The store stays open, and callers do all work.
@@ -160,59 +168,7 @@ class Store:
     def stats(self) -> Stats:
         """Numbers from memory, and a few file system calls to see who else is alive."""
         self.attend()
-        engine = self.engine
-        view = engine.view
-        counters = engine.counters
-        processes = self.storage.attached()
-        # The word keeps the pid of a holder that died, for the next one to clean up after.
-        living = {engine.process_id, *(process.pid for process in processes)}
-        levels = tuple(
-            LevelStats(
-                len(tables),
-                sum(table.meta.file_bytes for table in tables),
-                sum(table.meta.records for table in tables),
-                sum(table.meta.tombstones for table in tables),
-            )
-            for tables in view.version.levels
-        )
-        return Stats(
-            path=self.directory.path,
-            store_id=engine.store_id.hex(),
-            file_system=self.directory.file_system,
-            durable=self.directory.durable,
-            failed=self._failure(),
-            processes=tuple(ProcessStats(*process) for process in processes),
-            compactor_pid=engine.compactor_pid if engine.compactor_pid in living else None,
-            seqno=view.active.seqno,
-            keyspaces=tuple(sorted(view.catalogue.prefixes)),
-            quotas=dict(view.catalogue.quotas),
-            wal_number=view.active.number,
-            wal_bytes=engine.wal.position.end,
-            memtable_records=len(view.active.entries),
-            sealed_memtables=len(view.sealed),
-            levels=levels,
-            commits=counters.commits,
-            records_written=counters.records,
-            rotations=counters.rotations,
-            flushes=counters.flushes,
-            compactions=counters.compactions,
-            tables_dropped_unread=counters.tables_dropped_unread,
-            records_expired=counters.records_expired,
-            records_evicted=counters.evicted,
-            level0_slowdown=engine.options.slowdown_at,
-            level0_stop=engine.options.stop_at,
-            writes_slowed=self._writer.brake.slowed,
-            writes_stopped=self._writer.brake.stopped,
-            stalled_seconds=self._writer.brake.seconds,
-            damaged_tables=engine.damaged_tables,
-        )
-
-    def _failure(self) -> str | None:
-        try:
-            self.engine.check_usable()
-        except FerroKVError as error:
-            return str(error)
-        return None
+        return stats_of(self.directory, self.storage, self.engine, self._writer.brake)
 
     def shut_down(self) -> None:
         """Finish queued writes, flush what would take long to replay, stop the threads, release the directory. Blocks.
@@ -232,11 +188,21 @@ class Store:
             raise interrupted
 
     def _leave_page(self) -> None:
-        """Give the slot back, and let go of the page, before the storage takes it away."""
+        """Give the slot back, and let go of the page, before the storage takes it away.
+
+        Snapshots end with the store, so their tables may go, and table files that are open are closed.
+        """
         engine = self.engine
-        if engine.slot is not None and not self.is_replaced:  # else it may be another process's in another store's page
-            engine.slot.release()
-        engine.slot, engine.words = None, ClosedWords()
+        if self.is_replaced:  # the page and the names may be those of another store
+            engine.pins.slot = None
+        else:
+            engine.pins.leave()
+            complete(remove_waiting(engine), self.storage)
+        engine.block_cache.files.shed()
+        slot, engine.slot = engine.slot, None
+        if slot is not None and not self.is_replaced:
+            slot.release()  # once: it may be somebody else's soon
+        engine.words = ClosedWords()
 
     def _stop_pool(self) -> None:
         if self._pool is not None:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     import asyncio
 
 
+class Stopping(BaseException):
+    """The store is closing, or a caller's slice is over: give up the work in hand."""
+
+
 class Request:
     """A command on its way to the writer. `answer` or `error` is set before the waiter is told.
 
@@ -29,6 +33,7 @@ class Request:
         "keyspace",
         "lock",
         "loop",
+        "makes_room",
         "since",
         "wants_sync",
     )
@@ -40,6 +45,7 @@ class Request:
         self.since = 0.0  # when it was queued, by the steady clock; 0 if it never was
         # False: the answer may come once the write is appended, because the waiter will ask for a sync later (faces/deferral.py).
         self.wants_sync = True
+        self.makes_room = False  # True for the background's, which others wait for
         self.is_done = False  # True once `answer` or `error` is final
         self.answer: Any = None
         self.error: BaseException | None = None
@@ -77,6 +83,11 @@ def without_frames(error: BaseException) -> BaseException:
         link.__traceback__ = None
         link = link.__cause__ or link.__context__
     return error
+
+
+def wants_sync(served: Sequence[Request]) -> bool:
+    """True if somebody waits until it is durable."""
+    return served[0].wants_sync or any(request.wants_sync for request in served)
 
 
 def fail_all(requests: Iterable[Request], error: BaseException) -> None:

@@ -21,8 +21,9 @@ from ..engine.transaction import Group
 from ..engine.turns import begin_writing
 from ..engine.waited import is_lock_waited_for
 from ..errors import FerroKVError, StoreBusy, StoreClosed, StoreFull
+from .admission import Admission
 from .brake import LOOK_SECONDS, Brake
-from .waiters import Request, deliver, fail_all, without_frames
+from .waiters import Request, deliver, fail_all, wants_sync, without_frames
 
 GROUP_REQUESTS_MAX: Final = 1024
 HELP_SECONDS: Final = 0.02  # between two looks whether another process has made room
@@ -49,6 +50,7 @@ class Writer:
         self._queue: SimpleQueue[Request | None] = SimpleQueue()
         self._room = threading.Condition()
         self.brake = Brake(engine)
+        self.admission = Admission(engine, wake_background)
         self._turn = threading.RLock()  # re-entrant only so that its owner can be told from others
         self._is_mine: Callable[[], bool] = self._turn._is_owned  # type: ignore[attr-defined]
         self._serving = False  # a hint that somebody has the turn; owner: the turn
@@ -88,6 +90,8 @@ class Writer:
         # Missing room needs a wait, which is left to the thread, where nothing interrupts it.
         if self._serving or not self._queue.empty() or not self._has_room() or self.brake.is_on:
             return False
+        if self.admission.keeps(request):
+            return False
         # Order: `with` alone, since a signal between a successful `acquire()` and a `try` would keep the turn for ever.
         with self._turn:
             work_left = self._serve([request], _NOBODY)
@@ -95,10 +99,25 @@ class Writer:
             self._queue.put(_TIDY)
         return True
 
+    def submit_first(self, request: Request) -> None:
+        """Queue a request of the background's, which makes room, before all that are waiting, and whatever is in their way."""
+        with self._gate:
+            if self._closing:
+                raise StoreClosed("the store is closing; open it again")
+            queued = self._has_thread
+            request.since = time.monotonic()
+            if queued:
+                self.admission.first.append(request)
+                self._queue.put(_TIDY)
+        if not queued:
+            with self._turn:
+                self._serve([request], _NOBODY)
+
     def stop(self) -> None:
         """Finish what is queued or being led, then refuse everything. Blocks. The WAL has no owner afterwards."""
         with self._gate:
             self._closing = True
+            self.admission.is_open = True
         self.memtables_flushed()
         self.go_without_thread()
         with self._turn:
@@ -162,9 +181,14 @@ class Writer:
                     return
                 waiting.append(request)
             open_ = self._take(waiting) and open_
-            group = [waiting.popleft()]
+            request = self.admission.next_of(waiting)
+            if request is None:
+                # All of them wait for room in their keyspaces. Whatever comes meanwhile is looked at.
+                open_ = self._take_one(waiting) and self._take(waiting, QUEUE_REQUESTS_MAX) and open_
+                continue
+            group = [request]
             with self._turn:
-                if group[0] is _TIDY or self._serve(group, waiting):
+                if request is _TIDY or self._serve(group, waiting):
                     self._tidy()
 
     def _tidy(self) -> None:
@@ -173,11 +197,21 @@ class Writer:
         except Exception:  # noqa: BLE001 - the thread must live on, or writers would wait for ever
             logger.exception("the work behind a commit met an unexpected error")
 
-    def _take(self, waiting: deque[Request]) -> bool:
+    def _take_one(self, waiting: deque[Request]) -> bool:
+        """Wait for another request, for a moment; False once the end is reached."""
+        try:
+            request = self._queue.get(timeout=LOOK_SECONDS)
+        except Empty:
+            return True
+        if request is not None:
+            waiting.append(request)
+        return request is not None
+
+    def _take(self, waiting: deque[Request], limit: int = GROUP_REQUESTS_MAX) -> bool:
         """Move what has been queued meanwhile; False once the end is reached."""
         get = self._queue.get_nowait
         try:
-            while len(waiting) < GROUP_REQUESTS_MAX:
+            while len(waiting) < limit:
                 request = get()
                 if request is None:
                     return False
@@ -242,13 +276,13 @@ class Writer:
             raise StoreClosed("the store is closed; open it again")
         engine = self._engine
         try:
-            self._begin(served[0])
+            self._begin(served[0], braked=not served[0].makes_room)
             group = Group(engine)
             wal, appended = self._append(group, served, waiting)
         finally:
             engine.unlock_write()
         is_awaited = group.frees_lock and is_lock_waited_for(engine)
-        if not _wants_sync(served) and not is_awaited and self._may_stay_unsynced():
+        if not wants_sync(served) and not is_awaited and self._may_stay_unsynced():
             return
         # Also for commands that wrote nothing: what they saw may not be durable yet, and their answers tell of it.
         make_durable(engine, wal, appended)
@@ -275,12 +309,13 @@ class Writer:
                     raise
                 request.error = named(error, "reading") if isinstance(error, OSError) else error
             request = None
-            if waiting and waiting[0].command is not None and group.changes.payload_bytes < GROUP_BYTES_MAX:
+            following = waiting[0] if waiting and group.changes.payload_bytes < GROUP_BYTES_MAX else None
+            if following is not None and following.command is not None and not self.admission.keeps(following):
                 request = waiting.popleft()
                 served.append(request)
         if group.changes:
             self.brake.note_written(group.changes.payload_bytes)
-            return append(engine, group.changes, group.changes.catalogue, sync_follows=_wants_sync(served))
+            return append(engine, group.changes, group.changes.catalogue, sync_follows=wants_sync(served))
         with engine.lock:
             return engine.wal, engine.appended
 
@@ -343,7 +378,6 @@ class Writer:
 
     def _wait_for_room(self, deadline: float) -> None:
         """Wait while compaction or flushes are too far behind; `StoreBusy` when that takes too long."""
-        engine = self._engine
         self._wake_background()
         began = now = time.monotonic()
         while not self._has_thread and not self._may_go_on() and now < deadline:
@@ -359,18 +393,8 @@ class Writer:
                 now = time.monotonic()
         self.brake.note_waited(now - began, stopped=True)
         if not done:
-            raise StoreBusy(
-                "writes wait for flushes or compaction, which are too far behind: "
-                f"sealed={len(engine.view.sealed)} sealed_memtables_max={engine.options.sealed_memtables_max} "
-                f"level0={engine.level0_tables} level0_stop={engine.options.stop_at} "
-                f"busy_timeout={engine.options.busy_timeout:.3g} compactor_pid={engine.compactor_pid}"
-            )
+            raise self.brake.error()
 
     def _may_go_on(self) -> bool:
         engine = self._engine
         return engine.failure is not None or engine.is_short or (self._has_room() and not self.brake.is_stopped)
-
-
-def _wants_sync(served: list[Request]) -> bool:
-    """True if somebody waits until it is durable."""
-    return served[0].wants_sync or any(request.wants_sync for request in served)

@@ -9,7 +9,7 @@ import stat
 from contextlib import suppress
 from typing import Final, NamedTuple
 
-from ..errors import StorePathError
+from ..errors import FerroKVError, StoreFull, StorePathError
 from .locks import lock_name
 from .probing import probe
 from .requests import UNBOUNDED, Space
@@ -253,13 +253,23 @@ def _make(path: str) -> bool:
     except FileExistsError:
         return False
     except OSError as error:
-        raise _unmakeable(path, error.strerror) from error
+        raise _not_made(path, error) from error
     try:
         _sync_parent(path)
-    except PermissionError as error:
-        os.rmdir(path)  # whose name nobody could make durable, and which a second try would take for somebody's
-        raise _unmakeable(path, error.strerror) from error
+    except OSError as error:
+        # Durability: the next try has to make it again, or it would not sync the name either.
+        with suppress(OSError):
+            os.rmdir(path)
+        if isinstance(error, StorePathError):
+            raise
+        raise _not_made(path, error) from error
     return True
+
+
+def _not_made(path: str, error: OSError) -> FerroKVError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreFull(f"no space to make the directory: path={path} reason={error.strerror}")
+    return _unmakeable(path, error.strerror)
 
 
 def _unmakeable(path: str, reason: str | None) -> StorePathError:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterable
+from contextlib import suppress
 
+from ..errors import StoreBusy, StoreClosed, StorePathError
+from .descriptors import NO_DESCRIPTORS
 from .locks import close_fd
 
 
@@ -53,3 +57,23 @@ def write_all(fd: int, data: bytes, offset: int) -> None:
     written = os.pwrite(fd, data, offset)
     while written < len(data):
         written += os.pwrite(fd, memoryview(data)[written:], offset + written)
+
+
+def sizes_of(found: Iterable[os.DirEntry[str]]) -> dict[str, int]:
+    """Name to size of what a directory holds."""
+    sizes = {}
+    for entry in found:
+        with suppress(FileNotFoundError):  # others go on: renamed or removed since its name was read
+            sizes[entry.name] = entry.stat(follow_symlinks=False).st_size
+    return sizes
+
+
+def unseen(error: OSError, *, closed: bool) -> StoreBusy | StoreClosed | StorePathError:
+    """The error of a look at other processes, by a name of ours."""
+    if closed:
+        return StoreClosed("the store was closed meanwhile")
+    if error.errno in NO_DESCRIPTORS:
+        return StoreBusy("no free file descriptor to see who has the store open")
+    return StorePathError(
+        error.errno, f"who has the store open cannot be seen: reason={error.strerror}", error.filename
+    )

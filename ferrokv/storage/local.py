@@ -15,8 +15,10 @@ from typing import Any, ClassVar, Final
 from weakref import WeakSet, ref
 
 from ..errors import StoreClosed, StorePathError
+from . import descriptors
+from .descriptors import with_descriptor
 from .directory import Directory, space_of
-from .files import LocalFile, allocate, read_on, write_all
+from .files import LocalFile, allocate, read_on, sizes_of, unseen, write_all
 from .forks import raise_flag
 from .futex import wait_for_word, wake_for_word
 from .locks import LockFiles, Presence, close_fd
@@ -148,7 +150,7 @@ class LocalStorage:
         except StorePathError:
             raise
         except OSError as error:
-            raise self._unseen(error) from error
+            raise unseen(error, closed=self._fd < 0) from error
 
     def announced(self) -> str:
         """The random part of the name of this process's lock file."""
@@ -161,14 +163,7 @@ class LocalStorage:
         except StorePathError:
             raise
         except OSError as error:
-            raise self._unseen(error) from error
-
-    def _unseen(self, error: OSError) -> StoreClosed | StorePathError:
-        """The error of a look at other processes, by a name of ours."""
-        if self._fd < 0:
-            return StoreClosed("the store was closed meanwhile")
-        reason = f"whether other processes have the store open can not be seen: reason={error.strerror}"
-        return StorePathError(error.errno, reason, error.filename)
+            raise unseen(error, closed=self._fd < 0) from error
 
     def space(self) -> Space:
         """From the file system; without bounds where it does not tell."""
@@ -176,6 +171,14 @@ class LocalStorage:
             return space_of(self._fd)
         except OSError:
             return Space(UNBOUNDED, UNBOUNDED)
+
+    def descriptors_max(self) -> int:
+        """The soft limit of the process."""
+        return descriptors.descriptors_max()
+
+    def when_short(self, give_back: Callable[[], None]) -> None:
+        """Registered until the storage is closed."""
+        descriptors.register(self, give_back)
 
     def process_id(self) -> int:
         """The pid, as this process sees it."""
@@ -280,6 +283,7 @@ class LocalStorage:
 
     def _let_go(self, why: str) -> None:
         self.unclosed.discard(self)
+        descriptors.forget(self)
         self._why_closed = why
         self._actions = _ClosedActions(why)
         fd, self._fd = self._fd, -1
@@ -303,7 +307,7 @@ class LocalStorage:
         flags |= os.O_CLOEXEC | os.O_NOFOLLOW
         mode = self.directory.file_mode
         try:
-            fd = os.open(name, flags | _NO_ATIME, mode, dir_fd=self._fd)
+            fd = with_descriptor(lambda: os.open(name, flags | _NO_ATIME, mode, dir_fd=self._fd))
         except PermissionError:
             fd = os.open(name, flags, mode, dir_fd=self._fd)  # the file belongs to somebody else
         try:
@@ -392,9 +396,5 @@ class LocalStorage:
     def _list(self, _: ListDirectory) -> dict[str, int]:
         if self._fd < 0:  # for which scandir() would list the working directory
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        sizes = {}
-        with os.scandir(self._fd) as found:
-            for entry in found:
-                with suppress(FileNotFoundError):  # others go on: renamed or removed since its name was read
-                    sizes[entry.name] = entry.stat(follow_symlinks=False).st_size
-        return sizes
+        with with_descriptor(lambda: os.scandir(self._fd)) as found:
+            return sizes_of(found)

@@ -20,6 +20,7 @@ from functools import partial
 from threading import RLock
 from typing import Final
 
+from .descriptors import with_descriptor
 from .requests import Lock, Process, Role
 
 logger = logging.getLogger("ferrokv.storage")
@@ -134,7 +135,7 @@ class Presence:
     def others(self, *, sweep: bool) -> list[Process]:
         """The living. Probed by shared locks, which do not take each other for a sign of life."""
         found = []
-        for name in sorted(filter(PRESENCE.fullmatch, os.listdir(self._directory_fd()))):
+        for name in sorted(filter(PRESENCE.fullmatch, with_descriptor(lambda: os.listdir(self._directory_fd())))):
             if name == self._name:
                 continue
             with fork_gate:

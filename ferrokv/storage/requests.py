@@ -208,6 +208,12 @@ class Storage(Protocol):
     def space(self) -> Space:
         """The disk's room for this process, as far as the system tells; looked up anew each time."""
 
+    def descriptors_max(self) -> int:
+        """How many files the process may have open."""
+
+    def when_short(self, give_back: Callable[[], None]) -> None:
+        """Have `give_back` called, by any thread, before a request of any directory fails because no descriptor is free."""
+
     def process_id(self) -> int:
         """For the words that name a holder; never 0."""
 

@@ -222,6 +222,13 @@ class SimulatedStorage:
         machine = self.machine
         return Space(UNBOUNDED, UNBOUNDED) if machine.capacity is None else Space(machine.free, machine.capacity)
 
+    def descriptors_max(self) -> int:
+        """Enough."""
+        return 1 << 20
+
+    def when_short(self, give_back: Callable[[], None]) -> None:
+        """Never."""
+
     def process_id(self) -> int:
         """A small number."""
         return self.pid

@@ -16,9 +16,9 @@ from typing import Any, Final
 from aiocache.base import BaseCache
 from aiocache.serializers import JsonSerializer
 
-from ferrokv import DataError, FerroKV, Options, ResponseError, WriteBatch
+from ferrokv import DataError, FerroKV, Options, ResponseError
 
-from ..opening import UNCHANGED, FirstUse, open_bounded_later, whole_ms
+from ..opening import UNCHANGED, FirstUse, in_batches, open_bounded_later, whole_ms
 from .keys import KeyBuilder, head_of, usual_key
 from .locks import NOT_GIVEN, forget_event, is_lock, take_lock
 
@@ -128,10 +128,9 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
 
     async def _multi_set(self, pairs: Iterable[tuple[Any, Any]], ttl: float | None = None, _conn: Any = None) -> bool:
         px = whole_ms(ttl)
-        batch = WriteBatch()
-        for key, value in pairs:
-            batch.set(key, value, px=px)
-        return await (await self._db()).write(batch)
+        for batch in in_batches((key, value, px) for key, value in pairs):
+            await (await self._db()).write(batch)
+        return True
 
     async def _add(self, key: Any, value: Any, ttl: float | None = None, _conn: Any = NOT_GIVEN) -> bool:
         db = await self._db()
@@ -170,7 +169,7 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
         head = head_of(self._key_builder, namespace)
         try:
             await db.delete_range(prefix=head)
-        except DataError:  # more than a million: not at once
+        except DataError:  # too many to be deleted at once
             names: list[bytes] = []
             async for name in db.scan_iter(head.decode("utf-8", "surrogatepass").translate(_GLOB) + "*"):
                 names.append(name)

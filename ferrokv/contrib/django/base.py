@@ -16,7 +16,7 @@ from django.utils.module_loading import import_string
 
 from ferrokv import DataError, Options, ResponseError, Tx, WriteBatch
 
-from ..opening import FOREVER_SECONDS, UNCHANGED
+from ..opening import FOREVER_SECONDS, UNCHANGED, in_batches
 from .compressors import make_compressor
 from .envelopes import (
     EPOCH,
@@ -180,17 +180,19 @@ class CacheBase(BaseCache):
 
     # -- values --------------------------------------------------------------------------------------------------
 
-    def _batch(self, data: Mapping[Any, Any], timeout: Any, version: int | None, guard: Guard | None) -> WriteBatch:
+    def _batches(
+        self, data: Mapping[Any, Any], timeout: Any, version: int | None, guard: Guard | None
+    ) -> list[WriteBatch]:
         """The writes of `set_many`; a value that can not be encoded raises before anything is written."""
         ttl_ms = self._ttl_ms(timeout)
-        batch = WriteBatch()
+        writes: list[tuple[Any, bytes | None, int | None]] = []
         for key, value in data.items():
             name, stored = self._key(key, version), self._codec.encode(value)
             if ttl_ms is not None and ttl_ms <= 0:
-                batch.delete(name)
+                writes.append((name, None, None))
             else:
-                batch.set(name, stored if guard is None else seal_in(stored, None, guard), px=ttl_ms)
-        return batch
+                writes.append((name, stored if guard is None else seal_in(stored, None, guard), ttl_ms))
+        return in_batches(writes)
 
     def _encode(self, value: Any) -> bytes:
         return self._codec.encode(value)

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 from dogpile.cache.api import NO_VALUE, BytesBackend
 
-from ferrokv import BlockingFerroKV, Options, WriteBatch
+from ferrokv import BlockingFerroKV, Options
 
-from ..opening import FOREVER_SECONDS, UNCHANGED, ProcessLock, open_bounded, whole_ms
+from ..opening import FOREVER_SECONDS, UNCHANGED, ProcessLock, in_batches, in_parts, open_bounded, whole_ms
 from .mutex import FerroKVMutex
 
 logger = logging.getLogger("ferrokv.contrib.dogpile")
@@ -115,21 +115,18 @@ class FerroKVBackend(BytesBackend):
             self._db().psetex(stored_key(key), self._ttl_ms, value)
 
     def set_serialized_multi(self, mapping: Mapping[str, bytes]) -> None:
-        """All of them in one commit with one sync, or none."""
-        batch = WriteBatch()
-        for key, value in mapping.items():
-            batch.set(stored_key(key), value, px=self._ttl_ms)
-        if batch:
-            self._db().write(batch)
+        """All of them in one commit with one sync, or none; more than 50,000 in several."""
+        for batch in in_batches((stored_key(key), value, self._ttl_ms) for key, value in mapping.items()):
+            if batch:
+                self._db().write(batch)
 
     def delete(self, key: str) -> None:
         """It does not matter whether there is one."""
         self._db().delete(stored_key(key))
 
     def delete_multi(self, keys: Iterable[str]) -> None:
-        """In one commit with one sync."""
-        names = [stored_key(key) for key in keys]
-        if names:
+        """In one commit with one sync; more than 50,000 in several."""
+        for names in in_parts([stored_key(key) for key in keys]):
             self._db().delete(*names)
 
     def has_lock_timeout(self) -> bool:

@@ -138,16 +138,17 @@ class AsyncKeyWrites(Asking):
     async def delete_range(self, start: Key | None = None, end: Key | None = None, *, prefix: Key | None = None) -> int:
         """How many keys of [start, end) that have the prefix there were; they are gone, at once. O(range), not O(keyspace).
 
-        `DataError` for more than a million keys: delete those by parts, or keep them in a keyspace of their own.
+        `DataError` for more than 131,072 keys: delete those by parts, or keep them in a keyspace of their own.
         """
         wanted = make_range(start, end, prefix, False, None)
         return await self._write(keyspaces.delete_range, wanted.low, wanted.high)
 
     async def set_quota(self, max_bytes: int | None) -> bool:
-        """True. The keyspace holds about `max_bytes` from now on, counted as `keyspaces` does; None: as much as it will.
+        """True. The keyspace takes about `max_bytes` of tables on disk from now on; None: as much as it will.
 
-        Over it, keys with a TTL go first, nearest expiry first, then the oldest written, until a tenth is free: soon after the
-        write that passed it, which is acknowledged all the same. A keyspace without a quota never loses anything.
+        Over it, what has expired goes first, then what is seldom used, of that what expires next. Writers of this keyspace that
+        are faster than eviction wait, and raise `StoreBusy` after `busy_timeout`. A value larger than the quota is refused with
+        `DataError`. A keyspace without a quota never loses anything. docs/quotas.md says how large the directory may get.
         """
         return await self._write(keyspaces.set_quota, check_quota(max_bytes))
 

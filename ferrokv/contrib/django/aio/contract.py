@@ -10,6 +10,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from ferrokv import ResponseError, Tx
 
+from ...opening import in_parts
 from ..envelopes import ENVELOPES, EPOCH, new_token, seal_in
 from ..pipelining import CURRENT
 from ..values import MISSING
@@ -111,18 +112,17 @@ class AsyncContract(AsyncLooking):
         *,
         tags: Sequence[str] | str | None = None,
     ) -> list[Any]:
-        """[]: all of them are set, as one batch with one sync, or an error was raised and none is."""
+        """[]: all of them are set, as one batch with one sync, or an error was raised and none is; more than 50,000 in several."""
         guard = await self._a_guard(tags) if tags else None
-        batch = await self._in_thread_if_needed(self._batch, data, timeout, version, guard)
-        if batch:
-            db = self._a_ready() or await self._a_store()
-            await db.write(batch)
+        for batch in await self._in_thread_if_needed(self._batches, data, timeout, version, guard):
+            if batch:
+                db = self._a_ready() or await self._a_store()
+                await db.write(batch)
         return []
 
     async def adelete_many(self, keys: Iterable[Any], version: int | None = None) -> None:
-        """Delete the keys, as one batch with one sync."""
-        names = self._keys(keys, version)
-        if names:
+        """Delete the keys, as one batch with one sync; more than 50,000 in several."""
+        for names in in_parts(list(self._keys(keys, version))):
             db = self._a_ready() or await self._a_store()
             await db.delete(*names)
 

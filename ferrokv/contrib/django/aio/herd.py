@@ -25,7 +25,8 @@ from .extras import AsyncExtras
 
 # Then another computes, too, also if a lock could not be freed because the disk was full: better twice than never.
 WAIT_SECONDS: Final = 30.0
-LOOK_SECONDS: Final = 1.0  # a change of either key wakes; nothing tells that the holder died, or that the lock ran out
+# A change of either key wakes at once; nothing tells that the holder died, so that is looked for as soon as ever.
+LOOK_SECONDS: Final = 0.25
 
 
 class AsyncHerd(AsyncExtras):

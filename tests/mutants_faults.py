@@ -1,0 +1,45 @@
+"""Seeded bugs in what becomes of a failed system call."""
+
+from __future__ import annotations
+
+from .mutant import Mutant
+
+DIRECTORY = "tests/test_directory.py::"
+
+FAULT_MUTANTS = [
+    Mutant(
+        "keep a directory whose name was not synced",
+        "ferrokv/storage/directory.py",
+        "        with suppress(OSError):\n            os.rmdir(path)",
+        "        with suppress(OSError):\n            os.stat(path)",
+        f"{DIRECTORY}test_a_directory_whose_name_is_not_durable_is_made_again",
+    ),
+    Mutant(
+        "take a full disk for a missing parent",
+        "ferrokv/storage/directory.py",
+        "    if error.errno in (errno.ENOSPC, errno.EDQUOT):",
+        "    if error.errno in ():",
+        f"{DIRECTORY}test_a_full_disk_is_told_from_a_missing_parent",
+    ),
+    Mutant(
+        "raise a system error for processes that can not be seen",
+        "ferrokv/storage/files.py",
+        "    if error.errno in NO_DESCRIPTORS:\n",
+        "    if not error.errno:\n",
+        f"{DIRECTORY}test_who_has_the_store_open_can_not_be_seen",
+    ),
+    Mutant(
+        "leave a merge to the garbage collector",
+        "ferrokv/engine/merging.py",
+        "        finished = partial(_take_table, engine, self._tables)",
+        "        finished = partial(_take_table, engine, self._tables)\n        self._cycle = self",
+        "tests/test_compaction.py::test_a_merge_lets_go_of_its_inputs_without_the_garbage_collector",
+    ),
+    Mutant(
+        "fail on a name that vanishes while it is listed",
+        "ferrokv/storage/files.py",
+        "        with suppress(FileNotFoundError):  # others go on: renamed or removed since its name was read",
+        "        with suppress(NotADirectoryError):",
+        f"{DIRECTORY}test_a_name_may_vanish_while_the_directory_is_listed",
+    ),
+]
