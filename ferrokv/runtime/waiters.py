@@ -78,8 +78,10 @@ def without_frames(error: BaseException) -> BaseException:
     Their frames know the request, which keeps the error: until the garbage collector runs, they would keep views and files, and
     the disk may be full.
     """
+    seen: set[int] = set()  # an error that was raised twice may be its own context
     link: BaseException | None = error
-    while link is not None:
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
         link.__traceback__ = None
         link = link.__cause__ or link.__context__
     return error
