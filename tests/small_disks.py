@@ -59,6 +59,10 @@ class LimitedDisk:
         """Another program takes what is left."""
         self.foreign += max(0, self.free())
 
+    def give_back(self, size: int) -> None:
+        """Another program frees some of what it took."""
+        self.foreign = max(0, self.foreign - size)
+
     def _room(self, fd: int, size: int) -> int:
         """How large the file may become at most, on its way to `size`."""
         found = os.fstat(fd).st_size
@@ -88,6 +92,11 @@ class Tmpfs:
                 raise
         finally:
             os.close(fd)
+
+    def give_back(self, size: int) -> None:
+        """Another program frees some of what it took."""
+        other = self.path / "other"
+        os.truncate(other, max(0, other.stat().st_size - size))
 
 
 SmallDisk = LimitedDisk | Tmpfs
