@@ -124,7 +124,7 @@ async def test_many_who_wait_for_one_list_are_woken_in_turn(store_path: Path) ->
         await db.rpush("q", *range(199))
         await asyncio.gather(*tasks)
         assert sorted(popped) == list(range(200))
-        assert waited.woken == 200
+        assert 200 <= waited.woken < 1_000, "some are passed on by who left meanwhile; a herd would be twenty thousand"
 
 
 async def test_a_cancelled_waiter_passes_on_what_it_was_woken_for(store_path: Path) -> None:
