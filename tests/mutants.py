@@ -387,8 +387,8 @@ MUTANTS = [
     Mutant(
         "unlock in the forked child",
         "ferrokv/storage/locks.py",
-        "        for fd in fds.values():\n            close_fd(fd)",
-        "        for fd in fds.values():\n            flock(fd, fcntl.LOCK_UN)\n            close_fd(fd)",
+        "            for fd in fds.values():\n                close_fd(fd)",
+        "            for fd in fds.values():\n                flock(fd, fcntl.LOCK_UN)\n                close_fd(fd)",
         f"{PROCESSES}test_a_forked_child_does_not_let_go_of_the_parents_locks",
     ),
     Mutant(

@@ -74,6 +74,27 @@ PROCESS_MUTANTS = [
         f"{EXIT}test_django_leaves_no_announcement_either",
     ),
     Mutant(
+        "a caller who flushes is not waited for at the exit",
+        "ferrokv/runtime/store.py",
+        "        self._background.exclusively(partial(self._writer.exclusively, self._flush_for_next_opening))\n",
+        "        self._writer.exclusively(self._flush_for_next_opening)\n",
+        f"{EXIT}test_a_caller_who_flushes_is_waited_for_at_the_end",
+    ),
+    Mutant(
+        "a caller who flushes is not waited for at closing",
+        "ferrokv/runtime/background.py",
+        "        with self._turn:  # a caller who helps is waited for, too\n",
+        "        if True:\n",
+        f"{EXIT}test_a_caller_who_flushes_is_waited_for_at_the_end",
+    ),
+    Mutant(
+        "a fork does not wait for a closing",
+        "ferrokv/storage/locks.py",
+        "        with closing_descriptors():\n            fds,",
+        "        if True:\n            fds,",
+        "tests/test_sharing_attacks.py::test_a_fork_between_the_last_descriptors_of_a_closing_leaves_the_child_no_locks",
+    ),
+    Mutant(
         "without threads nobody flushes",
         "ferrokv/runtime/writer.py",
         "        # Order: behind the turn, so that other threads may write meanwhile.\n        self._help_background()\n",

@@ -7,15 +7,19 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from ferrokv import BlockingFerroKV, FerroKV, StoreBusy
-from ferrokv.runtime import threads
-from ferrokv.storage.requests import Lock
+from ferrokv import BlockingFerroKV, FerroKV, StoreBusy, StoreClosed
+from ferrokv.engine.engine import Engine
+from ferrokv.engine.flush import flush
+from ferrokv.runtime import background, threads
+from ferrokv.runtime import store as store_module
+from ferrokv.storage.requests import Lock, Op
 
 from .peer import Peer
 from .test_closing import announcements, left_open, store_threads, threads_of_other_tests  # noqa: F401 - a fixture
@@ -206,6 +210,77 @@ def test_without_threads_many_threads_of_the_caller_share_the_work(store_path: P
             writer.join()
         assert db.get("n") == b"600"
         assert len(list(db.scan())) == 601
+
+
+@pytest.mark.usefixtures("no_threads")
+@pytest.mark.parametrize("ending", ["close", "exit"])
+def test_a_caller_who_flushes_is_waited_for_at_the_end(
+    store_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    """The compact lock keeps processes from each other, but not the threads of one: two edits would overwrite each other."""
+    inside, go_on = threading.Event(), threading.Event()
+    order: list[str] = []
+
+    def slow_flush(engine: Engine) -> Op[None]:
+        inside.set()
+        go_on.wait(20)
+        yield from flush(engine)
+        order.append("the caller")
+
+    def last_flush(engine: Engine) -> Op[None]:
+        order.append("the end")
+        yield from flush(engine)
+
+    monkeypatch.setattr(background, "flush", slow_flush)
+    monkeypatch.setattr(store_module, "flush", last_flush)
+    db = BlockingFerroKV.open(store_path, memtable_bytes=40_000)
+    for i in range(20):
+        db.set(f"k{i}", "v" * 1000)
+
+    def flush_until_the_end() -> None:
+        with suppress(StoreClosed):
+            db.flush()
+
+    caller = threading.Thread(target=flush_until_the_end)
+    caller.start()
+    assert inside.wait(20)
+    for i in range(20, 40):
+        db.set(f"k{i}", "v" * 1000)
+    # At the exit the caller may have begun when the threads had ended.
+    end = threading.Thread(target=db.close if ending == "close" else db._store._flush_at_exit)
+    end.start()
+    end.join(0.2)
+    assert order == []
+    go_on.set()
+    end.join()
+    caller.join()
+    assert order[-1] == "the end"
+    db.close()
+    with BlockingFerroKV.open(store_path) as db:
+        assert db.mget(*(f"k{i}" for i in range(40))) == [b"v" * 1000] * 40
+        assert db.verify().ok
+
+
+@pytest.mark.usefixtures("no_threads")
+def test_a_signal_handler_can_not_flush_or_close_in_the_middle_of_a_flush(
+    store_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    met: list[str] = []
+
+    def interrupted_flush(engine: Engine) -> Op[None]:
+        for call in (db.flush, db.compact, db.close):
+            with pytest.raises(StoreBusy, match="signal handler"):
+                call()
+            met.append(call.__name__)
+        yield from flush(engine)
+
+    monkeypatch.setattr(background, "flush", interrupted_flush)
+    with BlockingFerroKV.open(store_path) as db:
+        db.set("k", "v")
+        assert db.flush()
+        assert met == ["flush", "compact", "close"]
+        assert db.get("k") == b"v"
+    assert left_open(store_path) == []
 
 
 @pytest.mark.usefixtures("no_threads")

@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,10 @@ libc = ctypes.PyDLL(None)  # keeps the interpreter's lock over the call, as uWSG
 def raw_child(work: Callable[[], Any]) -> int:
     """The exit code of a child that Python was not told of: 0 if `work` says True, -14 if it hangs."""
     code = -signal.SIGALRM
-    for _ in range(3):  # other tests' threads may hold a lock of the interpreter itself at the fork, which nobody frees
+    for _ in range(4):
+        # A thread of the parent that waits for the interpreter at the fork leaves the interpreter's own condition variable with a
+        # waiter that is not there, and the child's threads may hang for ever. So they are given the time to fall asleep.
+        time.sleep(0.02)
         pid = libc.fork()
         if pid == 0:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)

@@ -24,6 +24,7 @@ from ferrokv.engine.transaction import Group
 from ferrokv.faces import reader
 from ferrokv.format import control
 from ferrokv.runtime.store import Store
+from ferrokv.storage import locks
 from ferrokv.storage.drivers import complete
 from ferrokv.storage.locks import Presence
 from ferrokv.storage.requests import Lock, ReadAt, Request, Sync, SyncDirectory
@@ -220,6 +221,32 @@ def test_a_fork_in_the_middle_of_an_opening_leaves_the_child_no_locks(store_path
     open_and_close()
     with in_a_thread(open_and_close):
         assert [in_a_child(nothing_is_left) for _ in range(150)] == [0] * 150
+
+
+@FORKS
+def test_a_fork_between_the_last_descriptors_of_a_closing_leaves_the_child_no_locks(
+    store_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = threading.Event()
+    close_fd = locks.close_fd
+
+    def close_slowly(fd: int) -> None:
+        inside.set()
+        time.sleep(0.02)
+        close_fd(fd)
+
+    def nothing_is_left() -> bool:
+        return not [name for name in _open_files() if name.startswith(str(store_path)) and ".lock" in name]
+
+    db = BlockingFerroKV.open(store_path)
+    db.set("k", 1)
+    monkeypatch.setattr(locks, "close_fd", close_slowly)
+    closing = threading.Thread(target=db.close)
+    closing.start()
+    assert inside.wait(20)
+    codes = [in_a_child(nothing_is_left) for _ in range(5)]
+    closing.join()
+    assert codes == [0] * 5
 
 
 @FORKS

@@ -63,7 +63,9 @@ class Background:
         self._waits = False  # for room: it was said once; owner: the thread
         self._look_at = 0.0
         self._has_thread = False  # else callers help
-        self._helping = threading.Lock()  # by one caller at a time
+        # Held by whoever flushes or compacts: the compact lock is one among processes, and keeps no thread from another.
+        self._turn = threading.RLock()  # re-entrant only so that its owner can be told from others
+        self._is_mine: Callable[[], bool] = self._turn._is_owned  # type: ignore[attr-defined]
         self._slice_seconds = SLICE_SECONDS
         self._slice_end = 0.0
         self.given_up: Callable[[], None] = _nothing
@@ -103,7 +105,12 @@ class Background:
         self._wake.set()
 
     def submit(self, request: Request) -> None:
-        """Queue a job: `args` is ("flush",) or ("compact",). Any thread."""
+        """Queue a job: `args` is ("flush",) or ("compact",). Any thread.
+
+        `StoreBusy` for a signal handler or destructor that came in the middle of such work by its own thread.
+        """
+        if self._is_mine():
+            raise StoreBusy("a signal handler or destructor can not flush in the middle of a flush by its own thread")
         with self._gate:
             if self._stopping:
                 raise StoreClosed("the store is closing; open it again")
@@ -112,8 +119,14 @@ class Background:
             self._jobs.append(request)
         self._wake.set()
         if not self._has_thread:
-            with self._helping:
-                self._round(idle=False)
+            with self._turn:
+                if not self._stopping:
+                    self._round(idle=False)
+
+    @property
+    def mine(self) -> bool:
+        """True if the calling thread is in the middle of a flush or compaction."""
+        return self._is_mine()
 
     @property
     def thread(self) -> threading.Thread:
@@ -127,7 +140,9 @@ class Background:
         self._wake.set()
         if self._thread.ident is not None:
             self._thread.join()
-        late = list(self._jobs)
+        with self._turn:  # a caller who helps is waited for, too
+            late = list(self._jobs)
+            self._jobs.clear()
         fail_all(late, StoreClosed("the store was closed before this work was done"))
         deliver(late)
 
@@ -144,20 +159,30 @@ class Background:
         """
         if self._has_thread or self._stopping or not (self._wake.is_set() or time.monotonic() >= self._look_at):
             return
-        if self._helping.acquire(blocking=False):
-            try:
+        if self._is_mine():
+            return
+        try:
+            # Order: `_stopping` under the turn, since whoever stops the work sets it first and then waits for the turn.
+            if self._turn.acquire(blocking=False) and not self._stopping:
                 self._look()
                 self._slice_end = time.monotonic() + self._slice_seconds
                 self._round(idle=False)
-            finally:
+        finally:
+            if self._is_mine():  # asked for, since a signal can come right behind the taking
                 self._slice_end = 0.0
-                self._helping.release()
+                self._turn.release()
+
+    def exclusively(self, work: Callable[[], None]) -> None:
+        """Call `work()` while no other thread of this process flushes or compacts."""
+        with self._turn:
+            work()
 
     def _run(self) -> None:
         wait: float | None = TICK_SECONDS
         while wait is not None:
             idle = not self._wait(wait)
-            wait = None if self._stopping else self._round(idle=idle)
+            with self._turn:
+                wait = None if self._stopping else self._round(idle=idle)
 
     def _round(self, *, idle: bool) -> float | None:
         """Do what there is to do. How long to wait for the next time; None once the store is closing, or a slice is over."""

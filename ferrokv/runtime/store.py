@@ -87,7 +87,8 @@ class Store:
         self.errands = Errands()
 
     def _flush_at_exit(self) -> None:
-        self._writer.exclusively(self._flush_for_next_opening)
+        # Other threads may go on writing, and help, until the interpreter ends.
+        self._background.exclusively(partial(self._writer.exclusively, self._flush_for_next_opening))
 
     @property
     def pool(self) -> Pool:
@@ -124,7 +125,7 @@ class Store:
 
     def refuse_reentry(self) -> None:
         """`StoreBusy` for a signal handler or destructor that came in the middle of a write by its own thread."""
-        if self._writer.mine:
+        if self._writer.mine or self._background.mine:
             raise StoreBusy(
                 "a signal handler or destructor can not close the store in the middle of a write by its own thread"
             )
@@ -156,7 +157,8 @@ class Store:
         self._background.submit(request)
 
     def _check_writable(self) -> None:
-        if os.getpid() != self._pid and not notice() and self.__class__ is Store:
+        # Asked once more, since another thread of the child may have noticed first, and has opened the directory again.
+        if self._is_parents and not notice() and self.__class__ is Store and self._is_parents:
             raise StoreClosed(
                 "the store was being closed by the parent of this process when it was forked; open it again"
             )
@@ -164,6 +166,10 @@ class Store:
             self.attend()
         if self.storage.read_only:
             raise StoreReadOnly("You can't write against a store that was opened to read only.")
+
+    @property
+    def _is_parents(self) -> bool:
+        return os.getpid() != self._pid
 
     def stats(self) -> Stats:
         """Numbers from memory, and a few file system calls to see who else is alive."""
@@ -209,7 +215,7 @@ class Store:
             self._pool.shutdown(wait=True)
 
     def _flush_for_next_opening(self) -> None:
-        """The threads have ended, so this one owns everything here. A failure costs the next opening some milliseconds."""
+        """Only for who has the turns of writer and background. A failure costs the next opening some milliseconds."""
         engine = self.engine
         unflushed = sum(memtable.wal_bytes for memtable in (engine.view.active, *engine.view.sealed))
         if engine.storage.read_only or engine.failure is not None or unflushed < engine.options.memtable_bytes // 4:

@@ -282,7 +282,6 @@ class LocalStorage:
         self._let_go("what is under way was begun by the parent process; begin it again")
 
     def _let_go(self, why: str) -> None:
-        self.unclosed.discard(self)
         descriptors.forget(self)
         self._why_closed = why
         self._actions = _ClosedActions(why)
@@ -296,6 +295,8 @@ class LocalStorage:
         if fd >= 0:
             close_fd(fd)
         self._page.unmap()
+        # Order: last, for a child that is forked meanwhile has to close its copies of what is still open here.
+        self.unclosed.discard(self)
 
     def _closed(self) -> Exception:
         """Why a descriptor that was just used is no longer that of its file."""

@@ -14,7 +14,8 @@ import random
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fcntl import flock
 from functools import partial
 from threading import RLock
@@ -34,6 +35,7 @@ SPIN_SECONDS: Final = 0.0005
 SPINS: Final = 16  # yields between two tries, each of which gives up the interpreter, too
 ANNOUNCE_SECONDS: Final = 5.0
 PAUSE_FIRST: Final = 0.00002
+GATE_SECONDS: Final = 1.0
 _yield: Final = getattr(os, "sched_yield", partial(time.sleep, 0))
 PAUSE_LAST: Final = 0.002
 _EXCLUSIVE_NOW: Final = fcntl.LOCK_EX | fcntl.LOCK_NB
@@ -43,8 +45,19 @@ PRESENCE: Final = re.compile(r"process-([0-9a-f]{16})\.lock")
 
 
 fork_gate = RLock()
-"""Held from the opening of a descriptor that will carry a lock until it is recorded, and during a fork: a forked child must
-know every such descriptor, so that it can close its copy."""
+"""Held from the opening of a descriptor that will carry a lock until it is recorded, from its being forgotten until it is closed,
+and during a fork: a forked child must know every such descriptor, so that it can close its copy."""
+
+
+@contextmanager
+def closing_descriptors() -> Iterator[None]:
+    """Hold the gate, but do not wait for ever: at the interpreter's end a thread that was stopped may have it."""
+    held = fork_gate.acquire(timeout=GATE_SECONDS)
+    try:
+        yield
+    finally:
+        if held:
+            fork_gate.release()
 
 
 def renew_fork_gate() -> None:
@@ -92,9 +105,10 @@ class LockFiles:
 
     def close(self) -> None:
         """Close the descriptors, which lets go of what is held, unless a forked child has copies."""
-        fds, self._fds = self._fds, {}
-        for fd in fds.values():
-            close_fd(fd)
+        with closing_descriptors():
+            fds, self._fds = self._fds, {}
+            for fd in fds.values():
+                close_fd(fd)
 
     def _fd(self, role: Role) -> int:
         fd = self._fds.get(role)
@@ -210,9 +224,10 @@ class Presence:
 
     def forget(self) -> None:
         """Close the descriptor only."""
-        fd, self._fd, self._name = self._fd, -1, ""
-        if fd >= 0:
-            close_fd(fd)
+        with closing_descriptors():
+            fd, self._fd, self._name = self._fd, -1, ""
+            if fd >= 0:
+                close_fd(fd)
 
 
 def _try(fd: int, kind: int = fcntl.LOCK_EX) -> bool:
