@@ -37,8 +37,44 @@ def test_blocks(records: dict, seed: int, others: list[bytes]) -> None:
     for key in [*ordered, *others]:
         entry = blocks.find_in_block(data, key, hash_key(key) & 255)
         assert (entry and entry[:2]) == records.get(key)
+        assert blocks.bisect_in_block(data, key) == bisect_left(ordered, key)
+    for first in range(len(ordered) + 1):
+        for end in range(first, len(ordered) + 1):
+            assert blocks.decode_block(data, first, end) == (found_keys[first:end], found[first:end])
     with pytest.raises(CorruptionError):
         blocks.verify_block(data, (seed + 1) & ((1 << 64) - 1))
+
+
+@pytest.mark.parametrize("key_bytes", [1, 7])
+@pytest.mark.parametrize("value_bytes", [0, 1, 120])
+def test_blocks_of_records_of_one_size_and_nearly_so(key_bytes: int, value_bytes: int) -> None:
+    """Where all are equally long, another way leads to the same. A block that is nearly like the last one is none of its kind."""
+    for count in (1, 2, 30, blocks.CUT_PIECES_MAX, blocks.CUT_PIECES_MAX + 1):
+        for odd in (None, 0, count // 2, count - 1):
+            records = {
+                b"key:" + (b"%05d" % i).rjust(key_bytes, b"0") + b"x" * (i == odd): (
+                    b"v" * (value_bytes + 2 * (i == odd)),
+                    0,
+                )
+                for i in range(count)
+            }
+            data, ordered = make_block(records, 1)
+            blocks.verify_block(data, 1)
+            keys_found, entries = blocks.decode_block(data)
+            assert keys_found == ordered
+            assert [entry[:2] for entry in entries] == [records[key] for key in ordered]
+            assert blocks.decode_block(data, count // 3, count // 2) == (
+                ordered[count // 3 : count // 2],
+                entries[count // 3 : count // 2],
+            )
+
+
+def test_what_is_remembered_of_blocks_is_bounded() -> None:
+    for size in range(1, 2 * blocks.CUTS_MAX):
+        data, ordered = make_block({b"k%d" % i: (b"v" * size, 0) for i in range(3)}, 0)
+        for _ in range(2):
+            assert blocks.decode_block(data)[0] == ordered
+        assert len(blocks._CUTS) <= blocks.CUTS_MAX
 
 
 @given(records=RECORDS, data=st.data())

@@ -40,7 +40,9 @@ def open_scan(view: View, keyspace_prefix: bytes, asked: Range, clock: Now) -> S
     """A scan of the range in one keyspace of a pinned view."""
     low = keyspace_prefix + asked.low
     high = successor_of_prefix(keyspace_prefix) if asked.high is None else keyspace_prefix + asked.high
-    return Scan(view, low, max(low, high) if high is not None else None, clock, reverse=asked.reverse)
+    return Scan(
+        view, low, max(low, high) if high is not None else None, clock, reverse=asked.reverse, wanted=asked.limit
+    )
 
 
 def read_pairs(records: Records, asked: Range) -> Op[list[tuple[bytes, bytes]]]:
@@ -53,7 +55,7 @@ def read_pairs(records: Records, asked: Range) -> Op[list[tuple[bytes, bytes]]]:
     high = successor_of_prefix(prefix) if asked.high is None else prefix + asked.high
     scan = records.scan(low, max(low, high) if high is not None else None, reverse=asked.reverse)
     while (asked.limit is None or len(found) < asked.limit) and (
-        page := (yield from scan.next_page(len(prefix)))
+        page := (yield from scan.next_page(len(prefix), strings=True))
     ) is not None:
-        found += [pair for pair in page if pair[1].__class__ is bytes]
+        found += page
     return found if asked.limit is None else found[: asked.limit]

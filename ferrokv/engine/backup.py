@@ -124,8 +124,7 @@ def _copy(engine: Engine, view: View, target: Storage, progress: Progress | None
 
 def _write_tables(engine: Engine, view: View, target: Storage, outputs: Outputs, progress: Progress | None) -> Op[None]:
     tables = view.version.tables()
-    runs = [RunSource(level, use_cache=False) for level in reversed(view.version.levels[1:]) if level]
-    runs += [RunSource([table], use_cache=False) for table in reversed(view.version.levels[0])]
+    runs = [RunSource(run, use_cache=False) for run in view.version.runs(b"", None)]
     memtables: list[Source] = [MemtableSource(memtable, b"", None) for memtable in reversed(view.sealed)]
     memtables.append(MemtableSource(view.active, b"", None, as_of=view.as_of))
     merge = Merge([*runs, *memtables])

@@ -289,8 +289,7 @@ def open_tail(header: LogHeader, end: Position) -> Op[Wal]:
 def read_catalogue(version: Version, memtables: Iterable[Memtable]) -> Op[Catalogue]:
     """The keyspaces, from a merge over the catalogue's key range."""
     low, high = CATALOGUE_NEXT_ID, CATALOGUE_END
-    runs = [RunSource([t for t in level if t.min_key < high], low, high) for level in version.levels[:0:-1]]
-    runs += [RunSource([t], low, high) for t in reversed(version.levels[0]) if t.min_key < high]
+    runs = [RunSource(run, low, high) for run in version.runs(low, high)]
     merge = Merge([*runs, *(MemtableSource(memtable, low, high) for memtable in memtables)])
     found: dict[bytes, Entry] = {}
     while (page := (yield from merge.next_page())) is not None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from ..errors import CorruptionError
+from ..format.blocks import bisect_in_block
 from ..format.commits import Entry
 from ..format.tables import BlockIndex
 from ..storage.requests import Op
@@ -81,18 +82,23 @@ class RunSource:
         *,
         reverse: bool = False,
         use_cache: bool = True,
+        wanted: int | None = None,
     ) -> None:
+        """`wanted` is how many records the first page should have, which is less than what the others have."""
         self._tables = list(tables) if reverse else list(reversed(tables))
         self._low = low
         self._high = high
         self._reverse = reverse
         self._use_cache = use_cache
+        self._page_records = PAGE_RECORDS if wanted is None else min(wanted, PAGE_RECORDS)
         self.bytes_read = 0
         self._table: Table | None = None
         self._index: BlockIndex | None = None  # of the table
         self._table_records = 0
         self._block = 0
         self._last_block = 0
+        self._low_block = -1  # the one with a record below `low`; -1 for none
+        self._high_block = -1
 
     def next_page(self) -> Op[Page | None]:
         """One page is as many blocks of one table as make about PAGE_RECORDS."""
@@ -110,8 +116,12 @@ class RunSource:
     def _enter(self, table: Table) -> Op[None]:
         """Set the first and the last block of interest, in the direction of the scan."""
         index = self._index = yield from table.load_index(keep=self._use_cache)
-        first = index.find(self._low)
-        last = len(index) - 1 if self._high is None else min(index.find(self._high), len(index) - 1)
+        first, last = 0, len(index) - 1
+        self._low_block = self._high_block = -1
+        if self._low > table.min_key:
+            first = self._low_block = index.find(self._low)
+        if self._high is not None and self._high <= table.max_key:
+            last = self._high_block = index.find(self._high)
         self._block, self._last_block = (last, first) if self._reverse else (first, last)
         self._table_records = 0
 
@@ -122,11 +132,19 @@ class RunSource:
         read_bytes = 0
         index = self._index
         assert index is not None
-        while len(keys) < PAGE_RECORDS and read_bytes < PAGE_BYTES and (self._last_block - self._block) * step >= 0:
-            block = yield from (table.read_block if self._use_cache else table.fetch_block)(index, self._block)
+        wanted, self._page_records = self._page_records, PAGE_RECORDS
+        read = table.read_block if self._use_cache else table.fetch_block
+        while (not keys or (len(keys) < wanted and read_bytes < PAGE_BYTES)) and (
+            (self._last_block - self._block) * step >= 0
+        ):
+            block = yield from read(index, self._block)
+            first = bisect_in_block(block, self._low) if self._block == self._low_block else 0
+            end = None
+            if self._block == self._high_block and self._high is not None:
+                end = bisect_in_block(block, self._high)
             self._block += step
             read_bytes += len(block)
-            block_keys, block_entries = table.decode(block)
+            block_keys, block_entries = table.decode(block, first, end)
             self._table_records += len(block_keys)
             if self._reverse:
                 keys, entries = block_keys + keys, block_entries + entries
@@ -134,17 +152,9 @@ class RunSource:
                 keys += block_keys
                 entries += block_entries
         self.bytes_read += read_bytes
-        if not keys:
-            return None
         if (self._last_block - self._block) * step < 0:
             self._check_count(table)
-        start = bisect_left(keys, self._low) if keys[0] < self._low else 0
-        end = len(keys) if self._high is None else bisect_left(keys, self._high)
-        if start or end != len(keys):
-            keys, entries = keys[start:end], entries[start:end]
-        if not keys:
-            return (yield from self._read_blocks(table))
-        return keys, entries
+        return (keys, entries) if keys else None
 
     def _check_count(self, table: Table) -> None:
         """Return if a table that was read as a whole has as many records as the manifest says; else `CorruptionError`."""

@@ -17,7 +17,8 @@ class Scan:
     """Live records of [low, high) in key order, or in reverse. The view must stay pinned while it is read.
 
     `overlays` are changes that lie over the view, from old to new. `count` is told how many records each page holds, dead ones
-    included, and may raise.
+    included, and may raise. Whoever has a limit says as `wanted` how many records that is: the first page is no larger than it
+    need be.
     """
 
     def __init__(
@@ -30,36 +31,43 @@ class Scan:
         reverse: bool = False,
         overlays: Sequence[Changes] = (),
         count: Callable[[int], None] | None = None,
+        wanted: int | None = None,
     ) -> None:
         self._clock = clock
         self._reverse = reverse
         self._count = count
-        sources: list[Source] = []
-        for level in reversed(view.version.levels[1:]):
-            inside = [t for t in level if low <= t.max_key and (high is None or t.min_key < high)]
-            if inside:
-                sources.append(RunSource(inside, low, high, reverse=reverse))
-        for table in reversed(view.version.levels[0]):
-            if low <= table.max_key and (high is None or table.min_key < high):
-                sources.append(RunSource([table], low, high, reverse=reverse))
+        sources: list[Source] = [
+            RunSource(run, low, high, reverse=reverse, wanted=wanted) for run in view.version.runs(low, high)
+        ]
         sources.extend(MemtableSource(m, low, high, reverse=reverse) for m in reversed(view.sealed))
         sources.append(MemtableSource(view.active, low, high, reverse=reverse, as_of=view.as_of))
         sources.extend(ChangesSource(changes, low, high, reverse=reverse) for changes in overlays if changes)
         self._merge = Merge(sources, reverse=reverse)
 
-    def next_page(self, prefix_bytes: int) -> Op[Pairs | None]:
-        """The next pairs in scan order, keys without their first `prefix_bytes`; perhaps empty; None at the end."""
+    def next_page(self, prefix_bytes: int, *, strings: bool = False) -> Op[Pairs | None]:
+        """The next pairs in scan order, keys without their first `prefix_bytes`; perhaps empty; None at the end.
+
+        With `strings` collections are left out.
+        """
         page = yield from self._merge.next_page()
         if page is None:
             return None
         if self._count is not None:
             self._count(len(page[0]))
         now_ms = self._clock()
-        pairs = [
-            (key[prefix_bytes:], entry[0])
-            for key, entry in zip(*page, strict=True)
-            if entry[0] is not None and (not entry[1] or entry[1] > now_ms)
-        ]
+        records = zip(*page, strict=True)
+        if strings:  # nor have tombstones this class
+            pairs = [
+                (key[prefix_bytes:], value)
+                for key, (value, expires_ms, _, _) in records
+                if value.__class__ is bytes and (not expires_ms or expires_ms > now_ms)
+            ]
+        else:
+            pairs = [
+                (key[prefix_bytes:], value)
+                for key, (value, expires_ms, _, _) in records
+                if value is not None and (not expires_ms or expires_ms > now_ms)
+            ]
         if self._reverse:
             pairs.reverse()
         return pairs

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import Final
 
 from ..format.limits import LEVELS as LEVELS
 from ..storage.requests import Op
 from .table import Table
+
+_min_key: Final[Callable[[Table], bytes]] = attrgetter("min_key")
 
 
 class Version:
@@ -33,6 +36,19 @@ class Version:
             i = bisect_left(max_keys, key)
             if i < len(max_keys) and level[i].min_key <= key:
                 found.append(level[i])
+        return found
+
+    def runs(self, low: bytes, high: bytes | None) -> list[Sequence[Table]]:
+        """Tables that share a key of [low, high), as runs of tables that do not overlap, from old to new."""
+        found: list[Sequence[Table]] = []
+        for max_keys, level in reversed(self._runs):
+            first = bisect_left(max_keys, low)
+            end = len(level) if high is None else bisect_left(level, high, first, key=_min_key)
+            if first < end:
+                found.append(level[first:end])
+        for table in reversed(self.levels[0]):
+            if low <= table.max_key and (high is None or table.min_key < high):
+                found.append((table,))
         return found
 
     def overlapping(self, level: int, low: bytes, high: bytes) -> list[Table]:

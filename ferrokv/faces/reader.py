@@ -179,26 +179,25 @@ class ScanPages:
 
     def next_page(self) -> Op[list[tuple[bytes, bytes]] | None]:
         """The next keys with strings, perhaps none; None at the end."""
-        pairs = yield from self._next_records()
+        pairs = yield from self._next_records(strings=True)
         if pairs is None or self._remaining == 0:
             return None
-        pairs = [pair for pair in pairs if pair[1].__class__ is bytes]
         if self._remaining is not None:
             pairs = pairs[: self._remaining]
             self._remaining -= len(pairs)
         return pairs
 
-    def _next_records(self) -> Op[list[tuple[bytes, bytes]] | None]:
-        """The next keys with what they hold, collections included."""
+    def _next_records(self, *, strings: bool) -> Op[list[tuple[bytes, bytes]] | None]:
+        """The next keys with what they hold, perhaps collections."""
         if self._reader is None:
             raise StoreClosed("the scan was begun by the parent process")
         if not self._started:
             yield from self._start(self._reader)
-        else:
+        elif self._remaining != 0:
             yield PAUSE
         if self._scan is None or self._remaining == 0:
             return None
-        return (yield from self._scan.next_page(self._prefix_bytes))
+        return (yield from self._scan.next_page(self._prefix_bytes, strings=strings))
 
     def close(self) -> None:
         """Unpin the view. Idempotent."""
@@ -224,7 +223,7 @@ class KeyPages(ScanPages):
 
     def next_keys(self) -> Op[list[bytes] | None]:
         """The next keys, perhaps none; None at the end."""
-        records = yield from self._next_records()
+        records = yield from self._next_records(strings=False)
         if records is None:
             return None
         wanted = self._type
