@@ -167,7 +167,7 @@ def test_a_renamed_directory_goes_on(store_path: Path) -> None:
     store_path.rename(store_path.with_name("renamed"))
     storage = db._store.storage
     assert storage.changed() is None
-    db._store._background._look_at = 0.0
+    db._store._background.lookout._next_at = 0.0
     db._store._background.wake()
     db.set("k", "v")
     db.flush()

@@ -29,9 +29,10 @@ from ..engine.removal import remove_waiting
 from ..engine.replica import catch_up, refresh
 from ..engine.space import rebuild
 from ..engine.turns import begin_compacting, end_compacting
-from ..engine.whereabouts import LOOK_SECONDS, look
-from ..errors import FerroKVError, StoreBusy, StoreClosed, StoreFull, StoreReplaced
+from ..engine.whereabouts import LOOK_SECONDS
+from ..errors import FerroKVError, StoreBusy, StoreClosed, StoreFull
 from ..storage.drivers import complete
+from .lookout import Lookout
 from .room import RoomMaker
 from .waiters import Request, Stopping, deliver, fail_all
 
@@ -48,10 +49,6 @@ PAGES_EACH_YIELD: Final = 4  # about a millisecond of work
 yield_interpreter: Final[Callable[[], object]] = getattr(os, "sched_yield", partial(time.sleep, 0))
 
 
-def _nothing() -> None:
-    """It was told already."""
-
-
 class Background:
     """Flushes when memtables are sealed and compacts when levels are full; `submit` asks for either by hand."""
 
@@ -61,14 +58,13 @@ class Background:
         self._stopping = False
         self._jobs: deque[Request] = deque()
         self._waits = False  # for room: it was said once; owner: the thread
-        self._look_at = 0.0
+        self.lookout = Lookout(engine)
         self._has_thread = False  # else callers help
         # Held by whoever flushes or compacts: the compact lock is one among processes, and keeps no thread from another.
         self._turn = threading.RLock()  # re-entrant only so that its owner can be told from others
         self._is_mine: Callable[[], bool] = self._turn._is_owned  # type: ignore[attr-defined]
         self._slice_seconds = SLICE_SECONDS
         self._slice_end = 0.0
-        self.given_up: Callable[[], None] = _nothing
         self._gate = threading.RLock()
         self._pages = 0  # of flushes and merges; owner: the thread
         self._flushed: Callable[[], None] = lambda: None
@@ -92,7 +88,7 @@ class Background:
         self._room = RoomMaker(
             self._engine, write_first, self._flush, self._flush_first, self._pause_compaction, self._pause_job
         )
-        self.given_up = given_up
+        self.lookout.given_up = given_up
         self._write = write
         self._engine.rotated = self._engine.ran_short = self._wake.set
         self._wake.set()
@@ -157,14 +153,14 @@ class Background:
 
         Nothing is held when this returns. A compaction that does not end within its slice is given up, and the next one is longer.
         """
-        if self._has_thread or self._stopping or not (self._wake.is_set() or time.monotonic() >= self._look_at):
+        if self._has_thread or self._stopping or not (self._wake.is_set() or self.lookout.is_due):
             return
         if self._is_mine():
             return
         try:
             # Order: `_stopping` under the turn, since whoever stops the work sets it first and then waits for the turn.
             if self._turn.acquire(blocking=False) and not self._stopping:
-                self._look()
+                self.lookout.look(stopping=self._stopping)
                 self._slice_end = time.monotonic() + self._slice_seconds
                 self._round(idle=False)
         finally:
@@ -214,25 +210,11 @@ class Background:
         while True:
             rest = end - time.monotonic()
             if self._wake.wait(max(0.0, min(rest, LOOK_SECONDS))):
-                self._look()
+                self.lookout.look(stopping=self._stopping)
                 return True
-            self._look()
+            self.lookout.look(stopping=self._stopping)
             if rest <= LOOK_SECONDS:
                 return False
-
-    def _look(self) -> None:
-        """Find out, once a second, if this is still the directory that was opened; if not, have the store given up."""
-        engine = self._engine
-        now = time.monotonic()
-        if engine.failure is None and now >= self._look_at:
-            self._look_at = now + LOOK_SECONDS
-            try:
-                complete(look(engine), engine.storage)
-            except (FerroKVError, OSError) as error:
-                logger.info("the directory could not be looked at: %s", error)
-        if isinstance(engine.failure, StoreReplaced) and not self._stopping:
-            given_up, self.given_up = self.given_up, _nothing
-            given_up()
 
     def _work(self, *, idle: bool) -> bool:
         """Do what there is to do. True if something is due that another process is at, so that its result is looked for soon."""
@@ -402,7 +384,7 @@ class Background:
     def _nap(self) -> None:
         """Between two pages: leave the interpreter to others, unless writers or callers wait, or soon will."""
         engine = self._engine
-        self._look()
+        self.lookout.look(stopping=self._stopping)
         pressed = len(engine.view.sealed) > 1 or engine.level0_tables >= engine.options.slowdown_at
         if pressed or self._jobs or not self._has_thread:
             self._check_stopping()

@@ -308,7 +308,7 @@ class ForkedStore:
                 own = make_store(self.directory, self.options)
                 self.__dict__.update(own.__dict__, **kept)
                 self.__class__ = Store  # type: ignore[assignment]
-                own._background.given_up = partial(Store.retire_later, self)  # type: ignore[arg-type]
+                own._background.lookout.given_up = partial(Store.retire_later, self)  # type: ignore[arg-type]
         return getattr(self, name)
 
 

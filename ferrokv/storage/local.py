@@ -22,7 +22,7 @@ from .files import LocalFile, allocate, read_on, sizes_of, unseen, write_all
 from .forks import raise_flag
 from .futex import wait_for_word, wake_for_word
 from .locks import LockFiles, Presence, close_fd
-from .pages import MappedPage
+from .pages import MappedPage, boot_id
 from .requests import (
     UNBOUNDED,
     Allocate,
@@ -260,12 +260,8 @@ class LocalStorage:
         wake_for_word(words, index)
 
     def boot_id(self) -> bytes:
-        """From the kernel; random where it does not tell, so that no page of another process is trusted."""
-        try:
-            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-                return bytes.fromhex(file.read().strip().replace("-", ""))
-        except (OSError, ValueError):
-            return os.urandom(16)
+        """From the kernel."""
+        return boot_id()
 
     def random_bytes(self, size: int) -> bytes:
         """From the operating system."""

@@ -9,6 +9,15 @@ from contextlib import suppress
 from .requests import Words
 
 
+def boot_id() -> bytes:
+    """Which boot of the machine this is; random where the kernel does not tell, so that no page of another process is trusted."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return bytes.fromhex(file.read().strip().replace("-", ""))
+    except (OSError, ValueError):
+        return os.urandom(16)
+
+
 class MappedPage:
     """At most one mapping at a time."""
 

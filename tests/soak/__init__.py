@@ -24,6 +24,8 @@ OPTIONS = {
     "memtable_bytes": 200_000,
     "table_bytes": 150_000,
     "level1_bytes": 600_000,
+    "block_cache_bytes": 1_000_000,
+    "hot_cache_bytes": 200_000,
     "busy_timeout": 2.0,
 }
-"""Small, so that files of every kind come and go all the time."""
+"""Small, so that files of every kind come and go all the time, and full caches are not taken for a leak."""

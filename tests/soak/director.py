@@ -151,6 +151,7 @@ class Director:
         self.spared = set(self.random.sample([0, 1, 2, 4], 2))
         self.done: Counter[str] = Counter()
         self.weights: list[dict[str, float]] = []
+        self.stepped_back_ns = 0  # the furthest that the clock of a process went
         self._began = time.monotonic()
         self._stopped: dict[int, float] = {}
         self._full_until = 0.0
@@ -228,6 +229,7 @@ class Director:
             self._stopped[slot.number] = time.monotonic() + seconds
         elif action == "clock":
             slot.page.clock_ns = step
+            self.stepped_back_ns = max(self.stepped_back_ns, -step)
         elif action == "fill" and not self._full_until:
             self._fill(True)
             self._full_until = time.monotonic() + seconds

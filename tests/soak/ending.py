@@ -29,7 +29,7 @@ def look_behind(director: Director, oracle: Oracle) -> dict[str, Any]:
     for generation in range(2):
         read_back(director, oracle, generation)
     oracle.check_jobs()
-    found |= weigh(store, oracle)
+    found |= weigh(store, oracle, director.stepped_back_ns)
     read_back(director, oracle, 2)
     return found
 
@@ -80,11 +80,15 @@ def long_lived(oracle: Oracle) -> list[dict[str, Any]]:
     return rows
 
 
-def weigh(store: Path, oracle: Oracle) -> dict[str, Any]:
-    """What is in the directory after a compaction, against what lives in the store."""
+def weigh(store: Path, oracle: Oracle, stepped_back_ns: int) -> dict[str, Any]:
+    """What is in the directory after a compaction, against what lives in the store.
+
+    After a step back of any process's clock, what has expired stays for as much longer (docs/decisions/0023-clocks.md).
+    """
     command = [sys.executable, "-m", "tests.soak.weigh", str(store)]
     facts = json.loads(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
-    recent = sum(size for at, size in oracle.churned if time.monotonic_ns() - at < GRACE_NS)
+    kept_ns = GRACE_NS + stepped_back_ns
+    recent = sum(size for at, size in oracle.churned if time.monotonic_ns() - at < kept_ns)
     if facts["unnamed"]:
         oracle.violations.append(f"files that nothing names: {facts['unnamed']}")
     if facts["disk_bytes"] > 2 * (facts["live_bytes"] + recent) + FIXED_BYTES:

@@ -1,0 +1,43 @@
+"""Looking, once a second, whether the directory is still the one that was opened (`engine/whereabouts.py`)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from ..engine.engine import Engine, logger
+from ..engine.whereabouts import LOOK_SECONDS, look
+from ..errors import FerroKVError, StoreReplaced
+from ..storage.drivers import complete
+
+
+def _nothing() -> None:
+    """It was told already."""
+
+
+class Lookout:
+    """Of one store. Owner: whoever has the turn of the background, whose thread may also look between two turns."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._next_at = 0.0
+        self.given_up: Callable[[], None] = _nothing
+        """Shuts the store down; called once."""
+
+    @property
+    def is_due(self) -> bool:
+        """True if the last look is a second old."""
+        return time.monotonic() >= self._next_at
+
+    def look(self, *, stopping: bool) -> None:
+        """Look, if that is due. If the directory was replaced, have the store given up, unless it is stopping anyway."""
+        engine = self._engine
+        if engine.failure is None and self.is_due:
+            self._next_at = time.monotonic() + LOOK_SECONDS
+            try:
+                complete(look(engine), engine.storage)
+            except (FerroKVError, OSError) as error:
+                logger.info("the directory could not be looked at: %s", error)
+        if isinstance(engine.failure, StoreReplaced) and not stopping:
+            given_up, self.given_up = self.given_up, _nothing
+            given_up()
