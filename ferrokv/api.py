@@ -232,7 +232,7 @@ class FerroKV(
         self, command: Callable[Concatenate[Transaction, P], object], *args: P.args, **kwargs: P.kwargs
     ) -> None:
         with suppress(FerroKVError):
-            self._store.submit(Request(command, self._keyspace, args))
+            self._store.owed.owe(command, self._keyspace, args)
 
     async def _wait_for(
         self,

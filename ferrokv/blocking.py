@@ -216,7 +216,7 @@ class BlockingFerroKV(
         self, command: Callable[Concatenate[Transaction, P], object], *args: P.args, **kwargs: P.kwargs
     ) -> None:
         with suppress(FerroKVError):
-            self._store.submit(Request(command, self._keyspace, args))
+            self._store.owed.owe(command, self._keyspace, args)
 
     def _wait_for(
         self,

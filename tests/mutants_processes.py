@@ -95,6 +95,20 @@ PROCESS_MUTANTS = [
         "tests/test_sharing_attacks.py::test_a_fork_between_the_last_descriptors_of_a_closing_leaves_the_child_no_locks",
     ),
     Mutant(
+        "a release that found no room is forgotten",
+        "ferrokv/runtime/owed.py",
+        "        if isinstance(request.error, (StoreFull, StoreBusy)):\n            self._late",
+        "        if isinstance(request.error, StoreBusy) and not self._late:\n            self._late",
+        "tests/test_owed.py",
+    ),
+    Mutant(
+        "what is owed is not paid",
+        "ferrokv/runtime/lookout.py",
+        "                self.each_second()\n",
+        "                assert self.each_second\n",
+        "tests/test_owed.py::test_a_release_that_finds_no_room_is_done_once_there_is_some",
+    ),
+    Mutant(
         "without threads nobody flushes",
         "ferrokv/runtime/writer.py",
         "        # Order: behind the turn, so that other threads may write meanwhile.\n        self._help_background()\n",

@@ -133,9 +133,9 @@ def eventually(call: Callable[[], object]) -> None:
             return
 
 
-def until(done: Callable[[], bool]) -> None:
+def until(done: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
     """Wait for the background."""
-    end = time.monotonic() + PATIENCE_SECONDS
+    end = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < end, "the background does not come to it"
         time.sleep(0.01)

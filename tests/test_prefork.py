@@ -11,17 +11,18 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from ferrokv import BlockingFerroKV
 
+from . import small_disks
 from .site import ROOT
 from .test_closing import announcements
 
@@ -30,17 +31,10 @@ UWSGI = Path(sys.executable).with_name("uwsgi")
 SECONDS_MAX = 120  # a loaded machine takes long to start
 REQUESTS = 120
 
+until = partial(small_disks.until, seconds=SECONDS_MAX)
 needs_uwsgi = pytest.mark.skipif(
     not UWSGI.exists() and not os.environ.get("FERROKV_REQUIRE_UWSGI"), reason="uWSGI is not installed"
 )
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Return when it holds."""
-    deadline = time.monotonic() + SECONDS_MAX
-    while not condition():
-        assert time.monotonic() < deadline, "it never came to pass"
-        time.sleep(0.02)
 
 
 class Uwsgi:
@@ -152,7 +146,7 @@ def test_uwsgi_reloads(store_path: Path, tmp_path: Path) -> None:
             assert int(server.get("/").split()[0]) == number
         before = server.workers()
         server.master.send_signal(signal.SIGHUP)
-        until(lambda: server.workers() and not server.workers() & before)
+        until(lambda: bool(server.workers()) and not server.workers() & before)
         until(server.answers)
         for number in range(31, 61):
             assert int(server.get("/").split()[0]) == number

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from _thread import LockType
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from threading import RLock, get_ident
@@ -105,8 +106,9 @@ class Unsettled:
             raise StoreBusy("a signal handler or destructor can not write in the middle of a write by its own thread")
         try:
             asked = self._ask(keyspace, command, args, forgiving, wants_sync=wants_sync)
-            if asked.request.lock is not None:
-                asked.request.lock.acquire()
+            lock = asked.request.lock
+            if isinstance(lock, LockType):
+                lock.acquire()
             else:
                 try:
                     self.store.serve(asked.request)

@@ -1,4 +1,4 @@
-"""Looking, once a second, whether the directory is still the one that was opened (`engine/whereabouts.py`)."""
+"""Once a second: is this still the directory that was opened (`engine/whereabouts.py`), and what else is due by then."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..storage.drivers import complete
 
 
 def _nothing() -> None:
-    """It was told already."""
+    """Nobody is to be told."""
 
 
 class Lookout:
@@ -23,6 +23,8 @@ class Lookout:
         self._next_at = 0.0
         self.given_up: Callable[[], None] = _nothing
         """Shuts the store down; called once."""
+        self.each_second: Callable[[], None] = _nothing
+        """Called after each look."""
 
     @property
     def is_due(self) -> bool:
@@ -38,6 +40,8 @@ class Lookout:
                 complete(look(engine), engine.storage)
             except (FerroKVError, OSError) as error:
                 logger.info("the directory could not be looked at: %s", error)
+            if not stopping:
+                self.each_second()
         if isinstance(engine.failure, StoreReplaced) and not stopping:
             given_up, self.given_up = self.given_up, _nothing
             given_up()

@@ -26,6 +26,7 @@ from .background import Background
 from .errands import Errands
 from .figures import stats_of
 from .forks import in_child, notice
+from .owed import Owed
 from .threads import may_run
 from .waiters import Request
 from .watch import Watch
@@ -55,6 +56,8 @@ class Store:
         self._pid = os.getpid()
         self._background = Background(engine)
         self._writer = Writer(engine, self._background.wake, self._background.help)
+        self.owed = Owed(self.submit)
+        self._background.lookout.each_second = self.owed.pay
         self._pool: Pool | None = None
         self._pool_lock = RLock()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from _thread import LockType, allocate_lock
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..engine.transaction import Command
 
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
 class Stopping(BaseException):
     """The store is closing, or a caller's slice is over: give up the work in hand."""
+
+
+class Releasable(Protocol):
+    """A lock that somebody waits for, or what else is to be told when an answer is there."""
+
+    def release(self) -> None:
+        """The answer is there."""
 
 
 class Request:
@@ -49,7 +56,7 @@ class Request:
         self.is_done = False  # True once `answer` or `error` is final
         self.answer: Any = None
         self.error: BaseException | None = None
-        self.lock: LockType | None = None
+        self.lock: Releasable | None = None
         self.future: asyncio.Future[Any] | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
 

@@ -109,7 +109,11 @@ class AsyncLock:
             raise
 
     async def release(self) -> None:
-        """Free the lock. `LockError` if this thread does not have it, `LockNotOwnedError` if it was lost by time."""
+        """Free the lock. `LockError` if this thread does not have it, `LockNotOwnedError` if it was lost by time.
+
+        After any other error this thread does not have it either. `StoreFull` and `StoreBusy` say that others still find it
+        taken; then it is freed as soon as that can be written, without a second call.
+        """
         own = self.token
         if own is None:
             raise LockError("Cannot release an unlocked lock")
@@ -118,7 +122,7 @@ class AsyncLock:
             self._local.token = None
             released = await self._asking._write(locks.release, self._key, own)
         except BaseException:
-            # The caller was interrupted or cancelled, and may not come back: it is freed all the same.
+            # The caller was interrupted or cancelled, or there was no room, and may not come back: it is freed all the same.
             self._asking._write_unawaited(locks.release, self._key, own)
             raise
         if not released:
