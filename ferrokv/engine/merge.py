@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from ..errors import CorruptionError
-from ..format.blocks import bisect_in_block
 from ..format.commits import Entry
 from ..format.tables import BlockIndex
 from ..storage.requests import Op
@@ -97,7 +96,7 @@ class RunSource:
         self._table_records = 0
         self._block = 0
         self._last_block = 0
-        self._low_block = -1  # the one with a record below `low`; -1 for none
+        self._low_block = -1  # the one that may have a record below `low`; -1 for none
         self._high_block = -1
 
     def next_page(self) -> Op[Page | None]:
@@ -138,13 +137,13 @@ class RunSource:
             (self._last_block - self._block) * step >= 0
         ):
             block = yield from read(index, self._block)
-            first = bisect_in_block(block, self._low) if self._block == self._low_block else 0
-            end = None
-            if self._block == self._high_block and self._high is not None:
-                end = bisect_in_block(block, self._high)
+            block_keys, block_entries = table.decode(block)
+            if self._block in (self._low_block, self._high_block):
+                first = bisect_left(block_keys, self._low)
+                end = len(block_keys) if self._high is None else bisect_left(block_keys, self._high)
+                block_keys, block_entries = block_keys[first:end], block_entries[first:end]
             self._block += step
             read_bytes += len(block)
-            block_keys, block_entries = table.decode(block, first, end)
             self._table_records += len(block_keys)
             if self._reverse:
                 keys, entries = block_keys + keys, block_entries + entries

@@ -256,6 +256,6 @@ class Table:
             setattr(table, slot, getattr(self, slot))
         return table
 
-    def decode(self, block: bytes, first: int = 0, end: int | None = None) -> tuple[list[bytes], list[Entry]]:
-        """Keys and entries of records [first, end) of a verified block."""
-        return decode_block(block, first, end)
+    def decode(self, block: bytes) -> tuple[list[bytes], list[Entry]]:
+        """Keys and entries of a verified block."""
+        return decode_block(block)
