@@ -25,15 +25,15 @@ DJANGO_MUTANTS = [
     Mutant(
         "every answer in a deferral is synced",
         "ferrokv/runtime/writer.py",
-        "if not wants_sync(served) and not is_awaited and self._may_stay_unsynced():",
+        "if not wants_sync(served) and not is_awaited and may_stay_unsynced(engine):",
         "if not served:",
         f"{DEFERRAL}test_ten_writes_and_their_answers_cost_one_sync",
     ),
     Mutant(
         "a deferral may stay unsynced without bound",
-        "ferrokv/runtime/writer.py",
-        "        return near and commits < UNSYNCED_COMMITS_MAX",
-        "        return near or commits >= 0",
+        "ferrokv/engine/commit.py",
+        "    return near and commits < UNSYNCED_COMMITS_MAX",
+        "    return near or commits >= 0",
         f"{DEFERRAL}test_much_is_appended_on_the_way_and_synced_now_and_then",
     ),
     Mutant(

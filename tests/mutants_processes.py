@@ -76,8 +76,8 @@ PROCESS_MUTANTS = [
     Mutant(
         "a caller who flushes is not waited for at the exit",
         "ferrokv/runtime/store.py",
-        "        self._background.exclusively(partial(self._writer.exclusively, self._flush_for_next_opening))\n",
-        "        self._writer.exclusively(self._flush_for_next_opening)\n",
+        "        self._background.exclusively(partial(self._writer.exclusively, self._flush_for_next_opening, EXIT_SECONDS))\n",
+        "        self._writer.exclusively(self._flush_for_next_opening, EXIT_SECONDS)\n",
         f"{EXIT}test_a_caller_who_flushes_is_waited_for_at_the_end",
     ),
     Mutant(

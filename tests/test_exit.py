@@ -262,6 +262,31 @@ def test_a_caller_who_flushes_is_waited_for_at_the_end(
 
 
 @pytest.mark.usefixtures("no_threads")
+def test_the_exit_does_not_wait_for_who_waits_for_room(store_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such a writer has its turn until there is room, which it has to make itself."""
+    monkeypatch.setattr(store_module, "EXIT_SECONDS", 0.05)
+    inside, go_on = threading.Event(), threading.Event()
+    with BlockingFerroKV.open(store_path, memtable_bytes=40_000) as db:
+        for i in range(20):
+            db.set(f"k{i}", "v" * 1000)
+        store = db._store
+
+        def wait_for_room() -> None:
+            inside.set()
+            go_on.wait(20)
+
+        writer = threading.Thread(target=store._writer.exclusively, args=(wait_for_room, 20))
+        writer.start()
+        assert inside.wait(20)
+        store._flush_at_exit()
+        assert db.stats().flushes == 0
+        go_on.set()
+        writer.join()
+        store._flush_at_exit()
+        assert db.stats().flushes == 1
+
+
+@pytest.mark.usefixtures("no_threads")
 def test_a_signal_handler_can_not_flush_or_close_in_the_middle_of_a_flush(
     store_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

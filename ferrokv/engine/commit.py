@@ -35,6 +35,8 @@ from .view import Catalogue
 from .waited import wake_waiting
 
 FINISH_ATTEMPTS_MAX: Final = 100
+UNSYNCED_COMMITS_MAX: Final = 64  # of all processes, since each transaction looks through them
+UNSYNCED_BYTES_MAX: Final = 1 << 20
 AT_ONCE: Final[dict[Role, Lock]] = {role: Lock(role, 0) for role in ("write", "sync", "compact")}
 
 Writes = Mapping[bytes, tuple[bytes | None, int]]
@@ -152,6 +154,14 @@ def _allocate(engine: Engine, size: int) -> bool:
         else:
             wal.allocated = max(wanted, end)
     return end <= wal.allocated
+
+
+def may_stay_unsynced(engine: Engine) -> bool:
+    """True while little is appended that no sync has covered, by whichever process."""
+    with engine.lock:
+        durable, appended, commits = engine.wal.position, engine.appended, len(engine.pending)
+    near = durable.number == appended.number and appended.end - durable.end < UNSYNCED_BYTES_MAX
+    return near and commits < UNSYNCED_COMMITS_MAX
 
 
 def make_durable(engine: Engine, wal: Wal, appended: Position) -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .pool import Pool
 
 INSIST_ATTEMPTS_MAX: Final = 100
+EXIT_SECONDS: Final = 1.0
 
 
 class Store:
@@ -90,8 +91,9 @@ class Store:
         self.errands = Errands()
 
     def _flush_at_exit(self) -> None:
-        # Other threads may go on writing, and help, until the interpreter ends.
-        self._background.exclusively(partial(self._writer.exclusively, self._flush_for_next_opening))
+        # Other threads may go on writing, and help, until the interpreter ends. One that waits for room has the writer's turn and
+        # wants the background's, so it is not waited for without a bound.
+        self._background.exclusively(partial(self._writer.exclusively, self._flush_for_next_opening, EXIT_SECONDS))
 
     @property
     def pool(self) -> Pool:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from ..engine.commit import Tail, append, make_durable, rotate, rotation_due, show_durable
+from ..engine.commit import Tail, append, make_durable, may_stay_unsynced, rotate, rotation_due, show_durable
 from ..engine.engine import Engine, logger, named
 from ..engine.quotas import quota_due
 from ..engine.transaction import Group
@@ -30,8 +30,6 @@ HELP_SECONDS: Final = 0.02  # between two looks whether another process has made
 QUEUE_REQUESTS_MAX: Final = 1 << 17
 GROUP_BYTES_MAX: Final = 1 << 20
 FULL_SECONDS: Final = 1.0  # how long a write waits for a flush on a full disk
-UNSYNCED_COMMITS_MAX: Final = 64  # of all processes, since each transaction looks through them
-UNSYNCED_BYTES_MAX: Final = 1 << 20
 
 _TIDY: Final = Request(None, "", ())  # a caller who led leaves the work behind the commit to the thread
 _NOBODY: Final[deque[Request]] = deque()
@@ -131,10 +129,14 @@ class Writer:
         if self._thread.ident is not None:
             self._thread.join()
 
-    def exclusively(self, work: Callable[[], None]) -> None:
-        """Call `work()` while nobody of this process writes."""
-        with self._turn:
-            work()
+    def exclusively(self, work: Callable[[], None], seconds: float) -> None:
+        """Call `work()` while nobody of this process writes; not at all if somebody does for so many seconds."""
+        try:
+            if self._turn.acquire(timeout=seconds):
+                work()
+        finally:
+            if self._is_mine():
+                self._turn.release()
 
     def _serve_here(self, request: Request) -> None:
         request.since = time.monotonic()
@@ -282,19 +284,11 @@ class Writer:
         finally:
             engine.unlock_write()
         is_awaited = group.frees_lock and is_lock_waited_for(engine)
-        if not wants_sync(served) and not is_awaited and self._may_stay_unsynced():
+        if not wants_sync(served) and not is_awaited and may_stay_unsynced(engine):
             return
         # Also for commands that wrote nothing: what they saw may not be durable yet, and their answers tell of it.
         make_durable(engine, wal, appended)
         show_durable(engine)
-
-    def _may_stay_unsynced(self) -> bool:
-        """True while little is appended that no sync has covered, by whichever process."""
-        engine = self._engine
-        with engine.lock:
-            durable, appended, commits = engine.wal.position, engine.appended, len(engine.pending)
-        near = durable.number == appended.number and appended.end - durable.end < UNSYNCED_BYTES_MAX
-        return near and commits < UNSYNCED_COMMITS_MAX
 
     def _append(self, group: Group, served: list[Request], waiting: deque[Request]) -> Tail:
         engine = self._engine
