@@ -5,6 +5,7 @@ from __future__ import annotations
 from .mutant import Mutant
 
 AIOCACHE = "tests/test_aiocache.py::"
+FAILED = "tests/test_failed_releases.py::"
 DOGPILE = "tests/test_dogpile.py::"
 QUERIES = "tests/test_query_cache.py::"
 A = "ferrokv/contrib/aiocache/"
@@ -200,5 +201,19 @@ ADAPTER_MUTANTS = [
         "        tables |= {table for kind in option.also for table in _tables_of(inspect(kind))}\n",
         "",
         f"{QUERIES}test_relationships_and_names",
+    ),
+    Mutant(
+        "a mutex whose release failed is forgotten with its object",
+        D + "backend.py",
+        "self._owing.get(name) or ",
+        "",
+        f"{FAILED}test_dogpile_takes_a_mutex_again_that_it_could_not_release",
+    ),
+    Mutant(
+        "a RedLock whose taking is uncertain stays",
+        A + "locks.py",
+        "(asyncio.CancelledError, StoreUncertain)",
+        "asyncio.CancelledError",
+        f"{FAILED}test_a_red_lock_whose_taking_is_uncertain_is_taken_back",
     ),
 ]

@@ -74,8 +74,8 @@ DJANGO_MUTANTS = [
     Mutant(
         "who lets go of a lock takes the token of the next one away",
         "ferrokv/faces/blocking/locks.py",
-        "            self._local.token = None\n            released = self._asking._write(locks.release, self._key, own)\n",
-        "            released = self._asking._write(locks.release, self._key, own)\n            self._local.token = None\n",
+        "                self._local.token = None\n            released = self._free(own)\n",
+        "                pass\n            released = self._free(own)\n            self._local.token = None\n",
         "tests/test_dogpile.py::test_threads_that_share_a_mutex_take_it_one_after_the_other",
     ),
     Mutant(
@@ -210,5 +210,12 @@ DJANGO_MUTANTS = [
         "        if self._ignores_failures:\n",
         "        if True:\n",
         f"{FAILURES}test_a_directory_that_can_not_be_opened",
+    ),
+    Mutant(
+        "a session keeps the key that could not be saved",
+        "ferrokv/contrib/django/blocking/sessions.py",
+        "                self._session_key = old_key\n",
+        "",
+        "tests/test_failed_releases.py::test_a_session_that_could_not_be_made_is_made_by_the_next_save",
     ),
 ]

@@ -119,7 +119,7 @@ REDIS_MUTANTS = [
     Mutant(
         "a lock is free for everybody",
         "ferrokv/commands/locks.py",
-        "    if found is not None and not owners.is_free(found[0]):",
+        "    if found is not None and found[0] != owed and not owners.is_free(found[0]):",
         "    if found is None and not owners.is_free(token):",
         f"{TRANSACTIONS}test_a_lock_is_exclusive_and_knows_its_owner",
     ),

@@ -9,6 +9,7 @@ WORDS = "tests/test_waiting.py::test_no_order_of_the_words_loses_a_wake_up"
 ENGINES = "tests/test_waiting.py::test_a_push_reaches_its_waiter_in_every_order"
 RULES = "tests/test_waiting.py::"
 LIVE = "tests/test_waiting_live.py::"
+FAILED = "tests/test_failed_releases.py::"
 
 WAITING_MUTANTS = [
     Mutant(
@@ -138,5 +139,33 @@ WAITING_MUTANTS = [
         "            self._forget_channel(channel)\n        for kind",
         "            assert channel\n        for kind",
         f"{LIVE}test_an_event_loop_that_is_closed_while_somebody_waits_leaves_nothing",
+    ),
+    Mutant(
+        "a lock forgets its token when its release fails",
+        "ferrokv/faces/blocking/locks.py",
+        "            self._local.owed = own\n",
+        "",
+        f"{FAILED}test_a_lock_whose_release_was_refused_is_released_by_a_second_call",
+    ),
+    Mutant(
+        "a release that failed puts its token in the place of the next holder's",
+        "ferrokv/faces/blocking/locks.py",
+        "        is_first = own != self._owed\n",
+        "        is_first = True\n",
+        f"{FAILED}test_an_uncertain_release_that_is_repeated_leaves_the_next_holder_alone",
+    ),
+    Mutant(
+        "a lock is released only together with what a deferral has gathered",
+        "ferrokv/faces/blocking/locks.py",
+        "        except StoreFull:\n",
+        "        except LockNotOwnedError:\n",
+        f"{FAILED}test_a_lock_is_released_on_a_disk_that_has_no_room_for_what_was_gathered_before",
+    ),
+    Mutant(
+        "a lock waits for itself when its release has failed",
+        "ferrokv/commands/locks.py",
+        "found[0] != owed and not owners",
+        "not owners",
+        f"{FAILED}test_the_object_whose_release_failed_can_acquire_again",
     ),
 ]

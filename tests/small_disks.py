@@ -12,12 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from ferrokv import StoreFull
+from ferrokv import BlockingFerroKV, StoreFull
+from ferrokv.engine.spares import SPARE_TABLE
 from ferrokv.storage import local
 from ferrokv.storage.requests import Space
 
 STEP_BYTES = 4096
 PATIENCE_SECONDS = 20.0
+CAPACITY = 12 << 20
+OPTIONS = {"memtable_bytes": 1 << 20, "table_bytes": 2 << 20}
+VALUE = os.urandom(20_000)
 
 
 class LimitedDisk:
@@ -139,3 +143,28 @@ def until(done: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
     while not done():
         assert time.monotonic() < end, "the background does not come to it"
         time.sleep(0.01)
+
+
+def fill(db: BlockingFerroKV, disk: SmallDisk) -> list[str]:
+    """Write until nothing more goes in, also when the background has had its turn; then another program takes the rest."""
+    written: list[str] = []
+    refused = 0
+    while refused < 3:
+        name = f"key:{len(written)}"
+        try:
+            db.set(name, VALUE)
+        except StoreFull:
+            refused += 1
+            until(lambda: _is_quiet(db))
+        else:
+            refused = 0
+            written.append(name)
+    disk.take_all()
+    assert 100 < len(written) < 1000
+    return written
+
+
+def _is_quiet(db: BlockingFerroKV) -> bool:
+    """True if there is room again, or all that can be done without it is done."""
+    stats = db.stats()
+    return not db._store.engine.is_short or (not stats.sealed_memtables and SPARE_TABLE in os.listdir(stats.path))

@@ -15,42 +15,13 @@ from ferrokv import BlockingFerroKV, FerroKV, StoreFull
 from ferrokv.engine.spares import ALL_SPARES, SPARE_TABLE
 from ferrokv.storage.directory import inspect_directory
 
-from .small_disks import SmallDisk, eventually, small_disk, until
-
-CAPACITY = 12 << 20
-OPTIONS = {"memtable_bytes": 1 << 20, "table_bytes": 2 << 20}
-VALUE = os.urandom(20_000)
+from .small_disks import CAPACITY, OPTIONS, VALUE, SmallDisk, eventually, fill, small_disk, until
 
 
 @pytest.fixture(params=["limited", "tmpfs"])
 def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SmallDisk]:
     with small_disk(request.param, tmp_path / "disk", CAPACITY) as made:
         yield made
-
-
-def fill(db: BlockingFerroKV, disk: SmallDisk) -> list[str]:
-    """Write until nothing more goes in, also when the background has had its turn; then another program takes the rest."""
-    written: list[str] = []
-    refused = 0
-    while refused < 3:
-        name = f"key:{len(written)}"
-        try:
-            db.set(name, VALUE)
-        except StoreFull:
-            refused += 1
-            until(lambda: _is_quiet(db))
-        else:
-            refused = 0
-            written.append(name)
-    disk.take_all()
-    assert 100 < len(written) < 1000
-    return written
-
-
-def _is_quiet(db: BlockingFerroKV) -> bool:
-    """True if there is room again, or all that can be done without it is done."""
-    stats = db.stats()
-    return not db._store.engine.is_short or (not stats.sealed_memtables and SPARE_TABLE in os.listdir(stats.path))
 
 
 @pytest.mark.parametrize("way", ["delete", "one by one", "flushdb"])

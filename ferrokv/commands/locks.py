@@ -44,10 +44,15 @@ class Held(NamedTuple):
     left_ms: int | None
 
 
-def acquire(tx: Transaction, key: bytes, token: bytes, ttl_ms: int | None, owners: Owners) -> Held | None:
-    """None: the token has the lock, because nobody had it, or somebody whose process has ended. Else who has it."""
+def acquire(
+    tx: Transaction, key: bytes, token: bytes, ttl_ms: int | None, owners: Owners, owed: bytes | None
+) -> Held | None:
+    """None: the token has the lock, because nobody had it, or somebody whose process has ended, or who `owed` its release.
+
+    Else who has it.
+    """
     found = check_string(tx.get(key))
-    if found is not None and not owners.is_free(found[0]):
+    if found is not None and found[0] != owed and not owners.is_free(found[0]):
         return Held(name_in(found[0]), found[1] - tx.now_ms if found[1] else None)
     tx.put(key, token, 0 if ttl_ms is None else expiry_at(tx.now_ms, ttl_ms, "set"))
     return None

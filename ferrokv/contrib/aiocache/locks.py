@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from aiocache.lock import RedLock
 
-from ferrokv import FerroKV
+from ferrokv import FerroKV, StoreUncertain
 
 logger = logging.getLogger("ferrokv.contrib.aiocache")
 
@@ -41,8 +41,8 @@ async def take_lock(db: FerroKV, key: Any, value: str, lease_ms: int | None) -> 
                 raise ValueError(f"Key {key} already exists, use .set to update the value")
             if await _is_held_until(db, key, deadline):
                 return True
-    except asyncio.CancelledError:
-        # The taking may be on its way: it is taken back behind it.
+    except (asyncio.CancelledError, StoreUncertain):
+        # The taking may be on its way, and nobody will release it: it is taken back behind it.
         task = asyncio.ensure_future(db.compare_and_delete(key, value))
         _taking_back.add(task)
         task.add_done_callback(_taken_back)

@@ -76,6 +76,7 @@ class FerroKVBackend(BytesBackend):
         self._opening = ProcessLock()
         self._handle: BlockingFerroKV | None = None
         self._locks: BlockingFerroKV | None = None
+        self._owing: dict[bytes, FerroKVMutex] = {}
 
     def _db(self) -> BlockingFerroKV:
         """The handle; the first use opens it."""
@@ -96,6 +97,7 @@ class FerroKVBackend(BytesBackend):
     def _forget(self) -> None:
         """The directory was removed or replaced: the next use opens what is there then."""
         self._handle = None
+        self._owing.clear()
 
     def get_serialized(self, key: str) -> Any:
         """The bytes of the key, or NO_VALUE."""
@@ -139,4 +141,5 @@ class FerroKVBackend(BytesBackend):
             return None
         self._db()
         assert self._locks is not None
-        return FerroKVMutex(self._locks, stored_key(key), self._lock_options)
+        name = stored_key(key)
+        return self._owing.get(name) or FerroKVMutex(self._locks, name, self._lock_options, self._owing)

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from ...commands import locks
 from ...commands.encoding import Expiry, Key, encode_key, encode_value
-from ...errors import LockError, LockNotOwnedError
+from ...errors import LockError, LockNotOwnedError, StoreFull
 from ..arguments import check_seconds, encode_positive_ttl
 from .changes import AsyncWaits
 
@@ -19,7 +19,8 @@ class AsyncLock:
     """A lock with the methods of redis-py's, made by `lock`. Freed by `release`, after `timeout`, or when its process ends.
     Closing the last handle of a process on the store counts as its end.
 
-    The token of the holder is local to the thread unless `thread_local` is False, so another thread can not release by accident.
+    The token of the holder is local to the thread unless `thread_local` is False, so another thread cannot release by accident.
+    A `release` that raises leaves it with the token: call it again, or `acquire`, which takes the lock over from the same object.
     """
 
     __slots__ = ("_asking", "_blocking", "_blocking_timeout", "_key", "_local", "_ttl_ms", "_whoami", "name")
@@ -57,8 +58,13 @@ class AsyncLock:
 
     @property
     def token(self) -> bytes | None:
-        """What the key holds while this thread has the lock."""
-        return getattr(self._local, "token", None)
+        """What the key holds while this thread has the lock, or has not got it released yet."""
+        return getattr(self._local, "token", None) or self._owed
+
+    @property
+    def _owed(self) -> bytes | None:
+        """A token that is to be released, or may be so already: a release of it has failed."""
+        return getattr(self._local, "owed", None)
 
     async def acquire(
         self,
@@ -81,6 +87,7 @@ class AsyncLock:
         if await self._try(own, owners) is not None and not (wait and await self._wait(own, owners, deadline)):
             return False
         self._local.token = own
+        self._local.owed = None  # what was held under it is free, or was taken over
         return True
 
     async def _wait(self, own: bytes, owners: locks.Owners, deadline: float | None) -> bool:
@@ -102,7 +109,7 @@ class AsyncLock:
 
     async def _try(self, own: bytes, owners: locks.Owners) -> locks.Held | None:
         try:
-            return await self._asking._write(locks.acquire, self._key, own, self._ttl_ms, owners)
+            return await self._asking._write(locks.acquire, self._key, own, self._ttl_ms, owners, self._owed)
         except BaseException:
             # The caller was interrupted or cancelled, but the request may be on its way: it is taken back behind it.
             self._asking._write_unawaited(locks.release, self._key, own)
@@ -111,22 +118,35 @@ class AsyncLock:
     async def release(self) -> None:
         """Free the lock. `LockError` if this thread does not have it, `LockNotOwnedError` if it was lost by time.
 
-        After any other error this thread does not have it either. `StoreFull` and `StoreBusy` say that others still find it
-        taken; then it is freed as soon as that can be written, without a second call.
+        After any other error it may be called again: that frees the lock if it is still held, and else does nothing. After
+        `StoreFull` and `StoreBusy` it is freed without that, too, as soon as it can be written.
         """
         own = self.token
         if own is None:
             raise LockError("Cannot release an unlocked lock")
+        is_first = own != self._owed
         try:
-            # Order: before it is free, since the next to take it may share this object.
-            self._local.token = None
-            released = await self._asking._write(locks.release, self._key, own)
+            if is_first:
+                # Order: before it is free, since the next to take it may share this object.
+                self._local.token = None
+            released = await self._free(own)
         except BaseException:
+            # Order: not into `token`, which the next may have set already.
+            self._local.owed = own
             # The caller was interrupted or cancelled, or there was no room, and may not come back: it is freed all the same.
             self._asking._write_unawaited(locks.release, self._key, own)
             raise
-        if not released:
+        if not is_first and self._owed == own:
+            self._local.owed = None
+        if is_first and not released:
             raise LockNotOwnedError("Cannot release a lock that's no longer owned")
+
+    async def _free(self, own: bytes) -> bool:
+        try:
+            return await self._asking._write(locks.release, self._key, own)
+        except StoreFull:
+            # It may have gone together with what a deferral had gathered, which found no room. Alone it only deletes.
+            return await self._asking._write(locks.release, self._key, own)
 
     async def locked(self) -> bool:
         """True if anybody has the lock."""

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from ...commands import locks
 from ...commands.encoding import Expiry, Key, encode_key, encode_value
-from ...errors import LockError, LockNotOwnedError
+from ...errors import LockError, LockNotOwnedError, StoreFull
 from ..arguments import check_seconds, encode_positive_ttl
 from .changes import BlockingWaits
 
@@ -20,7 +20,8 @@ class BlockingLock:
     """A lock with the methods of redis-py's, made by `lock`. Freed by `release`, after `timeout`, or when its process ends.
     Closing the last handle of a process on the store counts as its end.
 
-    The token of the holder is local to the thread unless `thread_local` is False, so another thread can not release by accident.
+    The token of the holder is local to the thread unless `thread_local` is False, so another thread cannot release by accident.
+    A `release` that raises leaves it with the token: call it again, or `acquire`, which takes the lock over from the same object.
     """
 
     __slots__ = ("_asking", "_blocking", "_blocking_timeout", "_key", "_local", "_ttl_ms", "_whoami", "name")
@@ -58,8 +59,13 @@ class BlockingLock:
 
     @property
     def token(self) -> bytes | None:
-        """What the key holds while this thread has the lock."""
-        return getattr(self._local, "token", None)
+        """What the key holds while this thread has the lock, or has not got it released yet."""
+        return getattr(self._local, "token", None) or self._owed
+
+    @property
+    def _owed(self) -> bytes | None:
+        """A token that is to be released, or may be so already: a release of it has failed."""
+        return getattr(self._local, "owed", None)
 
     def acquire(
         self,
@@ -82,6 +88,7 @@ class BlockingLock:
         if self._try(own, owners) is not None and not (wait and self._wait(own, owners, deadline)):
             return False
         self._local.token = own
+        self._local.owed = None  # what was held under it is free, or was taken over
         return True
 
     def _wait(self, own: bytes, owners: locks.Owners, deadline: float | None) -> bool:
@@ -103,7 +110,7 @@ class BlockingLock:
 
     def _try(self, own: bytes, owners: locks.Owners) -> locks.Held | None:
         try:
-            return self._asking._write(locks.acquire, self._key, own, self._ttl_ms, owners)
+            return self._asking._write(locks.acquire, self._key, own, self._ttl_ms, owners, self._owed)
         except BaseException:
             # The caller was interrupted or cancelled, but the request may be on its way: it is taken back behind it.
             self._asking._write_unawaited(locks.release, self._key, own)
@@ -112,22 +119,35 @@ class BlockingLock:
     def release(self) -> None:
         """Free the lock. `LockError` if this thread does not have it, `LockNotOwnedError` if it was lost by time.
 
-        After any other error this thread does not have it either. `StoreFull` and `StoreBusy` say that others still find it
-        taken; then it is freed as soon as that can be written, without a second call.
+        After any other error it may be called again: that frees the lock if it is still held, and else does nothing. After
+        `StoreFull` and `StoreBusy` it is freed without that, too, as soon as it can be written.
         """
         own = self.token
         if own is None:
             raise LockError("Cannot release an unlocked lock")
+        is_first = own != self._owed
         try:
-            # Order: before it is free, since the next to take it may share this object.
-            self._local.token = None
-            released = self._asking._write(locks.release, self._key, own)
+            if is_first:
+                # Order: before it is free, since the next to take it may share this object.
+                self._local.token = None
+            released = self._free(own)
         except BaseException:
+            # Order: not into `token`, which the next may have set already.
+            self._local.owed = own
             # The caller was interrupted or cancelled, or there was no room, and may not come back: it is freed all the same.
             self._asking._write_unawaited(locks.release, self._key, own)
             raise
-        if not released:
+        if not is_first and self._owed == own:
+            self._local.owed = None
+        if is_first and not released:
             raise LockNotOwnedError("Cannot release a lock that's no longer owned")
+
+    def _free(self, own: bytes) -> bool:
+        try:
+            return self._asking._write(locks.release, self._key, own)
+        except StoreFull:
+            # It may have gone together with what a deferral had gathered, which found no room. Alone it only deletes.
+            return self._asking._write(locks.release, self._key, own)
 
     def locked(self) -> bool:
         """True if anybody has the lock."""

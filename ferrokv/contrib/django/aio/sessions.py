@@ -29,12 +29,17 @@ class AsyncSessions(SessionSteps):
 
     async def acreate(self) -> None:
         """Give this object the key of a new session, which is saved at once."""
+        old_key = self._session_key
         while True:
             self._session_key = await self._aget_new_session_key()  # type: ignore[attr-defined]
             try:
                 await self.asave(must_create=True)
             except CreateError:
                 continue
+            except BaseException:
+                # With the key of a session that was never made, a second try would be taken for an update, and fail for ever.
+                self._session_key = old_key
+                raise
             self.modified = True
             return
 

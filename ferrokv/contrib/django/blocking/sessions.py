@@ -30,12 +30,17 @@ class BlockingSessions(SessionSteps):
 
     def create(self) -> None:
         """Give this object the key of a new session, which is saved at once."""
+        old_key = self._session_key
         while True:
             self._session_key = self._get_new_session_key()  # type: ignore[attr-defined]
             try:
                 self.save(must_create=True)
             except CreateError:
                 continue
+            except BaseException:
+                # With the key of a session that was never made, a second try would be taken for an update, and fail for ever.
+                self._session_key = old_key
+                raise
             self.modified = True
             return
 
