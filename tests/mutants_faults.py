@@ -5,6 +5,8 @@ from __future__ import annotations
 from .mutant import Mutant
 
 DIRECTORY = "tests/test_directory.py::"
+FULL = "tests/test_full_disk.py::"
+SPACE = "ferrokv/engine/space.py"
 
 FAULT_MUTANTS = [
     Mutant(
@@ -41,5 +43,40 @@ FAULT_MUTANTS = [
         "        with suppress(FileNotFoundError):  # others go on: renamed or removed since its name was read",
         "        with suppress(NotADirectoryError):",
         f"{DIRECTORY}test_a_name_may_vanish_while_the_directory_is_listed",
+    ),
+    Mutant(
+        "a table that finds no room takes the spare table along",
+        "ferrokv/engine/builder.py",
+        "                yield Rename(self.name, SPARE_TABLE)\n",
+        "                yield from remove_files([self.name])\n",
+        f"{FULL}test_what_finds_no_room_in_the_middle_gives_the_spare_table_back",
+    ),
+    Mutant(
+        "the rest of the spare table is free for a while",
+        "ferrokv/engine/spares.py",
+        "    for wanted in (rest, rest // 16 * 15):",
+        "    for wanted in (0, rest):",
+        f"{FULL}test_a_flush_keeps_the_rest_of_the_spare_table_from_others",
+    ),
+    Mutant(
+        "only the first table of a merge may use the spare one",
+        "ferrokv/engine/builder.py",
+        "            self.names.append(self._builder.name)\n",
+        "            self.names.append(self._builder.name)\n            self._spare = False\n",
+        f"{FULL}test_a_merge_of_several_tables_has_all_of_the_spare_table",
+    ),
+    Mutant(
+        "a WAL that is missing waits for free space",
+        SPACE,
+        "    yield from _save_small_pieces(engine, wanted, names)\n",
+        "",
+        f"{FULL}test_a_wal_that_is_missing_is_made_of_the_spare_table",
+    ),
+    Mutant(
+        "the spare table is cut too short to flush into",
+        SPACE,
+        "    least = max(largest * 17 // 16, 2",
+        "    least = max(0, 2",
+        f"{FULL}test_the_spare_table_keeps_what_a_memtable_takes",
     ),
 ]

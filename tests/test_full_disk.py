@@ -17,6 +17,7 @@ from ferrokv.engine.compaction import _carry_out as carry_out
 from ferrokv.engine.compaction import compact_once
 from ferrokv.engine.fitting import Weigher
 from ferrokv.engine.flush import flush, flush_due
+from ferrokv.engine.install import remove_files
 from ferrokv.engine.picker import Merging, rewriting
 from ferrokv.engine.space import deletes, rebuild
 from ferrokv.engine.spares import ALL_SPARES, ASIDE, SPARE_CURRENT, SPARE_MANIFEST, SPARE_TABLE, SPARE_WALS, sizes_for
@@ -27,7 +28,7 @@ from ferrokv.errors import StoreFull
 from ferrokv.format.keys import CATALOGUE_NAMES, CATALOGUE_NEXT_ID, CATALOGUE_QUOTAS, encode_prefix
 from ferrokv.options import Options
 from ferrokv.storage.drivers import complete
-from ferrokv.storage.requests import ListDirectory, Request, Space
+from ferrokv.storage.requests import ListDirectory, ReadAt, Rename, Request, Space, Sync
 from ferrokv.storage.simulated import SimulatedStorage
 
 from .harness import SCALE, EngineHarness, ManualClock
@@ -436,3 +437,177 @@ def test_the_write_that_finds_the_disk_full_takes_nothing_of_the_reserve() -> No
     with pytest.raises(StoreFull, match="writing found no space"):
         write_on()
     assert set(ALL_SPARES) <= set(store.storage.machine.names)
+
+
+def close_and_open(store: EngineHarness) -> EngineHarness:
+    """The store opened again behind an end that flushes (runtime/store.py)."""
+    engine = store.engine
+    with suppress(StoreFull):
+        store.rotate()
+    with suppress(StoreFull), store.compacting():
+        complete(flush(engine), store.storage)
+        complete(rebuild(engine), store.storage)
+    return store.reopen()
+
+
+@pytest.mark.parametrize("way", ["all at once", "one by one"])
+def test_a_program_that_takes_every_byte_at_any_moment_does_not_bar_the_way_out(way: str) -> None:
+    """At each request of closing, opening, flushing, compacting and rebuilding the reserve, on a disk that is full already."""
+    full = small_disk()
+    written = fill(full)
+    take_all(full)
+    moments = [0]  # the requests of the longest of these lives
+    for moment in range(0, 10_000, 1 if SCALE > 1 else 3):
+        if moment > max(moments):
+            break
+        store = EngineHarness(full.storage.after_power_cut(moment), ManualClock(), OPTIONS)
+        moments.append(live_on(store, moment))
+        take_all(store)
+        if way == "all at once":
+            assert store.delete(*written) == len(written), moment
+        else:
+            for i, key in enumerate(written):
+                assert store.delete(key) == 1, moment
+                if i % 10 == 0:
+                    work(store)
+        assert works_again(store), moment
+        assert [key for key, _ in store.scan()] == [b"after"]
+
+
+def live_on(store: EngineHarness, moment: int) -> int:
+    """How many requests closing, opening and the background's work make. At one of them all that is free is taken."""
+    seen = []
+
+    def greedy(index: int, request: Request) -> None:
+        if not isinstance(request, ReadAt):
+            seen.append(request)
+            if len(seen) == moment:
+                take_all(store)
+
+    store.storage.observe = greedy
+    # As at the end of a process (runtime/store.py).
+    with suppress(StoreFull):
+        store.rotate()
+    with suppress(StoreFull), store.compacting():
+        complete(flush(store.engine), store.storage)
+        complete(rebuild(store.engine), store.storage)
+    store.storage.close()
+    again = EngineHarness(store.storage, store.clock, OPTIONS)
+    work(again)
+    work(again)
+    store.storage.observe = None
+    store.engine = again.engine
+    return len(seen)
+
+
+def test_a_flush_keeps_the_rest_of_the_spare_table_from_others() -> None:
+    store = small_disk()
+    work(store)
+    store.set(b"a", b"1")
+    store.rotate()
+    take_all(store)
+    before = len(store.storage.machine.names[SPARE_TABLE].content)
+    store.storage.observe = lambda index, request: take_all(store) if isinstance(request, Sync) else None
+    assert store.flush()
+    assert len(store.storage.machine.names[SPARE_TABLE].content) == before // 4096 * 4096 - 4096
+
+
+@pytest.mark.parametrize("what", ["flush", "merge"])
+def test_what_finds_no_room_in_the_middle_gives_the_spare_table_back(what: str) -> None:
+    """It was weighed together with what was free then, and somebody has taken that meanwhile."""
+    store = small_disk()
+    random = Random(3)
+    for _ in range(2):
+        for i in range(12):
+            store.set(b"key:%02d" % i, random.randbytes(VALUE_BYTES))
+        store.rotate()
+        if what == "merge":
+            store.flush()
+    machine = store.storage.machine
+    spare = machine.names[SPARE_TABLE]
+    del spare.content[16 << 10 :]
+    machine.foreign += machine.free - (28 << 10)
+
+    def greedy(index: int, request: Request) -> None:
+        if isinstance(request, Rename) and request.old == SPARE_TABLE:
+            machine.foreign += machine.free
+
+    store.storage.observe = greedy
+    level0 = store.engine.view.version.levels[0]
+    survivors = Survivors(store.clock(), store.engine.view.catalogue)
+    merge = carry_out(store.engine, Merging(0, level0, (), 1), survivors)
+    with store.compacting(), pytest.raises(StoreFull):
+        complete(flush(store.engine) if what == "flush" else merge, store.storage)
+    assert machine.names[SPARE_TABLE] is spare
+
+
+def test_a_wal_that_is_missing_is_made_of_the_spare_table() -> None:
+    store = small_disk()
+    work(store)
+    for i in range(8):
+        store.set(b"%d" % i, b"x" * VALUE_BYTES)
+    take_all(store)
+    complete(remove_files(SPARE_WALS), store.storage)
+    take_all(store)
+    store.engine.run_short()
+    with pytest.raises(StoreFull):
+        store.rotate()
+    work(store)
+    assert set(SPARE_WALS) <= set(store.storage.machine.names)
+    assert store.delete(b"0") == 1
+    store.rotate()
+    assert store.flush()
+    assert works_again(store)
+
+
+def test_the_spare_table_keeps_what_a_memtable_takes() -> None:
+    store = small_disk()
+    work(store)
+    while store.engine.view.active.wal_bytes < OPTIONS.memtable_bytes * 15 // 16:
+        store.set(b"a", b"x" * VALUE_BYTES)
+    complete(remove_files(SPARE_WALS), store.storage)
+    take_all(store)
+    store.engine.run_short()
+    before = len(store.storage.machine.names[SPARE_TABLE].content)
+    work(store)
+    assert len(store.storage.machine.names[SPARE_TABLE].content) == before
+
+
+def test_a_merge_of_several_tables_has_all_of_the_spare_table() -> None:
+    """What the first one leaves of it is the reserve's again, and is there for the next."""
+    store = small_disk()
+    random = Random(3)
+    for _ in range(2):
+        store.write(strings.write_many, [(b"key:%04d" % i, random.randbytes(60), None) for i in range(600)])
+        store.rotate()
+        store.flush()
+    machine = store.storage.machine
+    store.engine.options = OPTIONS._replace(table_bytes=16 << 10)
+    machine.foreign += machine.free - (8 << 10)
+    level0 = store.engine.view.version.levels[0]
+    survivors = Survivors(store.clock(), store.engine.view.catalogue)
+    with store.compacting():
+        complete(carry_out(store.engine, Merging(0, level0, (), 1), survivors), store.storage)
+    assert len(store.engine.view.version.levels[1]) > 2
+    assert len(store.scan()) == 600
+
+
+def test_a_spare_table_that_was_written_to_serves_as_a_wal() -> None:
+    """As after a merge that found no room in the middle, when the next opening finds no other room."""
+    store = small_disk()
+    work(store)
+    for key in b"abcd":
+        store.set(bytes([key]), b"1")
+    names = store.storage.machine.names
+    spare = names[SPARE_TABLE]
+    spare.content[:] = Random(1).randbytes(len(spare.content))
+    complete(remove_files(SPARE_WALS), store.storage)
+    take_all(store)
+    for key in b"abc":
+        store = store.reopen()
+        assert spare in names.values()
+        assert SPARE_TABLE in names, "the rest of it"
+        assert store.delete(bytes([key])) == 1
+        store.check()
+        take_all(store)
+    assert [key for key, _ in store.reopen().scan()] == [b"d"]

@@ -17,9 +17,11 @@ from ..format.filters import add_hashes, encode_filter, word_count
 from ..format.limits import NEVER
 from ..format.tables import Footer, Index, encode_footer, encode_index
 from ..options import Options
-from ..storage.requests import PAUSE, File, Op, Sync, SyncDirectory, Truncate, WriteAt
+from ..storage.requests import PAUSE, File, Op, Rename, Sync, SyncDirectory, WriteAt
+from .engine import logger
 from .names import file_name
-from .spares import SPARE_TABLE, create_file
+from .removal import remove_files
+from .spares import NO_SPACE, SPARE_TABLE, create_file, cut_to_length
 
 WRITE_BYTES: Final = 256 << 10
 FILTER_SLICE: Final = 1024
@@ -28,8 +30,8 @@ FILTER_SLICE: Final = 1024
 class TableBuilder:
     """Builds table `number` for `level`. Keys must come ascending, each once.
 
-    The caller syncs the directory before it refers to the table, and removes the file when it gives up. With `spare`, the
-    table is written into the reserve's.
+    The caller syncs the directory before it refers to the table, and calls `give_up` when it does not finish it. With `spare`,
+    the table is written into the reserve's file, if it is there.
     """
 
     def __init__(
@@ -110,9 +112,21 @@ class TableBuilder:
         yield from self._write()
         assert self._file is not None
         if self._spare:
-            yield Truncate(self._file, self.file_bytes)
+            self._spare = False
+            yield from cut_to_length(self._file, self.file_bytes)
         yield Sync(self._file, metadata=True)
         return self._meta(), self._file
+
+    def give_up(self) -> Op[None]:
+        """Remove what was written. The reserve's file becomes the reserve's again, for what it would free is missed there."""
+        if self._spare and self._file is not None:
+            self._spare = False
+            try:
+                yield Rename(self.name, SPARE_TABLE)
+            except OSError as error:
+                logger.warning("could not give %s back to the reserve: %s", self.name, error.strerror)
+        else:
+            yield from remove_files([self.name])
 
     def _meta(self) -> TableMeta:
         return TableMeta(
@@ -158,14 +172,23 @@ class TableBuilder:
 
     def _write(self) -> Op[None]:
         if self._file is None:
-            sizes, spares = ((), (SPARE_TABLE,)) if self._spare else ((0,), ())
-            self._file, _ = yield from create_file(self.name, sizes, spares)
+            self._file = yield from self._create()
         data = b"".join(self._chunk)
         self._chunk.clear()
         self._chunk_bytes = 0
         self._digest.update(data)
         yield WriteAt(self._file, self._written, data)
         self._written += len(data)
+
+    def _create(self) -> Op[File]:
+        if self._spare:
+            try:
+                return (yield from create_file(self.name, (), (SPARE_TABLE,)))[0]
+            except OSError as error:
+                if error.errno not in NO_SPACE:
+                    raise
+                self._spare = False  # the tables before this one have used it up
+        return (yield from create_file(self.name, (0,)))[0]
 
 
 def expiry_range(entries: Sequence[Entry]) -> tuple[int, int]:
@@ -177,8 +200,8 @@ def expiry_range(entries: Sequence[Entry]) -> tuple[int, int]:
 class Outputs:
     """Tables of one level, written one after the other, each closed at about `table_bytes`. Keys must come ascending.
 
-    `next_number` gives each table its number, `finished` takes it with its synced file. What is in `names` may have been made
-    and is removed by the caller when it gives up.
+    `next_number` gives each table its number, `finished` takes it with its synced file. The caller calls `give_up` when it does
+    not finish.
     """
 
     def __init__(
@@ -199,7 +222,7 @@ class Outputs:
         self._seqnos = seqnos
         self._next_number = next_number
         self._finished = finished
-        self._spare = spare  # for the first table
+        self._spare = spare  # each table takes what the one before has left of the reserve's
         self._builder: TableBuilder | None = None
         self._closed_bytes = 0
 
@@ -217,7 +240,6 @@ class Outputs:
             self._builder = TableBuilder(
                 number, self._level, self._store_id, self._options.block_bytes, self._seqnos, spare=self._spare
             )
-            self._spare = False
             self.names.append(self._builder.name)
         yield from self._builder.add(keys, entries)
         if self._builder.file_bytes >= self._options.table_bytes:
@@ -230,8 +252,16 @@ class Outputs:
         if self.names:
             yield SyncDirectory()
 
+    def give_up(self) -> Op[None]:
+        """Remove all that was made."""
+        if self._builder is not None:
+            self.names.remove(self._builder.name)
+            yield from self._builder.give_up()
+        yield from remove_files(self.names)
+
     def _close(self) -> Op[None]:
         assert self._builder is not None
-        builder, self._builder = self._builder, None
+        builder = self._builder
         self._finished(*(yield from builder.finish()))
+        self._builder = None
         self._closed_bytes += builder.file_bytes

@@ -11,7 +11,7 @@ from ..storage.requests import PAUSE, Op, SyncDirectory
 from .builder import TableBuilder
 from .engine import LOOKS_EACH_FLUSH, Engine
 from .fitting import Weigher, memtables_that_fit
-from .install import install, remove_files
+from .install import install
 from .memtable import Memtable
 from .merge import MemtableSource, Merge
 from .names import file_name
@@ -65,7 +65,7 @@ def flush(engine: Engine) -> Op[bool]:
             yield SyncDirectory()
             added.append(Table(meta, file, engine.store_id, engine.block_cache))
     except OSError as error:
-        yield from remove_files([builder.name])
+        yield from builder.give_up()
         raise engine.write_error("flushing a memtable", error) from error
     edit = Edit(
         added=tuple(table.meta for table in added),

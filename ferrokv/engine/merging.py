@@ -21,7 +21,7 @@ from .builder import Outputs
 from .collected import Generations
 from .engine import Engine, logger
 from .fitting import Weigher, newer_than, without_hidden
-from .install import install, remove_files
+from .install import install
 from .merge import Merge, Page, RunSource
 from .names import numbers_of
 from .picker import Merging
@@ -115,12 +115,12 @@ class Merger:
                 yield PAUSE
             yield from self._install(None)
         except OSError as error:
-            yield from remove_files(self._outputs.names)
+            yield from self._outputs.give_up()
             raise self._engine.write_error("compacting", error) from error
         except GeneratorExit:
             raise  # nobody performs requests any more: the next holder of the compact lock removes what was written
         except BaseException:
-            yield from remove_files(self._outputs.names)
+            yield from self._outputs.give_up()
             raise
 
     def _write(self, page: Page) -> Op[None]:

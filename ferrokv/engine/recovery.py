@@ -15,7 +15,7 @@ from ..format import control
 from ..format.current import Current
 from ..format.logs import HEADER_BYTES, START, Position
 from ..options import Options
-from ..storage.requests import ListDirectory, Op, Open, ReadAt, Remove, Rename, Storage, Sync, Truncate, WriteAt
+from ..storage.requests import ListDirectory, Op, Open, ReadAt, Remove, Rename, Storage, Sync, WriteAt
 from .clock import Clock
 from .commit import create_wal
 from .engine import Engine, Wal
@@ -27,7 +27,7 @@ from .manifest import Manifest, Tables, create_manifest, rename_current, write_c
 from .memtable import Memtable
 from .names import CURRENT, CURRENT_ASIDE, file_name, numbers_of
 from .space import rebuild
-from .spares import ALL_SPARES, ASIDE, NO_SPACE, SPARE_TABLE, SPARE_WALS, sizes_for, wal_sizes
+from .spares import ALL_SPARES, ASIDE, NO_SPACE, SPARE_TABLE, SPARE_WALS, cut_to_length, sizes_for, wal_sizes
 from .view import HotCache, View, entry_bytes
 
 
@@ -139,11 +139,11 @@ def _remove_early(manifest: Manifest, replay: Replay) -> Op[None]:
 
 
 def _cut_spare_table(storage: Storage, options: Options) -> Op[None]:
-    """Make a spare WAL of the spare table, whose rest comes free: what is in the WALs that were spare ones is small."""
+    """Make a spare WAL of the spare table, which is smaller then: what is in the WALs that were spare ones is small."""
     with suppress(FileNotFoundError):
         yield Rename(SPARE_TABLE, SPARE_WALS[0])
         file = yield Open(SPARE_WALS[0])
-        yield Truncate(file, sizes_for(options.memtable_bytes, storage.space()).wal)
+        yield from cut_to_length(file, sizes_for(options.memtable_bytes, storage.space()).wal)
         file.close()
 
 

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from ..errors import StoreFull
 from ..format.control import SHORT
 from ..format.keys import CATALOGUE_NAMES, CATALOGUE_QUOTAS
-from ..storage.requests import Allocate, File, ListDirectory, Op, Open, Rename, Sync, SyncDirectory
+from ..storage.requests import Allocate, File, ListDirectory, Op, Open, Rename, Sync, SyncDirectory, Truncate
 from .engine import Engine
 from .install import remove_files
-from .spares import ASIDE, NO_SPACE, PIECE_BYTES_MIN, SPARE_MANIFEST, SPARE_TABLE, sizes_for
+from .spares import ASIDE, NO_SPACE, PIECE_BYTES_MIN, SPARE_CURRENT, SPARE_MANIFEST, SPARE_TABLE, SPARE_WALS, sizes_for
 from .view import Catalogue
 
 KEPT_BYTES_EACH_MAX = 64  # a root, a token, a count: what a deletion has to write beside its tombstones
@@ -66,6 +66,8 @@ def rebuild(engine: Engine) -> Op[bool]:
     sizes = sizes_for(engine.options.memtable_bytes, engine.storage.space())
     wanted = sizes.by_name()
     wanted[SPARE_MANIFEST] += engine.manifest.position.end
+    yield from _save_small_pieces(engine, wanted, names)
+    names = yield ListDirectory()
     missing = {name: size for name, size in wanted.items() if names.get(name, 0) < size}
     if not (yield from _make(engine, missing, names)):
         engine.run_short()
@@ -74,6 +76,31 @@ def rebuild(engine: Engine) -> Op[bool]:
     if engine.words[SHORT] and engine.storage.space().free >= sizes.wal:
         yield from _end_shortage(engine, wanted)
     return not engine.words[SHORT]
+
+
+def _save_small_pieces(engine: Engine, wanted: Mapping[str, int], names: Mapping[str, int]) -> Op[None]:
+    """Make the small pieces that are not there of what the spare table can do without, if there is no other room.
+
+    Without a WAL nothing can be deleted, nor what was deleted be flushed. The table keeps what a flush of any memtable takes.
+    """
+    view = engine.view
+    largest = max(memtable.wal_bytes for memtable in (view.active, *view.sealed))
+    least = max(largest * 17 // 16, 2 * wanted[SPARE_WALS[0]]) + PIECE_BYTES_MIN
+    left = names.get(SPARE_TABLE, 0)
+    for name in (*SPARE_WALS, SPARE_CURRENT, SPARE_MANIFEST):
+        size = wanted[name] + PIECE_BYTES_MIN  # the name may need some, too
+        if name in names or engine.storage.space().free >= size:
+            continue
+        if left - size < least:
+            return
+        left -= size
+        try:
+            file = yield Open(SPARE_TABLE)
+            yield Truncate(file, left)
+            file.close()
+        except OSError as error:
+            raise engine.write_error("making the reserve", error) from error
+        yield from _make(engine, {name: wanted[name]}, names)
 
 
 def _make(engine: Engine, pieces: Mapping[str, int], names: Iterable[str]) -> Op[bool]:

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from ..format.current import CURRENT_BYTES
 from ..storage.directory import SPARE_TABLE as SPARE_TABLE
-from ..storage.requests import File, Op, Open, Remove, Rename, Space
+from ..storage.requests import File, ListDirectory, Op, Open, Remove, Rename, Space, Sync, Truncate
 
 NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -83,6 +83,33 @@ def create_file(name: str, sizes: Iterable[int], spares: Iterable[str] = ()) -> 
         return (yield Open(name)), 0
     # A new error: the one that was met would be kept by its own frames, and with them the files that they know.
     raise OSError(code, reason, name)
+
+
+def cut_to_length(file: File, size: int) -> Op[None]:
+    """Cut a table that was written into the reserve's, and make a new piece of the rest at once, before anybody else has it.
+
+    The caller syncs the directory.
+    """
+    names: dict[str, int] = yield ListDirectory()
+    rest = names.get(file.name, 0) - -(-size // PIECE_BYTES_MIN) * PIECE_BYTES_MIN
+    aside = SPARE_TABLE + ASIDE
+    if aside in names:
+        yield from _remove(aside)
+    yield Truncate(file, size)
+    for wanted in (rest, rest // 16 * 15):  # the name may need some, too
+        if wanted < PIECE_BYTES_MIN:
+            return
+        try:
+            piece: File = yield Open(aside, create=True, preallocate=wanted)
+        except OSError as error:
+            yield from _remove(aside)
+            if error.errno not in NO_SPACE:
+                raise
+            continue
+        yield Sync(piece, metadata=True)
+        piece.close()
+        yield Rename(aside, SPARE_TABLE)
+        return
 
 
 def _remove(name: str) -> Op[None]:

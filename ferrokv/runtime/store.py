@@ -15,6 +15,7 @@ from ..engine.engine import NO_DESCRIPTORS, NO_SPACE, Engine, logger
 from ..engine.flush import flush
 from ..engine.opening import open_engine
 from ..engine.removal import remove_waiting
+from ..engine.space import rebuild
 from ..engine.turns import begin_compacting, begin_writing, end_compacting
 from ..errors import FerroKVError, StoreBusy, StoreClosed, StoreFull, StorePathError, StoreReadOnly, StoreReplaced
 from ..options import Options
@@ -232,6 +233,8 @@ class Store:
             rotate(engine)
             if complete(begin_compacting(engine, 0), self.storage):
                 complete(flush(engine), self.storage)
+                if engine.is_short:
+                    complete(rebuild(engine), self.storage)
                 end_compacting(engine)
         except (FerroKVError, OSError) as error:
             logger.warning("could not flush at closing: %s", str(error))
