@@ -11,7 +11,6 @@ benchmarks/results/compactor.json.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import os
 import statistics
@@ -24,7 +23,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
-from ferrokv import BlockingFerroKV, FerroKV
+from engine import loop_lag
+
+from ferrokv import BlockingFerroKV
 from ferrokv.runtime.background import Background
 
 RESULT = Path(__file__).parent / "results" / "compactor.json"
@@ -72,36 +73,8 @@ def load(path: str) -> float:
         loaded = time.perf_counter() - began
         db.flush()
         while (stats := db.stats()).levels[0].tables >= 4 or stats.sealed_memtables:
-            time.sleep(0.002)
+            time.sleep(0.002)  # nothing tells when the background has come so far
         return len(names) / max(loaded, time.perf_counter() - began)
-
-
-def lag(path: str, seconds: float) -> float:
-    """Milliseconds at the 99.9th percentile that an event loop is late."""
-
-    async def run() -> float:
-        late: list[float] = []
-        random = Random(6)
-        async with FerroKV.open(path) as db:
-            end = time.perf_counter() + seconds
-
-            async def write() -> None:
-                due = time.perf_counter()
-                while due < end:
-                    await db.mset({b"key:%09d" % random.randrange(10**9): b"v" * 120 for _ in range(50)})
-                    due += 50 / 20_000
-                    await asyncio.sleep(max(0.0, due - time.perf_counter()))
-
-            async def tick() -> None:
-                while (now := time.perf_counter()) < end:
-                    await asyncio.sleep(0.001)
-                    late.append((time.perf_counter() - now) * 1000 - 1)
-
-            await asyncio.gather(write(), tick())
-        late.sort()
-        return late[int(len(late) * 0.999)]
-
-    return asyncio.run(run())
 
 
 def main() -> None:
@@ -118,10 +91,11 @@ def main() -> None:
                 with place(path):
                     found[place.__name__].setdefault("records_per_s", []).append(load(path))
             with tempfile.TemporaryDirectory(dir=".") as folder:
-                path = os.path.join(folder, "store")
+                path = os.path.join(folder, "lag")  # where `loop_lag` opens its store
                 BlockingFerroKV.open(path).close()
                 with place(path):
-                    found[place.__name__].setdefault("lag_p99.9_ms", []).append(lag(path, given.seconds))
+                    late = loop_lag(folder, given.seconds)["p99.9_ms"]
+                    found[place.__name__].setdefault("lag_p99.9_ms", []).append(late)
             print(place.__name__, {name: round(values[-1], 2) for name, values in found[place.__name__].items()})
     medians = {
         place: {name: statistics.median(values) for name, values in rows.items()} for place, rows in found.items()

@@ -165,6 +165,6 @@ def fill(db: BlockingFerroKV, disk: SmallDisk) -> list[str]:
 
 
 def _is_quiet(db: BlockingFerroKV) -> bool:
-    """True if there is room again, or all that can be done without it is done."""
+    """True when there is room again, or when nothing more can be done without room."""
     stats = db.stats()
     return not db._store.engine.is_short or (not stats.sealed_memtables and SPARE_TABLE in os.listdir(stats.path))

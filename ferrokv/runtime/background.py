@@ -106,7 +106,7 @@ class Background:
         `StoreBusy` for a signal handler or destructor that came in the middle of such work by its own thread.
         """
         if self._is_mine():
-            raise StoreBusy("a signal handler or destructor can not flush in the middle of a flush by its own thread")
+            raise StoreBusy("a signal handler or destructor cannot flush while its own thread flushes")
         with self._gate:
             if self._stopping:
                 raise StoreClosed("the store is closing; open it again")
@@ -121,7 +121,7 @@ class Background:
 
     @property
     def mine(self) -> bool:
-        """True if the calling thread is in the middle of a flush or compaction."""
+        """True while the calling thread flushes or compacts."""
         return self._is_mine()
 
     @property

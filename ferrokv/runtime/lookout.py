@@ -28,7 +28,7 @@ class Lookout:
 
     @property
     def is_due(self) -> bool:
-        """True if the last look is a second old."""
+        """True once a second has passed since the last look."""
         return time.monotonic() >= self._next_at
 
     def look(self, *, stopping: bool) -> None:
