@@ -38,6 +38,10 @@ class Options(NamedTuple):
     level0_stop: int = 0
     """With so many tables in level 0, writes wait for compaction, for `busy_timeout` at most. 0: five times `level0_tables`."""
 
+    score_slowdown: int = 3
+    """From such a compaction score on, writes slow down, and by each half more their speed halves. The score says how many times
+    too full the fullest level is, with what lies too high above it."""
+
     level1_bytes: int = 64 * MIB
     """Level 1 holds so much, each further level ten times as much."""
 
@@ -91,5 +95,6 @@ _LOWEST: Final = {
     "block_bytes": 64,
     "level0_tables": 1,
     "open_tables_max": 1,
+    "score_slowdown": 1,
 }
 _HIGHEST: Final = {"memtable_bytes": 1 << 30}

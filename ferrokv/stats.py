@@ -64,6 +64,10 @@ class Stats(NamedTuple):
     """From so many tables in level 0 on, writes slow down."""
     level0_stop: int
     """With so many tables in level 0, writes wait, and raise `StoreBusy` after `busy_timeout`."""
+    compaction_score: float
+    """How many times too full the fullest level is, with what lies too high above it."""
+    score_slowdown: int
+    """From such a score on, writes slow down."""
     writes_slowed: int
     """Commits of this process that were delayed because compaction was behind."""
     writes_stopped: int

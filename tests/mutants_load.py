@@ -84,4 +84,25 @@ LOAD_MUTANTS = [
         "            if False and",
         f"{LEVEL0}test_writers_of_another_process_are_stopped_as_well",
     ),
+    Mutant(
+        "what is on its way into a level does not count",
+        "ferrokv/engine/score.py",
+        "        arriving = max(0, held - most)",
+        "        arriving = 0",
+        f"{LEVEL0}test_the_score_is_that_of_the_fullest_level_with_what_is_on_its_way_there",
+    ),
+    Mutant(
+        "writers wait for what damage keeps from being compacted",
+        "ferrokv/engine/score.py",
+        "0 if damaged else ",
+        "",
+        f"{LEVEL0}test_the_score_is_told_to_every_process_and_none_that_damage_keeps_high",
+    ),
+    Mutant(
+        "level 0 has to wait for fuller levels",
+        "ferrokv/engine/picker.py",
+        "math.inf if tables >= options.slowdown_at else tables",
+        "tables",
+        f"{LEVEL0}test_level_0_goes_first_once_it_slows_writes_down",
+    ),
 ]

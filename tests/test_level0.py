@@ -16,8 +16,10 @@ import pytest
 from ferrokv import BlockingFerroKV, CorruptionError, DataError, Options, StoreBusy
 from ferrokv.engine.compaction import compact_once
 from ferrokv.engine.engine import Engine
-from ferrokv.engine.picker import MERGED_FACTOR, Merging, Situation, pick
+from ferrokv.engine.picker import MERGED_FACTOR, Drop, Merging, Move, Situation, pick
+from ferrokv.engine.score import score
 from ferrokv.engine.survivors import Survivors
+from ferrokv.engine.version import LEVELS
 from ferrokv.format import control
 from ferrokv.format.edits import NO_MERGE
 from ferrokv.runtime.brake import DELAY_SECONDS_MAX, FIRST_BYTES_PER_SECOND, Brake
@@ -262,6 +264,7 @@ class Hands:
         self.now = 100.0
         self.options = Options.checked(given)
         self.level0_tables = level0
+        self.compaction_score = 0.0
 
     def steady(self) -> float:
         return self.now
@@ -289,6 +292,96 @@ def test_each_table_halves_the_bytes_that_may_be_written() -> None:
         delays.append(brake.delay())
     assert delays[0] == pytest.approx(1 / 4096)
     assert [b / a for a, b in pairwise(delays)] == pytest.approx([2] * 11)
+
+
+class Shape:
+    """A version of which only the sizes of its levels count, in MiB."""
+
+    def __init__(self, *sizes: int) -> None:
+        self.levels = tuple(() for _ in range(LEVELS))
+        self._sizes = sizes
+
+    def level_bytes(self, level: int) -> int:
+        return self._sizes[level] << 20 if level < len(self._sizes) else 0
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ((), 0),
+        ((0, 64, 640, 6400), 1),
+        ((64, 128), 3),
+        # Nothing changes when level 0 goes down into level 1, and little when that goes on where there is room.
+        ((0, 192), 3),
+        ((0, 64, 128), 1),
+        # What is too much for level 1 is too much for level 2 as well.
+        ((0, 128, 1280), (1280 + 64) / 640),
+        ((0, 64, 640, 12800), 2),
+    ],
+)
+def test_the_score_is_that_of_the_fullest_level_with_what_is_on_its_way_there(
+    sizes: tuple[int, ...], expected: float
+) -> None:
+    version: Any = Shape(*sizes)
+    assert score(version, Options()) == pytest.approx(expected)
+
+
+def test_levels_that_may_hold_next_to_nothing_brake_nobody() -> None:
+    version: Any = Shape(1, 8)
+    assert score(version, Options(level1_bytes=1)) < 1
+
+
+def test_each_half_more_of_the_score_halves_the_bytes_that_may_be_written() -> None:
+    delays = []
+    for halves in range(6, 14):
+        hands = Hands(0)
+        hands.compaction_score = halves / 2
+        brake = hands.brake()
+        brake.note_written(FIRST_BYTES_PER_SECOND >> 12)
+        delays.append(brake.delay())
+    assert delays[0] == pytest.approx(4 / 4096)
+    assert [b / a for a, b in pairwise(delays)] == pytest.approx([2] * 7)
+    hands = Hands(0)
+    hands.compaction_score = 2.99
+    brake = hands.brake()
+    brake.note_written(1 << 30)
+    assert not brake.is_on
+    hands.compaction_score = 1e6
+    brake.note_written(100)
+    assert 0 < brake.delay() < 0.1, "a short write is never held up for long"
+
+
+def test_the_score_is_told_to_every_process_and_none_that_damage_keeps_high(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ferrokv.engine.score.SMALL_LEVEL_BYTES", 1)
+    store = EngineHarness(SimulatedStorage(1), ManualClock(), WIDE._replace(level1_bytes=1_000))
+    fill(store, 2)
+    words = store.engine.words
+    tables = store.engine.view.version.levels[0]
+    assert words[control.SCORE] == sum(table.meta.file_bytes for table in tables) > 3_000
+    told = words[control.SCORE]
+    store.engine.damaged[tables[0].number] = CorruptionError("as if")
+    fill(store, 1, seed=2)
+    assert (words[control.SCORE], words[control.DAMAGED]) == (0, 1)
+    assert store.reopen().engine.words[control.SCORE] > told
+
+
+def test_level_0_goes_first_once_it_slows_writes_down(store: EngineHarness) -> None:
+    """However much too full the levels below are: reads look at every table of level 0."""
+    small = WIDE._replace(level1_bytes=1)
+    fill(store, 4)
+    store.compact()
+    view = store.engine.view
+    fill(store, 3, seed=1)
+    view = store.engine.view
+    chosen = pick(view.version, small, Survivors(store.clock(), view.catalogue), Situation())
+    assert not isinstance(chosen, Drop)
+    assert chosen is not None
+    assert chosen.level == 2 if isinstance(chosen, Move) else chosen.level == 1
+    fill(store, 1, seed=2)
+    view = store.engine.view
+    chosen = pick(view.version, small, Survivors(store.clock(), view.catalogue), Situation())
+    assert isinstance(chosen, Merging)
+    assert chosen.level == 0
 
 
 def test_a_delay_is_paid_once_and_never_longer_than_a_second() -> None:

@@ -23,7 +23,18 @@ from ..errors import (
     StoreReplaced,
 )
 from ..format.commits import Entry
-from ..format.control import CLOCK, COMPACTOR, DAMAGED, LEVEL0, POISON, SHORT, is_reached, pack_position
+from ..format.control import (
+    CLOCK,
+    COMPACTOR,
+    DAMAGED,
+    LEVEL0,
+    POISON,
+    SCORE,
+    SCORE_UNIT,
+    SHORT,
+    is_reached,
+    pack_position,
+)
 from ..format.logs import LogHeader, Position
 from ..options import Options
 from ..storage.descriptors import NO_DESCRIPTORS as NO_DESCRIPTORS
@@ -171,6 +182,11 @@ class Engine:
     def level0_tables(self) -> int:
         """The number of tables in level 0, as the last compactor of any process left it."""
         return self.words[LEVEL0]
+
+    @property
+    def compaction_score(self) -> float:
+        """How full the fullest level is with what is on its way there, 1.0 for full, as the last compactor left it."""
+        return self.words[SCORE] / SCORE_UNIT
 
     @property
     def damaged_tables(self) -> int:

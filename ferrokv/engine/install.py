@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ..errors import FerroKVError
-from ..format.control import DAMAGED, LEVEL0, VERSION
+from ..format.control import VERSION
 from ..format.edits import Edit
 from ..storage.requests import ListDirectory, Op, Sync
 from .engine import Engine, Waiting
@@ -14,6 +14,7 @@ from .memtable import Memtable
 from .names import CURRENT_ASIDE, file_name, numbers_of
 from .removal import remove_files as remove_files
 from .removal import remove_obsolete, remove_waiting
+from .score import announce_score
 from .table import Table
 
 
@@ -59,11 +60,9 @@ def install(
     engine.words[VERSION] = version_word
     manifest.version_word = version_word
     engine.install_tables(added, edit.removed, flushed, version_word)
-    engine.words[LEVEL0] = len(engine.view.version.levels[0])
-    if engine.damaged:
-        for number in edit.removed:
-            engine.damaged.pop(number, None)
-        engine.words[DAMAGED] = len(engine.damaged)
+    for number in edit.removed if engine.damaged else ():
+        engine.damaged.pop(number, None)
+    announce_score(engine.words, engine.view.version, engine.options, len(engine.damaged))
     yield from remove_obsolete(engine, obsolete, before)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Mapping
 from typing import Final, NamedTuple
 
@@ -153,8 +154,9 @@ def readable(choice: Choice | None, situation: Situation) -> Choice | None:
 
 
 def _fullest_levels(version: Version, options: Options) -> list[int]:
-    """Levels that hold too much, the one with the largest excess first."""
-    scores = [(len(version.levels[0]) / options.level0_tables, 0)]
+    """Levels that hold too much, the one with the largest excess first; but level 0 before all others once it slows writes down."""
+    tables = len(version.levels[0])
+    scores = [(math.inf if tables >= options.slowdown_at else tables / options.level0_tables, 0)]
     scores += [
         (version.level_bytes(level) / level_bytes_max(level, options), -level)
         for level in range(1, LEVELS - 1)

@@ -26,6 +26,7 @@ from .manifest import EMPTY as NO_TABLES
 from .manifest import Manifest, Tables, create_manifest, rename_current, write_current_aside
 from .memtable import Memtable
 from .names import CURRENT, CURRENT_ASIDE, file_name, numbers_of
+from .score import announce_score
 from .space import rebuild
 from .spares import ALL_SPARES, ASIDE, NO_SPACE, SPARE_TABLE, SPARE_WALS, cut_to_length, sizes_for, wal_sizes
 from .view import HotCache, View, entry_bytes
@@ -58,7 +59,7 @@ def recover(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
     yield from _write_again(replay, committed)
     page = control.encode_page(current.store_id, storage.boot_id(), generation, committed or 0, believed)
     words = storage.map_page("control", page)
-    words[control.LEVEL0] = len(version.levels[0])
+    announce_score(words, version, options)
     number = max(replay.highest_number, tables.log_number) + 1
     wal = yield from _create_wal(storage, options, old, replay, number)
     words[control.SHORT] = int(wal.allocated < options.memtable_bytes)

@@ -6,7 +6,7 @@ Both locks are let go with the engine's `unlock_write` and `unlock_compact`, by 
 from __future__ import annotations
 
 from ..errors import StoreBusy
-from ..format.control import APPENDED, COMMIT, COMPACTOR, DAMAGED, INTENT, LEVEL0, POISON, VERSION, WRITER
+from ..format.control import APPENDED, COMMIT, COMPACTOR, INTENT, POISON, VERSION, WRITER
 from ..storage.drivers import complete
 from ..storage.requests import Op
 from .commit import rotate, take_lock
@@ -16,6 +16,7 @@ from .load import read_current
 from .manifest import read_manifest
 from .removal import find_unnamed, remove_waiting
 from .replica import catch_up, read_appended, refresh
+from .score import announce_score
 
 
 def begin_writing(engine: Engine, timeout: float) -> None:
@@ -68,8 +69,7 @@ def _take_over(engine: Engine) -> Op[None]:
         yield from find_unnamed(engine)
     yield from refresh(engine)
     # The last holder may have died between its edit and these words, or have found other tables damaged.
-    engine.words[LEVEL0] = len(engine.view.version.levels[0])
-    engine.words[DAMAGED] = len(engine.damaged)
+    announce_score(engine.words, engine.view.version, engine.options, len(engine.damaged))
     yield from remove_waiting(engine)
 
 

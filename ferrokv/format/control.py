@@ -25,6 +25,7 @@ WAITED: Final = 640 // 8
 WAKES: Final = 648 // 8  # these two beside WAITED, since they are read and stored together with it
 LOCK_WAITED: Final = 656 // 8
 LEVEL0: Final = 704 // 8
+SCORE: Final = 712 // 8  # beside LEVEL0, since the two are read and stored together
 SLOTS: Final = 768 // 8
 DAMAGED: Final = 832 // 8
 SHORT: Final = 896 // 8
@@ -38,6 +39,7 @@ SLOT_BYTES: Final = 1024
 SLOTS_MAX: Final = 252
 CONTROL_BYTES: Final = HEAD_BYTES + SLOTS_MAX * SLOT_BYTES
 assert CONTROL_BYTES == 256 << 10
+SCORE_UNIT: Final = 1000  # SCORE of a level that is full
 FIRST_SLOT: Final = HEAD_BYTES // 8
 SLOT_WORDS: Final = SLOT_BYTES // 8
 # Words of one slot, counted from its first.

@@ -32,6 +32,7 @@ from ..engine.turns import begin_compacting, end_compacting
 from ..engine.whereabouts import LOOK_SECONDS
 from ..errors import FerroKVError, StoreBusy, StoreClosed, StoreFull
 from ..storage.drivers import complete
+from .brake import NEARLY_STOPPED, pressure
 from .lookout import Lookout
 from .room import RoomMaker
 from .waiters import Request, Stopping, deliver, fail_all
@@ -358,11 +359,7 @@ class Background:
         if self._slice_end and time.monotonic() > self._slice_end:
             self._end_slice()
         self._pages += 1
-        options = self._engine.options
-        if (
-            not self._pages % PAGES_EACH_YIELD
-            and 2 * self._engine.level0_tables < options.slowdown_at + options.stop_at
-        ):
+        if not self._pages % PAGES_EACH_YIELD and pressure(self._engine) < NEARLY_STOPPED:
             yield_interpreter()
 
     def _pause_job(self) -> None:
@@ -385,7 +382,7 @@ class Background:
         """Between two pages: leave the interpreter to others, unless writers or callers wait, or soon will."""
         engine = self._engine
         self.lookout.look(stopping=self._stopping)
-        pressed = len(engine.view.sealed) > 1 or engine.level0_tables >= engine.options.slowdown_at
+        pressed = len(engine.view.sealed) > 1 or pressure(engine) >= 0
         if pressed or self._jobs or not self._has_thread:
             self._check_stopping()
         elif self._stopping:

@@ -1,10 +1,12 @@
 """The brake: writers slow down, and then wait, while compaction is behind.
 
-Each flush adds a table to level 0, and every read looks at all of them; so writers must not be faster than compaction for long. As
-RocksDB does ("Write Stalls" in its wiki), there are two marks. From the first on, the bytes that one process may write in a second
-are halved with each further table, which settles where writers and compaction are equally fast. At the second, writers wait.
+Each flush adds a table to level 0, and every read looks at all of them; and what piles up in the levels below has to be rewritten
+all the same. So writers must not be faster than compaction for long. As in RocksDB ("Write Stalls" in its wiki) there are marks for
+both, and whichever brakes harder counts. Beyond the first mark of level 0, each further table halves the bytes that one process may
+write in a second; beyond the mark of the score (engine/score.py), each further half does. That settles where writers and compaction
+are equally fast. At the second mark of level 0, writers wait.
 
-The number of tables is a word of the control page, so that writers of every process see what the compactor of one has come to.
+Both figures are words of the control page, so that writers of every process see what the compactor of one has come to.
 """
 
 from __future__ import annotations
@@ -16,9 +18,20 @@ from typing import Final
 from ..engine.engine import Engine
 from ..errors import StoreBusy
 
-FIRST_BYTES_PER_SECOND: Final = 32 << 20  # of one process, at the first mark
+FIRST_BYTES_PER_SECOND: Final = 32 << 20  # of one process, at the first mark of level 0
+SCORE_FIRST: Final = 2.0  # how often that is halved at the mark of the score
 DELAY_SECONDS_MAX: Final = 1.0  # before one commit
+SCORE_PRESSURE_MAX: Final = 12.0  # 8 KiB a second
+NEARLY_STOPPED: Final = 6  # 512 KiB a second
 LOOK_SECONDS: Final = 0.02  # how often a stopped writer looks whether another process has compacted
+
+
+def pressure(engine: Engine) -> float:
+    """How many times the speed of writers is halved at the moment; negative while they are free. Any thread."""
+    options = engine.options
+    tables = engine.level0_tables - options.slowdown_at
+    over = engine.compaction_score - options.score_slowdown
+    return max(tables, min(SCORE_PRESSURE_MAX, SCORE_FIRST + 2 * over) if over >= 0 else -1)
 
 
 class Brake:
@@ -27,7 +40,6 @@ class Brake:
     def __init__(self, engine: Engine, steady: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine
         self._steady = steady
-        self._slowdown = engine.options.slowdown_at
         self._stop = engine.options.stop_at
         self._free_at = 0.0  # by the steady clock: when the bytes written so far are paid for
         self.slowed = 0  # commits that were delayed
@@ -42,22 +54,21 @@ class Brake:
     @property
     def is_on(self) -> bool:
         """True if a write has to wait, be it for a moment."""
-        return self._engine.level0_tables >= self._slowdown and (self.is_stopped or self.delay() > 0)
+        return pressure(self._engine) >= 0 and (self.is_stopped or self.delay() > 0)
 
     def delay(self) -> float:
         """Seconds until the next commit may begin, 0 if it may begin now."""
-        if self._engine.level0_tables < self._slowdown:
+        if pressure(self._engine) < 0:
             return 0.0
         return min(DELAY_SECONDS_MAX, max(0.0, self._free_at - self._steady()))
 
     def note_written(self, size: int) -> None:
         """So many bytes were written."""
-        over = self._engine.level0_tables - self._slowdown
-        if over >= 0:
+        halvings = pressure(self._engine)
+        if halvings >= 0:
             now = self._steady()
-            self._free_at = (
-                max(now, min(self._free_at, now + DELAY_SECONDS_MAX)) + size * 2.0**over / FIRST_BYTES_PER_SECOND
-            )
+            free_at = max(now, min(self._free_at, now + DELAY_SECONDS_MAX))
+            self._free_at = free_at + size * 2.0**halvings / FIRST_BYTES_PER_SECOND
 
     def note_waited(self, seconds: float, *, stopped: bool) -> None:
         """A commit was delayed, or had to wait."""

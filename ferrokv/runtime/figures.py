@@ -55,6 +55,8 @@ def stats_of(directory: Directory, storage: LocalStorage, engine: Engine, brake:
         records_evicted=counters.evicted,
         level0_slowdown=engine.options.slowdown_at,
         level0_stop=engine.options.stop_at,
+        compaction_score=engine.compaction_score,
+        score_slowdown=engine.options.score_slowdown,
         writes_slowed=brake.slowed,
         writes_stopped=brake.stopped,
         stalled_seconds=brake.seconds,
