@@ -26,7 +26,7 @@ from random import Random
 from engine import loop_lag
 
 from ferrokv import BlockingFerroKV
-from ferrokv.runtime.background import Background
+from ferrokv.local.runtime.background import Background
 
 RESULT = Path(__file__).parent / "results" / "compactor.json"
 COMPACTOR = """

@@ -19,19 +19,19 @@ from itertools import count
 from pathlib import Path
 
 from ferrokv import BlockingFerroKV
-from ferrokv.engine.builder import Outputs
-from ferrokv.engine.manifest import Tables
-from ferrokv.engine.recovery import create_store
-from ferrokv.format.commits import Entry
-from ferrokv.format.current import Current
-from ferrokv.format.edits import TableMeta
-from ferrokv.format.keys import CATALOGUE_NAMES, CATALOGUE_NEXT_ID, encode_keyspace_id, encode_prefix
-from ferrokv.format.logs import Position
+from ferrokv.local.compaction.builder import Outputs
+from ferrokv.local.engine.manifest import Tables
+from ferrokv.local.format.commits import Entry
+from ferrokv.local.format.current import Current
+from ferrokv.local.format.edits import TableMeta
+from ferrokv.local.format.keys import CATALOGUE_NAMES, CATALOGUE_NEXT_ID, encode_keyspace_id, encode_prefix
+from ferrokv.local.format.logs import Position
+from ferrokv.local.opening.recovery import create_store
+from ferrokv.local.storage.directory import prepare_directory
+from ferrokv.local.storage.drivers import complete
+from ferrokv.local.storage.local import LocalStorage
+from ferrokv.local.storage.requests import File
 from ferrokv.options import Options
-from ferrokv.storage.directory import prepare_directory
-from ferrokv.storage.drivers import complete
-from ferrokv.storage.local import LocalStorage
-from ferrokv.storage.requests import File
 
 RESULTS = Path(__file__).parent / "results"
 VALUE_BYTES = 470

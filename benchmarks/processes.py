@@ -112,7 +112,7 @@ def measure_check(path: str) -> dict[str, float]:
         words = engine.words
 
         def probe_alone() -> None:
-            from ferrokv.engine.read import probe
+            from ferrokv.local.tree.read import probe
 
             view = engine.view
             probe(view, view.catalogue.prefixes["default"] + b"k", engine.clock)

@@ -2,7 +2,7 @@
 
     python benchmarks/turns.py
 
-The figures are what `TURN_RECORDS_MAX` (ferrokv/format/limits.py) is chosen by.
+The figures are what `TURN_RECORDS_MAX` (ferrokv/local/format/limits.py) is chosen by.
 """
 
 from __future__ import annotations

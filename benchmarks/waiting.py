@@ -24,7 +24,7 @@ from typing import Any
 from in_turn import interleaved
 
 from ferrokv import BlockingFerroKV, FerroKV
-from ferrokv.engine.waited import wake_waiting
+from ferrokv.local.engine.wakeups import wake_waiting
 
 WAITERS = 1_000
 PUSHES = 300

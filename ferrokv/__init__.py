@@ -9,9 +9,6 @@ import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .batch import WriteBatch
-from .blocking import BlockingFerroKV, BlockingSnapshot
-from .commands.keyspaces import KeyspaceStats
 from .errors import (
     CorruptionError,
     DataError,
@@ -30,18 +27,21 @@ from .errors import (
     UnsupportedFormat,
     WatchError,
 )
-from .faces.blocking.locks import BlockingLock
+from .local.batch import WriteBatch
+from .local.blocking import BlockingFerroKV, BlockingSnapshot
+from .local.commands.keyspaces import KeyspaceStats
+from .local.faces.blocking.locks import BlockingLock
+from .local.storage.directory import DirectoryReport, inspect_directory
 from .options import Options
 from .stats import BackupReport, LevelStats, ProcessStats, Stats, VerifyReport
-from .storage.directory import DirectoryReport, inspect_directory
 
 if TYPE_CHECKING:
-    from .api import FerroKV, Snapshot
-    from .faces.aio.deferred import AsyncDeferredCommands
-    from .faces.aio.locks import AsyncLock
-    from .faces.blocking.deferred import BlockingDeferredCommands
-    from .faces.deferral import Deferral
-    from .faces.pipelines import AsyncPipeline, Pipeline, Tx
+    from .local.api import FerroKV, Snapshot
+    from .local.faces.aio.deferred import AsyncDeferredCommands
+    from .local.faces.aio.locks import AsyncLock
+    from .local.faces.blocking.deferred import BlockingDeferredCommands
+    from .local.faces.deferral import Deferral
+    from .local.faces.pipelines import AsyncPipeline, Pipeline, Tx
 
 __version__ = "0.1.0"
 
@@ -91,15 +91,15 @@ logging.getLogger("ferrokv").addHandler(logging.NullHandler())
 
 # What is imported when it is first asked for: asyncio takes longer to import than all of ferrokv, and few processes need pipelines.
 _LATER = {
-    "AsyncDeferredCommands": ".faces.aio.deferred",
-    "AsyncLock": ".faces.aio.locks",
-    "AsyncPipeline": ".faces.pipelines",
-    "BlockingDeferredCommands": ".faces.blocking.deferred",
-    "Deferral": ".faces.deferral",
-    "FerroKV": ".api",
-    "Pipeline": ".faces.pipelines",
-    "Snapshot": ".api",
-    "Tx": ".faces.pipelines",
+    "AsyncDeferredCommands": ".local.faces.aio.deferred",
+    "AsyncLock": ".local.faces.aio.locks",
+    "AsyncPipeline": ".local.faces.pipelines",
+    "BlockingDeferredCommands": ".local.faces.blocking.deferred",
+    "Deferral": ".local.faces.deferral",
+    "FerroKV": ".local.api",
+    "Pipeline": ".local.faces.pipelines",
+    "Snapshot": ".local.api",
+    "Tx": ".local.faces.pipelines",
 }
 
 

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from ferrokv import BlockingFerroKV, api
-from ferrokv.runtime.registry import open_store
-from ferrokv.storage.local import LocalStorage
-from ferrokv.storage.requests import Sync
+from ferrokv import BlockingFerroKV
+from ferrokv.local import api
+from ferrokv.local.runtime.registry import open_store
+from ferrokv.local.storage.local import LocalStorage
+from ferrokv.local.storage.requests import Sync
 
 from .harness import ManualClock
 
@@ -59,7 +60,7 @@ def syncs(monkeypatch: pytest.MonkeyPatch) -> list[Sync]:
 def standing_clock(monkeypatch: pytest.MonkeyPatch) -> int:
     """The time, in ms since 1970, at which the clocks of stores that are opened from now on stand still: TTLs are exact."""
     now = time.time_ns() // 1_000_000
-    monkeypatch.setattr("ferrokv.runtime.store.SystemClock", lambda: ManualClock(now))
+    monkeypatch.setattr("ferrokv.local.runtime.store.SystemClock", lambda: ManualClock(now))
     return now
 
 

@@ -7,26 +7,27 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from ferrokv.commands import counters, expiry, keys, strings
-from ferrokv.engine.collected import drop_expired, take_expired_roots
-from ferrokv.engine.commit import append, make_durable, rotate, rotation_due
-from ferrokv.engine.compaction import compact_once, sweep_everything
-from ferrokv.engine.engine import Engine
-from ferrokv.engine.flush import flush
-from ferrokv.engine.invariants import check_invariants
-from ferrokv.engine.opening import open_engine
-from ferrokv.engine.pins import find_newest, pin_view
-from ferrokv.engine.read import live, read_entry
-from ferrokv.engine.replica import catch_up, refresh
-from ferrokv.engine.scan import Scan
-from ferrokv.engine.transaction import Group
-from ferrokv.engine.turns import begin_compacting, begin_writing, end_compacting
-from ferrokv.engine.view import View
 from ferrokv.errors import StoreBusy, StoreFull
-from ferrokv.format.keys import successor_of_prefix
+from ferrokv.local.commands import counters, expiry, keys, strings
+from ferrokv.local.compaction.compaction import compact_once, sweep_everything
+from ferrokv.local.compaction.dead_generations import drop_expired, take_expired_roots
+from ferrokv.local.compaction.flush import flush
+from ferrokv.local.compaction.holder import begin_compacting, end_compacting
+from ferrokv.local.engine.engine import Engine
+from ferrokv.local.format.keys import successor_of_prefix
+from ferrokv.local.log.commit import append, make_durable, rotate, rotation_due
+from ferrokv.local.log.pins import find_newest, pin_view
+from ferrokv.local.log.replica import catch_up, refresh
+from ferrokv.local.log.transaction import Group
+from ferrokv.local.log.writing import begin_writing
+from ferrokv.local.opening.opening import open_engine
+from ferrokv.local.storage.drivers import complete
+from ferrokv.local.storage.simulated import SimulatedStorage
+from ferrokv.local.tree.read import live, read_entry
+from ferrokv.local.tree.scan import Scan
+from ferrokv.local.tree.view import View
+from ferrokv.local.upkeep.invariants import check_invariants
 from ferrokv.options import Options
-from ferrokv.storage.drivers import complete
-from ferrokv.storage.simulated import SimulatedStorage
 
 SCALE = 50 if os.environ.get("FERROKV_TORTURE") else 1  # `make torture` runs so many times as many cases
 

@@ -6,11 +6,11 @@ import json
 from array import array
 from pathlib import Path
 
-from ferrokv.commands import floats
-from ferrokv.format import blocks, commits, control, current, edits, filters, keys, logs, roots, tables
-from ferrokv.format.checksums import hash_key, table_seed
-from ferrokv.format.limits import FORMAT_VERSION, NEVER
-from ferrokv.storage.simulated import SimulatedStorage
+from ferrokv.local.commands import floats
+from ferrokv.local.format import blocks, commits, control, current, edits, filters, keys, logs, roots, tables
+from ferrokv.local.format.checksums import hash_key, table_seed
+from ferrokv.local.format.limits import FORMAT_VERSION, NEVER
+from ferrokv.local.storage.simulated import SimulatedStorage
 
 from .harness import EngineHarness, ManualClock
 

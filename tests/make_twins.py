@@ -11,12 +11,12 @@ import re
 from pathlib import Path
 from typing import Final
 
-MODULES: Final = ("asking", "keys", "strings", "lists", "hashes", "sets", "sorted_sets")
+MODULES: Final = ("command_base", "keys", "strings", "lists", "hashes", "sets", "sorted_sets")
 FOR_THREADS: Final = ("scans", "changes", "locks", "deferred")  # a pipeline does not iterate, hold locks, or wait
 DJANGO_MODULES: Final = ("looking", "contract", "locks", "extras", "herd", "sessions")
-HOME: Final = Path(__file__).parent.parent / "ferrokv" / "faces"
+HOME: Final = Path(__file__).parent.parent / "ferrokv" / "local" / "faces"
 DJANGO: Final = Path(__file__).parent.parent / "ferrokv" / "contrib" / "django"
-_MADE: Final = "# Made by `python -m tests.make_twins` from faces/aio/{module}.py; edit that.\n"
+_MADE: Final = "# Made by `python -m tests.make_twins` from local/faces/aio/{module}.py; edit that.\n"
 _MADE_DJANGO: Final = "# Made by `python -m tests.make_twins` from contrib/django/aio/{module}.py; edit that.\n"
 _DJANGO_NAMES: Final = (
     (".native_handle", ".blocking_handle"),

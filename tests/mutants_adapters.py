@@ -106,7 +106,7 @@ ADAPTER_MUTANTS = [
     ),
     Mutant(
         "whether a mutex is locked is read from what is durable",
-        "ferrokv/faces/blocking/deferred.py",
+        "ferrokv/local/faces/blocking/deferred.py",
         "        if command is not locks.is_held and ",
         "        if ",
         f"{DOGPILE}test_a_mutex_may_be_released_by_another_thread",

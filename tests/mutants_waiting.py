@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .mutant import Mutant
 
-WAITED = "ferrokv/engine/waited.py"
+WAITED = "ferrokv/local/engine/wakeups.py"
 WORDS = "tests/test_waiting.py::test_no_order_of_the_words_loses_a_wake_up"
 ENGINES = "tests/test_waiting.py::test_a_push_reaches_its_waiter_in_every_order"
 RULES = "tests/test_waiting.py::"
@@ -51,28 +51,28 @@ WAITING_MUTANTS = [
     ),
     Mutant(
         "a commit wakes no other process",
-        "ferrokv/engine/commit.py",
+        "ferrokv/local/log/commit.py",
         "    words[COMMIT] = appended\n    wake_waiting(engine)\n",
         "    words[COMMIT] = appended\n",
         ENGINES,
     ),
     Mutant(
         "others are woken before COMMIT moves",
-        "ferrokv/engine/commit.py",
+        "ferrokv/local/log/commit.py",
         "    words[COMMIT] = appended\n    wake_waiting(engine)\n",
         "    wake_waiting(engine)\n    words[COMMIT] = appended\n",
         ENGINES,
     ),
     Mutant(
         "a blocking pop looks before it is armed",
-        "ferrokv/blocking.py",
+        "ferrokv/local/blocking.py",
         "                waiter.arm()\n                if self._query(keys.exists, names):\n",
         "                found = self._query(keys.exists, names)\n                waiter.arm()\n                if found:\n",
         f"{LIVE}test_what_comes_behind_the_look_and_before_the_sleep_is_not_missed",
     ),
     Mutant(
         "a blocking pop of a task looks before it is armed",
-        "ferrokv/api.py",
+        "ferrokv/local/api.py",
         "                waiter.arm()\n                if await self._query(keys.exists, names):\n",
         "                found = await self._query(keys.exists, names)\n                waiter.arm()\n                if found:\n",
         f"{LIVE}test_what_comes_behind_the_look_of_a_task_is_not_missed",
@@ -107,28 +107,28 @@ WAITING_MUTANTS = [
     ),
     Mutant(
         "the death of a holder is not noticed by those who wait",
-        "ferrokv/runtime/watch.py",
+        "ferrokv/local/runtime/watch.py",
         "            waited.wake_heirs(dead if",
         "            waited.wake_heirs(set() if",
         f"{LIVE}test_the_death_of_a_holder_is_noticed",
     ),
     Mutant(
         "an undurable release wakes nobody",
-        "ferrokv/runtime/writer.py",
+        "ferrokv/local/runtime/writer.py",
         "        is_awaited = group.frees_lock and is_lock_waited_for(engine)\n",
         "        is_awaited = False\n",
         f"{LIVE}test_a_release_without_a_sync_wakes_too_and_costs_one_only_if_somebody_waits",
     ),
     Mutant(
         "every undurable release is synced",
-        "ferrokv/runtime/writer.py",
+        "ferrokv/local/runtime/writer.py",
         "        is_awaited = group.frees_lock and is_lock_waited_for(engine)\n",
         "        is_awaited = group.frees_lock\n",
         f"{LIVE}test_a_release_without_a_sync_wakes_too_and_costs_one_only_if_somebody_waits",
     ),
     Mutant(
         "a closed handle goes on waiting",
-        "ferrokv/faces/reader.py",
+        "ferrokv/local/faces/reader.py",
         "        store.end_waiting(self)\n",
         "",
         f"{LIVE}test_closing_one_of_two_handles_ends_its_waitings_only",
@@ -142,28 +142,28 @@ WAITING_MUTANTS = [
     ),
     Mutant(
         "a lock forgets its token when its release fails",
-        "ferrokv/faces/blocking/locks.py",
+        "ferrokv/local/faces/blocking/locks.py",
         "            self._local.owed = own\n",
         "",
         f"{FAILED}test_a_lock_whose_release_was_refused_is_released_by_a_second_call",
     ),
     Mutant(
         "a release that failed puts its token in the place of the next holder's",
-        "ferrokv/faces/blocking/locks.py",
+        "ferrokv/local/faces/blocking/locks.py",
         "        is_first = own != self._owed\n",
         "        is_first = True\n",
         f"{FAILED}test_an_uncertain_release_that_is_repeated_leaves_the_next_holder_alone",
     ),
     Mutant(
         "a lock is released only together with what a deferral has gathered",
-        "ferrokv/faces/blocking/locks.py",
+        "ferrokv/local/faces/blocking/locks.py",
         "        except StoreFull:\n",
         "        except LockNotOwnedError:\n",
         f"{FAILED}test_a_lock_is_released_on_a_disk_that_has_no_room_for_what_was_gathered_before",
     ),
     Mutant(
         "a lock waits for itself when its release has failed",
-        "ferrokv/commands/locks.py",
+        "ferrokv/local/commands/locks.py",
         "found[0] != owed and not owners",
         "not owners",
         f"{FAILED}test_the_object_whose_release_failed_can_acquire_again",

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 import ferrokv
 from ferrokv import BlockingFerroKV
-from ferrokv.storage.requests import Sync, WriteAt
+from ferrokv.local.storage.requests import Sync, WriteAt
 
 ROOT = Path(__file__).parent.parent
 

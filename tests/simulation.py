@@ -11,15 +11,15 @@ from typing import Any
 
 from greenlet import getcurrent, greenlet
 
-from ferrokv.commands import counters, keys, strings
-from ferrokv.engine.manifest import read_manifest
-from ferrokv.engine.names import file_name
 from ferrokv.errors import StoreBusy, StoreFailed, StoreFull, StoreUncertain
-from ferrokv.format import control
-from ferrokv.format.current import decode_current
+from ferrokv.local.commands import counters, keys, strings
+from ferrokv.local.engine.manifest import read_manifest
+from ferrokv.local.format import control
+from ferrokv.local.format.current import decode_current
+from ferrokv.local.names import file_name
+from ferrokv.local.storage.drivers import complete
+from ferrokv.local.storage.simulated import ProcessKilled, SimulatedStorage
 from ferrokv.options import Options
-from ferrokv.storage.drivers import complete
-from ferrokv.storage.simulated import ProcessKilled, SimulatedStorage
 
 from .harness import TINY, EngineHarness, ManualClock
 from .linearizability import Call
@@ -202,7 +202,7 @@ class World:
         page = self.disk.machine.pages.get("control")
         for process in self.processes:
             store = process.store
-            if page is None or store is None or process.done or not store.engine.led:
+            if page is None or store is None or process.done or not store.engine.page_is_kept:
                 continue
             position = store.engine.wal.position
             assert (position.number, position.end) <= control.unpack_position(page[control.COMMIT])

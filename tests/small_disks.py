@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from ferrokv import BlockingFerroKV, StoreFull
-from ferrokv.engine.spares import SPARE_TABLE
-from ferrokv.storage import local
-from ferrokv.storage.requests import Space
+from ferrokv.local.engine.spares import SPARE_TABLE
+from ferrokv.local.storage import local
+from ferrokv.local.storage.requests import Space
 
 STEP_BYTES = 4096
 PATIENCE_SECONDS = 20.0

@@ -31,9 +31,9 @@ from hypothesis import strategies as st
 from ferrokv import BlockingFerroKV, DataError, FerroKV, StorePathError
 from ferrokv.contrib.aiocache import FerroKVCache
 from ferrokv.contrib.aiocache.keys import usual_key
-from ferrokv.runtime import registry
-from ferrokv.storage.local import LocalStorage
-from ferrokv.storage.requests import Sync, WriteAt
+from ferrokv.local.runtime import registry
+from ferrokv.local.storage.local import LocalStorage
+from ferrokv.local.storage.requests import Sync, WriteAt
 
 from .conftest import ROOT
 

@@ -28,13 +28,13 @@ from ferrokv import (
     StorePathError,
     inspect_directory,
 )
-from ferrokv.commands import keys, lists, strings
-from ferrokv.engine.backup import Copy, back_up, take_target
-from ferrokv.engine.engine import EXPIRY_GRACE_MS
-from ferrokv.runtime.errands import Errand
-from ferrokv.storage.drivers import complete
-from ferrokv.storage.requests import Open, ReadAt, Request, Sync, WriteAt
-from ferrokv.storage.simulated import SimulatedStorage
+from ferrokv.local.commands import keys, lists, strings
+from ferrokv.local.engine.engine import EXPIRY_GRACE_MS
+from ferrokv.local.runtime.long_tasks import LongTask
+from ferrokv.local.storage.drivers import complete
+from ferrokv.local.storage.requests import Open, ReadAt, Request, Sync, WriteAt
+from ferrokv.local.storage.simulated import SimulatedStorage
+from ferrokv.local.upkeep.backup import Copy, back_up, take_target
 
 from .harness import SCALE, TINY, EngineHarness, ManualClock
 from .test_damage import build
@@ -533,14 +533,14 @@ def test_progress_grows_to_the_total_and_what_it_raises_removes_the_copy(db: Blo
 @pytest.fixture
 def lingering(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Until it is undone, copies that have told of their progress wait to be stopped, with much of the work still to do."""
-    pause = Errand._pause
+    pause = LongTask._pause
 
-    def wait(self: Errand) -> None:
+    def wait(self: LongTask) -> None:
         while self.reason is None:
             time.sleep(0.001)
         pause(self)
 
-    monkeypatch.setattr(Errand, "_pause", wait)
+    monkeypatch.setattr(LongTask, "_pause", wait)
     return monkeypatch
 
 
@@ -636,7 +636,7 @@ def test_a_full_disk_under_the_target_harms_only_the_copy(
     db: BlockingFerroKV, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(db)
-    from ferrokv.storage import local
+    from ferrokv.local.storage import local
 
     def full(self: object, request: WriteAt | Sync) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -7,10 +7,10 @@ import time
 import pytest
 
 from ferrokv import BlockingFerroKV
-from ferrokv.engine.clock import NO_BELIEF, SLACK_MS, TRIAL_MS, Belief, SystemClock
-from ferrokv.engine.engine import EXPIRY_GRACE_MS
-from ferrokv.format import control
-from ferrokv.storage.simulated import SimulatedStorage
+from ferrokv.local.clock import NO_BELIEF, SLACK_MS, TRIAL_MS, Belief, SystemClock
+from ferrokv.local.engine.engine import EXPIRY_GRACE_MS
+from ferrokv.local.format import control
+from ferrokv.local.storage.simulated import SimulatedStorage
 
 from .harness import EngineHarness, ManualClock
 

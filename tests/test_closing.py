@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from ferrokv import BlockingFerroKV, CorruptionError, FerroKV, FerroKVError, StoreClosed, StoreFailed, StorePathError
-from ferrokv.format.control import COMPACTOR
-from ferrokv.storage import local
-from ferrokv.storage.requests import ReadAt
+from ferrokv.local.format.control import COMPACTOR
+from ferrokv.local.storage import local
+from ferrokv.local.storage.requests import ReadAt
 
 from .peer import Peer
 

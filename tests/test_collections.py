@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ferrokv import BlockingFerroKV, DataError, Tx
-from ferrokv.commands import expiry, hashes, keys, lists, sets, sorted_sets, strings
-from ferrokv.engine.records import ViewRecords
-from ferrokv.engine.transaction import Group, Transaction
-from ferrokv.engine.view import View
 from ferrokv.errors import ResponseError
-from ferrokv.faces.pipelines import run_function
-from ferrokv.format.keys import KIND_ELEMENT, KIND_OWNER
-from ferrokv.storage.drivers import complete
-from ferrokv.storage.simulated import SimulatedStorage
+from ferrokv.local.commands import expiry, hashes, keys, lists, sets, sorted_sets, strings
+from ferrokv.local.faces.pipelines import run_function
+from ferrokv.local.format.keys import KIND_ELEMENT, KIND_OWNER
+from ferrokv.local.log.transaction import Group, Transaction
+from ferrokv.local.storage.drivers import complete
+from ferrokv.local.storage.simulated import SimulatedStorage
+from ferrokv.local.tree.records import ViewRecords
+from ferrokv.local.tree.view import View
 
 from .harness import SCALE, EngineHarness, ManualClock
 

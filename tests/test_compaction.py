@@ -8,14 +8,14 @@ from contextlib import suppress
 
 import pytest
 
-from ferrokv.commands import keys
-from ferrokv.engine.manifest import ROLL_BYTES
-from ferrokv.engine.picker import Drop, Merging, Move, Situation, pick
-from ferrokv.engine.survivors import Survivors
-from ferrokv.engine.table import Table
 from ferrokv.errors import CorruptionError, StoreFailed, StoreFull
-from ferrokv.storage.requests import ReadAt, Request, WriteAt
-from ferrokv.storage.simulated import SimulatedStorage
+from ferrokv.local.commands import keys
+from ferrokv.local.compaction.picker import Drop, Merging, Move, Situation, pick
+from ferrokv.local.compaction.survivors import Survivors
+from ferrokv.local.engine.manifest import ROLL_BYTES
+from ferrokv.local.storage.requests import ReadAt, Request, WriteAt
+from ferrokv.local.storage.simulated import SimulatedStorage
+from ferrokv.local.tree.table import Table
 
 from .harness import TINY, EngineHarness, ManualClock
 
@@ -119,7 +119,7 @@ def test_a_table_without_overlap_below_moves_by_an_edit_alone(store: EngineHarne
     chosen = choice(store, level1_bytes=1)
     assert isinstance(chosen, Move)
     store.engine.options = store.options._replace(level1_bytes=1)
-    store.engine.looks_left = 0  # at tables that may be full of dead elements, which reads their indexes
+    store.engine.sweep_looks_left = 0  # at tables that may be full of dead elements, which reads their indexes
     reads: list[Request] = []
     store.storage.observe = lambda index, request: reads.append(request) if isinstance(request, ReadAt) else None
     before = set(store.storage.machine.names)
@@ -139,7 +139,7 @@ def test_a_move_that_finds_no_space_keeps_its_table(
     first: int, roll_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its edit names a table that is there already: that is none of the files that a failed compaction leaves to be removed."""
-    monkeypatch.setattr("ferrokv.engine.install.ROLL_BYTES", roll_bytes)
+    monkeypatch.setattr("ferrokv.local.compaction.install.ROLL_BYTES", roll_bytes)
     for second in range(first, 24):
         storage = SimulatedStorage(1)
         store = EngineHarness(storage, ManualClock(), TINY._replace(memtable_bytes=100_000, level0_tables=9))

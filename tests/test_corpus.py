@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from ferrokv.format import blocks, commits, edits, filters, tables
+from ferrokv.local.format import blocks, commits, edits, filters, tables
 
 from .fuzz.seeds import make_seeds
 from .fuzz.targets import TARGETS, mended

@@ -17,8 +17,8 @@ from ferrokv import (
     StorePathError,
     UnsupportedFormat,
 )
-from ferrokv.format.checksums import checksum
-from ferrokv.storage.simulated import Inode, SimulatedStorage
+from ferrokv.local.format.checksums import checksum
+from ferrokv.local.storage.simulated import Inode, SimulatedStorage
 
 from .harness import SCALE, EngineHarness, ManualClock
 

@@ -27,9 +27,9 @@ from ferrokv import (
     Tx,
     WriteBatch,
 )
-from ferrokv.format.control import APPENDED, COMMIT
-from ferrokv.storage.local import LocalStorage
-from ferrokv.storage.requests import Sync, WriteAt
+from ferrokv.local.format.control import APPENDED, COMMIT
+from ferrokv.local.storage.local import LocalStorage
+from ferrokv.local.storage.requests import Sync, WriteAt
 
 
 def test_ten_writes_and_their_answers_cost_one_sync(db: BlockingFerroKV, syncs: list[Sync]) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from ferrokv import BlockingFerroKV, CorruptionError, FerroKV, StoreReplaced
 from ferrokv.contrib.aiocache import FerroKVCache
-from ferrokv.format import control
+from ferrokv.local.format import control
 
 from .django_setup import configured
 from .peer import Peer, PeerError

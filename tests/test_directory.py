@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from ferrokv import BlockingFerroKV, StoreBusy, StoreFull, StorePathError, inspect_directory
-from ferrokv.storage import directory
-from ferrokv.storage.requests import ListDirectory
+from ferrokv.local.storage import directory
+from ferrokv.local.storage.requests import ListDirectory
 
 from .peer import leave_with
 

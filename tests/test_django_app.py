@@ -35,7 +35,7 @@ PIPELINED = "ferrokv.contrib.django.middleware.PipelinedMiddleware"
 def safe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory that does not count as temporary, wherever it is."""
     monkeypatch.setattr("tempfile.gettempdir", lambda: "/nowhere")
-    monkeypatch.setattr("ferrokv.storage.directory._file_system", lambda path: "ext4")
+    monkeypatch.setattr("ferrokv.local.storage.directory._file_system", lambda path: "ext4")
     return tmp_path
 
 
@@ -69,9 +69,9 @@ def test_places_that_can_not_serve(safe: Path) -> None:
 
 
 def test_a_network_file_system_is_an_error(safe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ferrokv.storage.directory._file_system", lambda path: "nfs4")
+    monkeypatch.setattr("ferrokv.local.storage.directory._file_system", lambda path: "nfs4")
     assert found({"LOCATION": safe / "store"}) == ["ferrokv.E001"]
-    monkeypatch.setattr("ferrokv.storage.directory._file_system", lambda path: "tmpfs")
+    monkeypatch.setattr("ferrokv.local.storage.directory._file_system", lambda path: "tmpfs")
     assert found({"LOCATION": safe / "store"}) == ["ferrokv.W001"]
 
 

@@ -21,9 +21,9 @@ from django.test import override_settings
 from ferrokv import BlockingFerroKV, DataError, FerroKVError, StoreBusy, StoreFailed, StoreUncertain
 from ferrokv.contrib.django.pipelining import CURRENT
 from ferrokv.contrib.django.sessions import SessionStore
-from ferrokv.runtime.store import Store
-from ferrokv.storage.local import LocalStorage
-from ferrokv.storage.requests import Sync, WriteAt
+from ferrokv.local.runtime.store import Store
+from ferrokv.local.storage.local import LocalStorage
+from ferrokv.local.storage.requests import Sync, WriteAt
 
 from .django_setup import BACKEND, close_store, configured
 

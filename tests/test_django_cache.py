@@ -169,7 +169,7 @@ def test_a_value_that_can_not_be_pickled_stops_the_whole_batch(cache: Any) -> No
 
 async def test_what_is_too_much_for_one_commit_goes_in_several(cache: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ferrokv.contrib.opening.PART_RECORDS", 10)
-    monkeypatch.setattr("ferrokv.engine.overlay.BATCH_RECORDS_MAX", 12)
+    monkeypatch.setattr("ferrokv.local.tree.overlay.BATCH_RECORDS_MAX", 12)
     data = {f"k{i}": i for i in range(35)}
     assert cache.set_many(data) == []
     assert cache.get_many(data) == data

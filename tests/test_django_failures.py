@@ -17,8 +17,8 @@ from django.test import Client, override_settings
 from ferrokv import DataError, FerroKVError, StoreFailed, StoreFull, StorePathError
 from ferrokv.contrib.django.forgiving import ANSWERS
 from ferrokv.contrib.django.sessions import SessionStore
-from ferrokv.storage.local import LocalStorage
-from ferrokv.storage.requests import WriteAt
+from ferrokv.local.storage.local import LocalStorage
+from ferrokv.local.storage.requests import WriteAt
 
 from .django_setup import configured
 

@@ -16,8 +16,8 @@ from django.test import AsyncClient, Client, override_settings
 from ferrokv import StoreFailed
 from ferrokv.contrib.django.pipelining import CURRENT
 from ferrokv.contrib.django.sessions import SessionStore
-from ferrokv.storage.local import LocalStorage
-from ferrokv.storage.requests import Sync
+from ferrokv.local.storage.local import LocalStorage
+from ferrokv.local.storage.requests import Sync
 
 from .django_setup import configured
 

@@ -25,9 +25,9 @@ from dogpile.testing.fixtures import (
 )
 
 from ferrokv import BlockingFerroKV, DataError, LockNotOwnedError
-from ferrokv.commands import locks
 from ferrokv.contrib.dogpile import FerroKVBackend
-from ferrokv.storage.requests import Sync
+from ferrokv.local.commands import locks
+from ferrokv.local.storage.requests import Sync
 
 from .conftest import ROOT
 

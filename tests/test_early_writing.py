@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ferrokv import BlockingFerroKV, WriteBatch
-from ferrokv.format.logs import FRAME_BYTES
+from ferrokv.local.format.logs import FRAME_BYTES
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux is asked to")
 PAGE = 4096

@@ -16,13 +16,13 @@ from types import MappingProxyType
 import pytest
 
 from ferrokv import BlockingFerroKV, CorruptionError, DataError, FerroKV, StoreBusy, StoreClosed, StoreFull
-from ferrokv.commands.keys import compile_pattern
-from ferrokv.commands.strings import write_many
-from ferrokv.engine.memtable import Memtable
-from ferrokv.runtime.waiters import Request as WriteRequest
-from ferrokv.storage.drivers import complete
-from ferrokv.storage.requests import Request, Sync, WriteAt
-from ferrokv.storage.simulated import SimulatedStorage
+from ferrokv.local.commands.keys import compile_pattern
+from ferrokv.local.commands.strings import write_many
+from ferrokv.local.runtime.waiters import Request as WriteRequest
+from ferrokv.local.storage.drivers import complete
+from ferrokv.local.storage.requests import Request, Sync, WriteAt
+from ferrokv.local.storage.simulated import SimulatedStorage
+from ferrokv.local.tree.memtable import Memtable
 
 from .harness import EngineHarness, ManualClock
 

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from ferrokv import BlockingFerroKV, FerroKV, StoreBusy, StoreClosed
-from ferrokv.engine.engine import Engine
-from ferrokv.engine.flush import flush
-from ferrokv.runtime import background, threads
-from ferrokv.runtime import store as store_module
-from ferrokv.storage.requests import Lock, Op
+from ferrokv.local.compaction.flush import flush
+from ferrokv.local.engine.engine import Engine
+from ferrokv.local.runtime import background, threads
+from ferrokv.local.runtime import store as store_module
+from ferrokv.local.storage.requests import Lock, Op
 
 from .peer import Peer
 from .test_closing import announcements, left_open, store_threads, threads_of_other_tests  # noqa: F401 - a fixture
@@ -130,7 +130,7 @@ def test_writes_that_nobody_waits_for_are_done_before_the_end(store_path: Path, 
     program = """
 import sys
 from ferrokv import BlockingFerroKV
-from ferrokv.commands import counters
+from ferrokv.local.commands import counters
 db = BlockingFerroKV.open(sys.argv[1])
 for _ in range(500):
     db._write_unawaited(counters.increment, b"n", 1, False)
@@ -330,7 +330,7 @@ def test_a_raw_child_without_threads_works(store_path: Path) -> None:
 def test_a_slice_that_is_too_short_is_given_up_and_the_next_is_longer(
     store_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ferrokv.runtime.background.SLICE_SECONDS", 1e-9)
+    monkeypatch.setattr("ferrokv.local.runtime.background.SLICE_SECONDS", 1e-9)
     with BlockingFerroKV.open(store_path, memtable_bytes=30_000, level0_tables=2) as db:
         background = db._store._background
         lengths = set()

@@ -25,8 +25,8 @@ from ferrokv import (
     StoreUncertain,
     WriteBatch,
 )
-from ferrokv.storage.local import LocalStorage
-from ferrokv.storage.requests import Allocate, Open, Rename
+from ferrokv.local.storage.local import LocalStorage
+from ferrokv.local.storage.requests import Allocate, Open, Rename
 
 from .small_disks import CAPACITY, OPTIONS, VALUE, eventually, fill, small_disk
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from ferrokv import BlockingFerroKV, CorruptionError, UnsupportedFormat
-from ferrokv.engine.manifest import Tables, create_manifest, rename_current, write_current_aside
-from ferrokv.format.commits import HEAD, KIND_STRING, encode_commit
-from ferrokv.format.current import Current
-from ferrokv.format.edits import Edit, TableMeta, encode_edit
-from ferrokv.format.keys import CATALOGUE_NAMES, CATALOGUE_NEXT_ID, CATALOGUE_QUOTAS
-from ferrokv.format.logs import (
+from ferrokv.local.engine.manifest import Tables, create_manifest, rename_current, write_current_aside
+from ferrokv.local.format.commits import HEAD, KIND_STRING, encode_commit
+from ferrokv.local.format.current import Current
+from ferrokv.local.format.edits import Edit, TableMeta, encode_edit
+from ferrokv.local.format.keys import CATALOGUE_NAMES, CATALOGUE_NEXT_ID, CATALOGUE_QUOTAS
+from ferrokv.local.format.logs import (
     HEADER_BYTES,
     TYPE_COMMIT,
     TYPE_EDIT,
@@ -24,9 +24,9 @@ from ferrokv.format.logs import (
     encode_header,
     read_frame,
 )
-from ferrokv.format.roots import HASH, RootFields
-from ferrokv.storage.drivers import complete
-from ferrokv.storage.simulated import Inode, SimulatedStorage
+from ferrokv.local.format.roots import HASH, RootFields
+from ferrokv.local.storage.drivers import complete
+from ferrokv.local.storage.simulated import Inode, SimulatedStorage
 
 from .harness import EngineHarness
 from .test_damage import build, copy_disk

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from ferrokv import BlockingFerroKV, StoreClosed
-from ferrokv.faces import reader
-from ferrokv.runtime import forks, registry, store
-from ferrokv.storage import forks as flags
-from ferrokv.storage import locks
+from ferrokv.local.faces import reader
+from ferrokv.local.runtime import forks, registry, store
+from ferrokv.local.storage import forks as flags
+from ferrokv.local.storage import locks
 
 from .peer import Peer, leave_with
 from .test_closing import left_open

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ferrokv.errors import CorruptionError, UnsupportedFormat
-from ferrokv.format import blocks, commits, current, edits, filters, keys, limits, logs, tables
-from ferrokv.format.checksums import checksum, hash_key
+from ferrokv.local.format import blocks, commits, current, edits, filters, keys, limits, logs, tables
+from ferrokv.local.format.checksums import checksum, hash_key
 
 REFUSED = (CorruptionError, UnsupportedFormat)
 NUMBERS = st.integers(0, (1 << 64) - 1)

@@ -12,24 +12,32 @@ from random import Random
 
 import pytest
 
-from ferrokv.commands import keys, keyspaces, strings
-from ferrokv.engine.compaction import _carry_out as carry_out
-from ferrokv.engine.compaction import compact_once
-from ferrokv.engine.fitting import Weigher
-from ferrokv.engine.flush import flush, flush_due
-from ferrokv.engine.install import remove_files
-from ferrokv.engine.picker import Merging, rewriting
-from ferrokv.engine.space import deletes, rebuild
-from ferrokv.engine.spares import ALL_SPARES, ASIDE, SPARE_CURRENT, SPARE_MANIFEST, SPARE_TABLE, SPARE_WALS, sizes_for
-from ferrokv.engine.survivors import Survivors
-from ferrokv.engine.turns import end_compacting
-from ferrokv.engine.view import Catalogue
 from ferrokv.errors import StoreFull
-from ferrokv.format.keys import CATALOGUE_NAMES, CATALOGUE_NEXT_ID, CATALOGUE_QUOTAS, encode_prefix
+from ferrokv.local.commands import keys, keyspaces, strings
+from ferrokv.local.compaction.compaction import _carry_out as carry_out
+from ferrokv.local.compaction.compaction import compact_once
+from ferrokv.local.compaction.fitting import Weigher
+from ferrokv.local.compaction.flush import flush, flush_due
+from ferrokv.local.compaction.holder import end_compacting
+from ferrokv.local.compaction.install import remove_files
+from ferrokv.local.compaction.picker import Merging, rewriting
+from ferrokv.local.compaction.survivors import Survivors
+from ferrokv.local.engine.space import deletes, rebuild
+from ferrokv.local.engine.spares import (
+    ALL_SPARES,
+    ASIDE,
+    SPARE_CURRENT,
+    SPARE_MANIFEST,
+    SPARE_TABLE,
+    SPARE_WALS,
+    sizes_for,
+)
+from ferrokv.local.format.keys import CATALOGUE_NAMES, CATALOGUE_NEXT_ID, CATALOGUE_QUOTAS, encode_prefix
+from ferrokv.local.storage.drivers import complete
+from ferrokv.local.storage.requests import ListDirectory, ReadAt, Rename, Request, Space, Sync
+from ferrokv.local.storage.simulated import SimulatedStorage
+from ferrokv.local.tree.view import Catalogue
 from ferrokv.options import Options
-from ferrokv.storage.drivers import complete
-from ferrokv.storage.requests import ListDirectory, ReadAt, Rename, Request, Space, Sync
-from ferrokv.storage.simulated import SimulatedStorage
 
 from .harness import SCALE, EngineHarness, ManualClock
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from ferrokv import BlockingFerroKV, CorruptionError, UnsupportedFormat
-from ferrokv.commands.floats import encode_score, score_of
-from ferrokv.format.blocks import decode_block, find_in_block, verify_block
-from ferrokv.format.checksums import hash_key
-from ferrokv.format.commits import decode_commit
-from ferrokv.format.limits import FORMAT_VERSION
-from ferrokv.format.roots import Root, decode_root
+from ferrokv.local.commands.floats import encode_score, score_of
+from ferrokv.local.format.blocks import decode_block, find_in_block, verify_block
+from ferrokv.local.format.checksums import hash_key
+from ferrokv.local.format.commits import decode_commit
+from ferrokv.local.format.limits import FORMAT_VERSION
+from ferrokv.local.format.roots import Root, decode_root
 
 from .make_golden import HOME, collection_records, encoders
 

@@ -14,10 +14,10 @@ from random import Random
 import pytest
 
 from ferrokv.errors import StoreBusy, StoreFailed, StoreFull
-from ferrokv.format import control
+from ferrokv.local.format import control
+from ferrokv.local.storage.requests import Open, Rename, Request, Sync, SyncDirectory, WriteAt
+from ferrokv.local.storage.simulated import SimulatedStorage
 from ferrokv.options import Options
-from ferrokv.storage.requests import Open, Rename, Request, Sync, SyncDirectory, WriteAt
-from ferrokv.storage.simulated import SimulatedStorage
 
 from .harness import SCALE, TINY
 from .linearizability import NEVER, explain

@@ -14,18 +14,18 @@ from typing import Any
 import pytest
 
 from ferrokv import BlockingFerroKV, CorruptionError, DataError, Options, StoreBusy
-from ferrokv.engine.compaction import compact_once
-from ferrokv.engine.engine import Engine
-from ferrokv.engine.picker import MERGED_FACTOR, Drop, Merging, Move, Situation, pick
-from ferrokv.engine.score import score
-from ferrokv.engine.survivors import Survivors
-from ferrokv.engine.version import LEVELS
-from ferrokv.format import control
-from ferrokv.format.edits import NO_MERGE
-from ferrokv.runtime.brake import DELAY_SECONDS_MAX, FIRST_BYTES_PER_SECOND, Brake
-from ferrokv.storage.drivers import complete
-from ferrokv.storage.requests import ReadAt, Request, WriteAt
-from ferrokv.storage.simulated import SimulatedStorage
+from ferrokv.local.compaction.compaction import compact_once
+from ferrokv.local.compaction.picker import MERGED_FACTOR, Drop, Merging, Move, Situation, pick
+from ferrokv.local.compaction.score import score
+from ferrokv.local.compaction.survivors import Survivors
+from ferrokv.local.engine.engine import Engine
+from ferrokv.local.format import control
+from ferrokv.local.format.edits import NO_MERGE
+from ferrokv.local.runtime.brake import DELAY_SECONDS_MAX, FIRST_BYTES_PER_SECOND, Brake
+from ferrokv.local.storage.drivers import complete
+from ferrokv.local.storage.requests import ReadAt, Request, WriteAt
+from ferrokv.local.storage.simulated import SimulatedStorage
+from ferrokv.local.tree.version import LEVELS
 
 from .harness import TINY, EngineHarness, ManualClock
 from .peer import Peer, PeerError
@@ -352,7 +352,7 @@ def test_each_half_more_of_the_score_halves_the_bytes_that_may_be_written() -> N
 
 
 def test_the_score_is_told_to_every_process_and_none_that_damage_keeps_high(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ferrokv.engine.score.SMALL_LEVEL_BYTES", 1)
+    monkeypatch.setattr("ferrokv.local.compaction.score.SMALL_LEVEL_BYTES", 1)
     store = EngineHarness(SimulatedStorage(1), ManualClock(), WIDE._replace(level1_bytes=1_000))
     fill(store, 2)
     words = store.engine.words
@@ -426,7 +426,7 @@ def no_compaction(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
             return False
         return (yield from compact_once(engine, everything=everything))
 
-    monkeypatch.setattr("ferrokv.runtime.background.compact_once", held)
+    monkeypatch.setattr("ferrokv.local.runtime.background.compact_once", held)
     yield go
     go.set()
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from ferrokv import BlockingFerroKV
-from ferrokv.format.control import COMPACTOR
-from ferrokv.storage.directory import prepare_directory
-from ferrokv.storage.local import LocalStorage
-from ferrokv.storage.requests import ListDirectory, Open, Remove
-from ferrokv.storage.simulated import SimulatedStorage
+from ferrokv.local.format.control import COMPACTOR
+from ferrokv.local.storage.directory import prepare_directory
+from ferrokv.local.storage.local import LocalStorage
+from ferrokv.local.storage.requests import ListDirectory, Open, Remove
+from ferrokv.local.storage.simulated import SimulatedStorage
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def vanishing(monkeypatch: pytest.MonkeyPatch) -> list[str]:
                 os.unlink(entry.name, dir_fd=fd)
         yield iter(entries)
 
-    monkeypatch.setattr("ferrokv.storage.local.os.scandir", racing)
+    monkeypatch.setattr("ferrokv.local.storage.local.os.scandir", racing)
     return names
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from ferrokv.engine import load
-from ferrokv.engine.load import catalogue_after
-from ferrokv.engine.survivors import Survivors
-from ferrokv.engine.view import Catalogue
-from ferrokv.format.commits import Entry
-from ferrokv.format.keys import CATALOGUE_NAMES, CATALOGUE_QUOTAS, encode_keyspace_id, encode_prefix, encode_quota
-from ferrokv.storage.simulated import SimulatedStorage
+from ferrokv.local.compaction.survivors import Survivors
+from ferrokv.local.format.commits import Entry
+from ferrokv.local.format.keys import CATALOGUE_NAMES, CATALOGUE_QUOTAS, encode_keyspace_id, encode_prefix, encode_quota
+from ferrokv.local.log import load
+from ferrokv.local.log.load import catalogue_after
+from ferrokv.local.storage.simulated import SimulatedStorage
+from ferrokv.local.tree.view import Catalogue
 
 from .harness import EngineHarness, ManualClock
 

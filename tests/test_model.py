@@ -6,9 +6,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ferrokv.commands import keys, strings
 from ferrokv.errors import ResponseError
-from ferrokv.storage.simulated import SimulatedStorage
+from ferrokv.local.commands import keys, strings
+from ferrokv.local.storage.simulated import SimulatedStorage
 
 from .harness import SCALE, EngineHarness, ManualClock, State
 

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from ferrokv import BlockingFerroKV, FerroKV, StoreBusy, StoreFull
-from ferrokv.runtime import lookout, owed
-from ferrokv.storage.local import LocalStorage
-from ferrokv.storage.requests import Open, Rename, Request, WriteAt
+from ferrokv.local.runtime import directory_watch as lookout
+from ferrokv.local.runtime import owed_releases as owed
+from ferrokv.local.storage.local import LocalStorage
+from ferrokv.local.storage.requests import Open, Rename, Request, WriteAt
 
 from .small_disks import until
 
@@ -23,7 +24,7 @@ from .small_disks import until
 @pytest.fixture(autouse=True)
 def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lookout, "LOOK_SECONDS", 0.01)
-    monkeypatch.setattr("ferrokv.runtime.background.LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("ferrokv.local.runtime.background.LOOK_SECONDS", 0.01)
 
 
 class FullDisk:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from ferrokv import BlockingFerroKV, StorePathError, inspect_directory
-from ferrokv.storage import directory, probing
-from ferrokv.storage.probing import Calls, probe
+from ferrokv.local.storage import directory, probing
+from ferrokv.local.storage.probing import Calls, probe
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give directories away")
 

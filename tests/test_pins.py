@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 
 from ferrokv import BlockingFerroKV, StoreBusy, StoreFull
-from ferrokv.engine.flush import flush
-from ferrokv.engine.manifest import read_manifest
-from ferrokv.engine.names import numbers_of
-from ferrokv.engine.removal import oldest_pin
-from ferrokv.engine.replica import refresh
-from ferrokv.engine.slots import Pins, claim_slot
 from ferrokv.errors import CorruptionError
-from ferrokv.format import control
-from ferrokv.format.current import decode_current
-from ferrokv.storage.drivers import complete
-from ferrokv.storage.requests import Op, Request, WriteAt
-from ferrokv.storage.simulated import SimulatedStorage
+from ferrokv.local.compaction.flush import flush
+from ferrokv.local.engine.manifest import read_manifest
+from ferrokv.local.engine.removal import oldest_pin
+from ferrokv.local.engine.slots import Pins, claim_slot
+from ferrokv.local.format import control
+from ferrokv.local.format.current import decode_current
+from ferrokv.local.log.replica import refresh
+from ferrokv.local.names import numbers_of
+from ferrokv.local.storage.drivers import complete
+from ferrokv.local.storage.requests import Op, Request, WriteAt
+from ferrokv.local.storage.simulated import SimulatedStorage
 
 from .harness import SCALE, TINY, EngineHarness, ManualClock
 from .peer import Peer

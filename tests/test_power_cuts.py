@@ -11,12 +11,12 @@ from random import Random
 
 import pytest
 
-from ferrokv.commands import keys, strings
-from ferrokv.engine.opening import open_engine
 from ferrokv.errors import FerroKVError, StoreFailed
-from ferrokv.storage.drivers import complete
-from ferrokv.storage.requests import Request, Sync, WriteAt
-from ferrokv.storage.simulated import PowerCut, SimulatedStorage
+from ferrokv.local.commands import keys, strings
+from ferrokv.local.opening.opening import open_engine
+from ferrokv.local.storage.drivers import complete
+from ferrokv.local.storage.requests import Request, Sync, WriteAt
+from ferrokv.local.storage.simulated import PowerCut, SimulatedStorage
 
 from .harness import SCALE, TINY, EngineHarness, ManualClock, State
 

@@ -28,9 +28,9 @@ from ferrokv import (
     StoreUncertain,
     UnsupportedFormat,
 )
-from ferrokv.format import control
-from ferrokv.runtime import background
-from ferrokv.storage.requests import Lock
+from ferrokv.local.format import control
+from ferrokv.local.runtime import background
+from ferrokv.local.storage.requests import Lock
 
 from .peer import Peer, PeerError, leave_with
 
@@ -344,7 +344,7 @@ def test_an_answer_that_rests_on_unsynced_data_waits_for_it(store_path: Path) ->
 
 
 def test_a_failed_sync_stops_every_process(store_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ferrokv.storage.requests import Sync
+    from ferrokv.local.storage.requests import Sync
 
     with Peer(store_path) as peer, BlockingFerroKV.open(store_path) as db:
         peer.call("set", "k", 1)

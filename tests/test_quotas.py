@@ -13,12 +13,19 @@ from typing import Any
 import pytest
 
 from ferrokv import BlockingFerroKV, DataError, StoreBusy
-from ferrokv.commands import hashes, keyspaces, lists, strings
-from ferrokv.engine.accesses import COUNT_MAX, Accesses
-from ferrokv.engine.compaction import _carry_out, compact_once
-from ferrokv.engine.engine import Engine
-from ferrokv.engine.picker import Move
-from ferrokv.engine.quotas import (
+from ferrokv.local.commands import hashes, keyspaces, lists, strings
+from ferrokv.local.compaction.compaction import _carry_out, compact_once
+from ferrokv.local.compaction.picker import Move
+from ferrokv.local.compaction.survivors import Survivors
+from ferrokv.local.engine.accesses import COUNT_MAX, Accesses
+from ferrokv.local.engine.engine import Engine
+from ferrokv.local.format.checksums import hash_key
+from ferrokv.local.format.control import COMPACTOR, OVERFULL
+from ferrokv.local.log.transaction import Group, Transaction
+from ferrokv.local.runtime import room
+from ferrokv.local.storage.drivers import complete
+from ferrokv.local.storage.simulated import SimulatedStorage
+from ferrokv.local.upkeep.quotas import (
     Victims,
     count_written,
     evict,
@@ -29,13 +36,6 @@ from ferrokv.engine.quotas import (
     tables_changed,
     watch_reads,
 )
-from ferrokv.engine.survivors import Survivors
-from ferrokv.engine.transaction import Group, Transaction
-from ferrokv.format.checksums import hash_key
-from ferrokv.format.control import COMPACTOR, OVERFULL
-from ferrokv.runtime import room
-from ferrokv.storage.drivers import complete
-from ferrokv.storage.simulated import SimulatedStorage
 
 from .harness import TINY, EngineHarness, ManualClock
 from .peer import Peer

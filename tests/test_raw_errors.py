@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from ferrokv import BlockingFerroKV, CorruptionError, FerroKV, FerroKVError, StoreBusy, StorePathError
-from ferrokv.storage import locks
-from ferrokv.storage.requests import ReadAt
+from ferrokv.local.storage import locks
+from ferrokv.local.storage.requests import ReadAt
 
 UNCACHED = {"block_cache_bytes": 0, "hot_cache_bytes": 0}
 

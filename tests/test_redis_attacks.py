@@ -21,9 +21,9 @@ from ferrokv import (
     Tx,
     WatchError,
 )
-from ferrokv.commands import keys, lists
-from ferrokv.format.roots import FIRST_INDEX, HASH, LIST, RootFields, decode_root
-from ferrokv.storage.simulated import SimulatedStorage
+from ferrokv.local.commands import keys, lists
+from ferrokv.local.format.roots import FIRST_INDEX, HASH, LIST, RootFields, decode_root
+from ferrokv.local.storage.simulated import SimulatedStorage
 
 from .harness import EngineHarness, ManualClock
 from .test_collections import ask, content

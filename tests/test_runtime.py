@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ferrokv import BlockingFerroKV, DataError, FerroKV, StoreBusy, StoreClosed, StoreFailed, StoreFull, WriteBatch
-from ferrokv.storage.requests import ReadAt, Sync, WriteAt
+from ferrokv.local.storage.requests import ReadAt, Sync, WriteAt
 
 
 async def test_await_and_async_with_both_open(store_path: Path) -> None:

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from ferrokv import BlockingFerroKV
-from ferrokv.engine.merge import PAGE_BYTES, RunSource
+from ferrokv.local.tree.merge import PAGE_BYTES, RunSource
 
 Oracle = dict[bytes, bytes]
 

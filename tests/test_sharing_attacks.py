@@ -17,18 +17,18 @@ from typing import Any
 import pytest
 
 from ferrokv import BlockingFerroKV, FerroKV, StoreBusy, StoreClosed, StorePathError
-from ferrokv.commands import counters
-from ferrokv.engine.commit import append, make_durable
-from ferrokv.engine.replica import catch_up, read_appended, rebuild
-from ferrokv.engine.transaction import Group
-from ferrokv.faces import reader
-from ferrokv.format import control
-from ferrokv.runtime.store import Store
-from ferrokv.storage import locks
-from ferrokv.storage.drivers import complete
-from ferrokv.storage.locks import Presence
-from ferrokv.storage.requests import Lock, ReadAt, Request, Sync, SyncDirectory
-from ferrokv.storage.simulated import SimulatedStorage
+from ferrokv.local.commands import counters
+from ferrokv.local.faces import reader
+from ferrokv.local.format import control
+from ferrokv.local.log.commit import append, make_durable
+from ferrokv.local.log.replica import catch_up, read_appended, rebuild
+from ferrokv.local.log.transaction import Group
+from ferrokv.local.runtime.store import Store
+from ferrokv.local.storage import locks
+from ferrokv.local.storage.drivers import complete
+from ferrokv.local.storage.locks import Presence
+from ferrokv.local.storage.requests import Lock, ReadAt, Request, Sync, SyncDirectory
+from ferrokv.local.storage.simulated import SimulatedStorage
 
 from .harness import EngineHarness, ManualClock
 from .peer import Peer

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from ferrokv.engine.slots import Slot, claim_slot, slots_in_use
 from ferrokv.errors import StoreBusy
-from ferrokv.format import control
-from ferrokv.storage.simulated import SimulatedStorage
+from ferrokv.local.engine.slots import Slot, claim_slot, slots_in_use
+from ferrokv.local.format import control
+from ferrokv.local.storage.simulated import SimulatedStorage
 
 from .harness import TINY, EngineHarness, ManualClock
 

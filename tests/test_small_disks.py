@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from ferrokv import BlockingFerroKV, FerroKV, StoreFull
-from ferrokv.engine.spares import ALL_SPARES, SPARE_TABLE
-from ferrokv.storage.directory import inspect_directory
+from ferrokv.local.engine.spares import ALL_SPARES, SPARE_TABLE
+from ferrokv.local.storage.directory import inspect_directory
 
 from .small_disks import CAPACITY, OPTIONS, VALUE, SmallDisk, eventually, fill, small_disk, until
 

@@ -13,15 +13,15 @@ from random import Random
 import pytest
 
 from ferrokv import BlockingFerroKV, StoreBusy, StoreFull
-from ferrokv.engine.files import TableFiles, files_max
-from ferrokv.engine.lookups import SEARCHES_APART, SEARCHES_EACH_LOAD, SEARCHES_SLOW, make_cache
-from ferrokv.engine.merge import RunSource
-from ferrokv.engine.table import Table
 from ferrokv.errors import CorruptionError
-from ferrokv.storage import descriptors
-from ferrokv.storage.drivers import complete
-from ferrokv.storage.requests import Open, ReadAt, Request
-from ferrokv.storage.simulated import SimulatedStorage
+from ferrokv.local.storage import descriptors
+from ferrokv.local.storage.drivers import complete
+from ferrokv.local.storage.requests import Open, ReadAt, Request
+from ferrokv.local.storage.simulated import SimulatedStorage
+from ferrokv.local.tree.files import TableFiles, files_max
+from ferrokv.local.tree.lookups import SEARCHES_APART, SEARCHES_EACH_LOAD, SEARCHES_SLOW, make_cache
+from ferrokv.local.tree.merge import RunSource
+from ferrokv.local.tree.table import Table
 
 from .harness import TINY, EngineHarness, ManualClock
 from .peer import Peer

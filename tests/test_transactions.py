@@ -250,7 +250,7 @@ def test_a_transaction_of_a_hundred_writes_is_one_commit(db: BlockingFerroKV) ->
 
 
 def test_a_transaction_that_is_too_large_is_refused_whole(db: BlockingFerroKV, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ferrokv.engine.overlay.BATCH_RECORDS_MAX", 10)
+    monkeypatch.setattr("ferrokv.local.tree.overlay.BATCH_RECORDS_MAX", 10)
     with pytest.raises(DataError, match="at most"):
         db.transaction(lambda tx: [tx.set(str(i), i) for i in range(11)])
     assert db.keys() == []
@@ -533,8 +533,8 @@ async def test_the_asyncio_lock_lets_one_task_in_at_a_time(store_path: Path) -> 
 
 def test_what_is_too_large_is_refused_as_soon_as_it_is(db: BlockingFerroKV, monkeypatch: pytest.MonkeyPatch) -> None:
     """Others wait for the turn at writing, so nothing may be read or written that is refused in the end."""
-    monkeypatch.setattr("ferrokv.engine.overlay.BATCH_RECORDS_MAX", 10)
-    monkeypatch.setattr("ferrokv.engine.overlay.TRANSACTION_BYTES_MAX", 10_000)
+    monkeypatch.setattr("ferrokv.local.tree.overlay.BATCH_RECORDS_MAX", 10)
+    monkeypatch.setattr("ferrokv.local.tree.overlay.TRANSACTION_BYTES_MAX", 10_000)
     db.set("k", 1)
     db.delete("k")
     done: list[int] = []
@@ -571,7 +571,7 @@ def test_a_command_that_would_read_too_much_in_its_turn_is_refused_before_it_doe
     db.sadd("s", *range(300))
     db.rpush("l", *range(300))
     db.zadd("z", {str(i): i for i in range(300)})
-    monkeypatch.setattr("ferrokv.engine.transaction.TURN_RECORDS_MAX", 200)
+    monkeypatch.setattr("ferrokv.local.log.transaction.TURN_RECORDS_MAX", 200)
     refused: list[Callable[[], object]] = [
         lambda: db.copy("h", "h2"),
         lambda: db.sunionstore("s2", ["s"]),

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ferrokv import BlockingFerroKV, ResponseError
-from ferrokv.storage.requests import Request, WriteAt
-from ferrokv.storage.simulated import SimulatedStorage
+from ferrokv.local.storage.requests import Request, WriteAt
+from ferrokv.local.storage.simulated import SimulatedStorage
 
 from .harness import TINY, EngineHarness, ManualClock
 

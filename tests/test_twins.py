@@ -21,7 +21,7 @@ def commands(kind: type) -> dict[str, list[object]]:
     """The public commands of a face with their parameters."""
     found = {}
     for base in kind.__mro__:
-        if base.__module__.startswith("ferrokv.faces.") and base.__module__.count(".") == 3:
+        if base.__module__.startswith("ferrokv.local.faces.") and base.__module__.count(".") == 4:
             for name, method in vars(base).items():
                 if not name.startswith("_"):
                     parameters = inspect.signature(method).parameters.values()

@@ -23,22 +23,22 @@ from ferrokv import (
     StoreClosed,
     VerifyReport,
 )
-from ferrokv.engine.builder import TableBuilder
-from ferrokv.engine.findings import Findings
-from ferrokv.engine.meter import TELL_BYTES, Meter
-from ferrokv.engine.spares import ALL_SPARES
-from ferrokv.engine.verify import _check_levels, verify
-from ferrokv.engine.verify_table import TableCheck
-from ferrokv.format.checksums import checksum, table_seed
-from ferrokv.format.control import COMMIT, unpack_position
-from ferrokv.format.edits import TableMeta
-from ferrokv.format.filters import encode_filter, word_count
-from ferrokv.format.limits import NEVER
-from ferrokv.format.tables import FOOTER_BYTES, decode_footer
-from ferrokv.runtime.errands import ERRANDS_MAX
-from ferrokv.storage.drivers import complete
-from ferrokv.storage.requests import File, ListDirectory, Open, ReadAt, Request
-from ferrokv.storage.simulated import SimulatedStorage
+from ferrokv.local.compaction.builder import TableBuilder
+from ferrokv.local.engine.spares import ALL_SPARES
+from ferrokv.local.format.checksums import checksum, table_seed
+from ferrokv.local.format.control import COMMIT, unpack_position
+from ferrokv.local.format.edits import TableMeta
+from ferrokv.local.format.filters import encode_filter, word_count
+from ferrokv.local.format.limits import NEVER
+from ferrokv.local.format.tables import FOOTER_BYTES, decode_footer
+from ferrokv.local.runtime.long_tasks import ERRANDS_MAX
+from ferrokv.local.storage.drivers import complete
+from ferrokv.local.storage.requests import File, ListDirectory, Open, ReadAt, Request
+from ferrokv.local.storage.simulated import SimulatedStorage
+from ferrokv.local.upkeep.findings import Findings
+from ferrokv.local.upkeep.meter import TELL_BYTES, Meter
+from ferrokv.local.upkeep.verify import _check_levels, verify
+from ferrokv.local.upkeep.verify_table import TableCheck
 
 from .harness import SCALE, EngineHarness, ManualClock
 from .peer import Peer
@@ -461,7 +461,7 @@ async def test_cancelling_ends_it(store_path: Path, monkeypatch: pytest.MonkeyPa
         verifying.cancel()
         with pytest.raises(asyncio.CancelledError):
             await verifying
-        assert not db._store.errands._running
+        assert not db._store.long_tasks._running
         assert (await db.verify()).ok
 
 

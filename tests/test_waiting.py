@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from greenlet import getcurrent, greenlet
 
-from ferrokv.commands import lists
-from ferrokv.engine.replica import catch_up
-from ferrokv.engine.waited import Waited, Waiter, sleep_until_news, wake_waiting
 from ferrokv.errors import StoreClosed
-from ferrokv.format import control
-from ferrokv.format.commits import Entry
-from ferrokv.format.roots import LIST, RootFields
-from ferrokv.storage.drivers import complete
-from ferrokv.storage.requests import Lock
-from ferrokv.storage.simulated import SimulatedStorage
+from ferrokv.local.commands import lists
+from ferrokv.local.engine.wakeups import Waited, Waiter, sleep_until_news, wake_waiting
+from ferrokv.local.format import control
+from ferrokv.local.format.commits import Entry
+from ferrokv.local.format.roots import LIST, RootFields
+from ferrokv.local.log.replica import catch_up
+from ferrokv.local.storage.drivers import complete
+from ferrokv.local.storage.requests import Lock
+from ferrokv.local.storage.simulated import SimulatedStorage
 
 from .harness import SCALE
 from .simulation import Body, SimulatedProcess

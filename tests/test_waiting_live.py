@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 
 from ferrokv import BlockingFerroKV, DataError, FerroKV, StoreClosed
-from ferrokv.engine.slots import slots_in_use
-from ferrokv.format.control import ARMED
-from ferrokv.runtime import watch as watch_module
-from ferrokv.runtime.watch import AsyncWaiter, BlockingWaiter
-from ferrokv.storage import futex
-from ferrokv.storage.local import LocalStorage
-from ferrokv.storage.requests import Sync
+from ferrokv.local.engine.slots import slots_in_use
+from ferrokv.local.format.control import ARMED
+from ferrokv.local.runtime import watch as watch_module
+from ferrokv.local.runtime.watch import AsyncWaiter, BlockingWaiter
+from ferrokv.local.storage import futex
+from ferrokv.local.storage.local import LocalStorage
+from ferrokv.local.storage.requests import Sync
 
 from .peer import Peer, leave_with
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from array import array
 
 from ferrokv.contrib.django.envelopes import Guard, seal_in
-from ferrokv.format import blocks, commits, edits, filters, tables
-from ferrokv.format.checksums import hash_key
-from ferrokv.format.keys import CATALOGUE_NAMES, CATALOGUE_NEXT_ID, CATALOGUE_QUOTAS
-from ferrokv.format.roots import HASH, RootFields
+from ferrokv.local.format import blocks, commits, edits, filters, tables
+from ferrokv.local.format.checksums import hash_key
+from ferrokv.local.format.keys import CATALOGUE_NAMES, CATALOGUE_NEXT_ID, CATALOGUE_QUOTAS
+from ferrokv.local.format.roots import HASH, RootFields
 
 from .targets import CODECS
 

@@ -10,20 +10,20 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
-from ferrokv.commands.floats import score_of
 from ferrokv.contrib.django import compressors, serializers
 from ferrokv.contrib.django.envelopes import open_envelope, replace_inner, seal_in
 from ferrokv.contrib.django.values import ValueCodec
-from ferrokv.engine.clock import Belief
-from ferrokv.engine.load import catalogue_after, next_commit
-from ferrokv.engine.manifest import EMPTY, overlaps
-from ferrokv.engine.version import LEVELS
-from ferrokv.engine.view import Catalogue
 from ferrokv.errors import CorruptionError, UnsupportedFormat
-from ferrokv.format import blocks, commits, control, current, edits, filters, logs, tables
-from ferrokv.format.checksums import MASK_64, checksum, hash_key
-from ferrokv.format.roots import Root, decode_root
-from ferrokv.storage import locks
+from ferrokv.local.clock import Belief
+from ferrokv.local.commands.floats import score_of
+from ferrokv.local.engine.manifest import EMPTY, overlaps
+from ferrokv.local.format import blocks, commits, control, current, edits, filters, logs, tables
+from ferrokv.local.format.checksums import MASK_64, checksum, hash_key
+from ferrokv.local.format.roots import Root, decode_root
+from ferrokv.local.log.load import catalogue_after, next_commit
+from ferrokv.local.storage import locks
+from ferrokv.local.tree.version import LEVELS
+from ferrokv.local.tree.view import Catalogue
 
 STORE_ID = b"s" * 16
 REFUSED = (CorruptionError, UnsupportedFormat)

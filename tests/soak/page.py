@@ -47,7 +47,7 @@ class Page:
 
     def limited_disk(self) -> None:
         """Have writes and new files find no space while the director says so. Where no disk of its own can be mounted."""
-        from ferrokv.storage.local import LocalStorage
+        from ferrokv.local.storage.local import LocalStorage
 
         write, make = LocalStorage._write, LocalStorage._open
 

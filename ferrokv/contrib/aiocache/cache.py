@@ -19,7 +19,7 @@ from aiocache.serializers import JsonSerializer
 from ferrokv import DataError, FerroKV, Options, ResponseError
 
 from ..opening import UNCHANGED, FirstUse, in_batches, open_bounded_later, whole_ms
-from .keys import KeyBuilder, head_of, usual_key
+from .keys import KeyBuilder, stored_prefix, usual_key
 from .locks import NOT_GIVEN, forget_event, is_lock, take_lock
 
 CLEAR_KEYS: Final = 10_000  # deleted by one commit, of a namespace that is too large for one
@@ -166,7 +166,7 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
         db = await self._db()
         if not namespace:
             return await db.flushdb()
-        head = head_of(self._key_builder, namespace)
+        head = stored_prefix(self._key_builder, namespace)
         try:
             await db.delete_range(prefix=head)
         except DataError:  # too many to be deleted at once

@@ -28,7 +28,7 @@ def _head(namespace: Any) -> str:
     return text and text.replace("\\", "\\\\").replace(":", "\\:") + ":"
 
 
-def head_of(builder: KeyBuilder, namespace: str) -> bytes:
+def stored_prefix(builder: KeyBuilder, namespace: str) -> bytes:
     """What the stored keys of a namespace begin with, and no others. `ValueError` if the builder does not make them so."""
     head, probe, other = (_encoded(builder(key, namespace)) for key in ("", "\x00a", "b\x00"))
     without = _encoded(builder("", ""))

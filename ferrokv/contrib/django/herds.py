@@ -11,16 +11,16 @@ from typing import Any, Final, NamedTuple
 
 from ..opening import FOREVER_SECONDS
 
-Spot = tuple[str, str, bytes]
+StoredName = tuple[str, str, bytes]
 """A key among all: its directory, keyspace and name."""
 # Computing a key must not wait for itself.
-_computing: Final[ContextVar[frozenset[Spot]]] = ContextVar("ferrokv_computing", default=frozenset())
+_computing: Final[ContextVar[frozenset[StoredName]]] = ContextVar("ferrokv_computing", default=frozenset())
 
 
-class Wish(NamedTuple):
+class Computation(NamedTuple):
     """A key that is to hold `default`, or what that returns, for `ttl_ms`, and then be stale for `stale_ttl` seconds."""
 
-    spot: Spot
+    stored_name: StoredName
     default: Any
     ttl_ms: int | None
     stale_ttl: float | None
@@ -29,7 +29,7 @@ class Wish(NamedTuple):
     @property
     def name(self) -> bytes:
         """The stored key."""
-        return self.spot[2]
+        return self.stored_name[2]
 
     def expiries(self) -> tuple[int | None, int | None]:
         """When the value becomes stale, in ms since 1970, and its TTL in ms. None for never."""
@@ -43,15 +43,19 @@ class Wish(NamedTuple):
         return soft_ms, self.ttl_ms + int(max(self.stale_ttl, 0) * 1000)
 
 
-def is_shared(wish: Wish) -> bool:
+def is_shared(computation: Computation) -> bool:
     """True if others could wait for this value: it has to be computed, and will be there."""
-    return callable(wish.default) and wish.spot not in _computing.get() and (wish.ttl_ms is None or wish.ttl_ms > 0)
+    return (
+        callable(computation.default)
+        and computation.stored_name not in _computing.get()
+        and (computation.ttl_ms is None or computation.ttl_ms > 0)
+    )
 
 
 @contextmanager
-def marked(spot: Spot) -> Iterator[None]:
+def marked(stored_name: StoredName) -> Iterator[None]:
     """While this thread or task computes the key."""
-    token = _computing.set(_computing.get() | {spot})
+    token = _computing.set(_computing.get() | {stored_name})
     try:
         yield
     finally:

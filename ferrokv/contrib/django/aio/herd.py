@@ -18,7 +18,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from ferrokv import LockError
 
 from ..envelopes import Guard, seal_in
-from ..herds import Wish, is_shared, marked
+from ..herds import Computation, is_shared, marked
 from ..pipelining import Pipelined
 from ..values import MISSING
 from .extras import AsyncExtras
@@ -52,39 +52,41 @@ class AsyncHerd(AsyncExtras):
         value, is_stale = await self._a_look(name)
         if value is not MISSING and not is_stale:
             return value
-        wish = Wish((self._place.path, self._place.keyspace, name), default, self._ttl_ms(timeout), stale_ttl, tags)
-        if not is_shared(wish):
-            return await self._a_compute(wish)
-        return await self._a_compute_once(wish)
+        computation = Computation(
+            (self._place.path, self._place.keyspace, name), default, self._ttl_ms(timeout), stale_ttl, tags
+        )
+        if not is_shared(computation):
+            return await self._a_compute(computation)
+        return await self._a_compute_once(computation)
 
-    async def _a_compute_once(self, wish: Wish) -> Any:
+    async def _a_compute_once(self, computation: Computation) -> Any:
         """One sync for taking the lock, the value, and letting go of the lock: others who try for it see what is appended."""
         async with Pipelined(self._place.path) as block:
             locks = await self._a_store(self._locks_place)
-            lock = locks.lock(wish.name, WAIT_SECONDS, thread_local=False)
+            lock = locks.lock(computation.name, WAIT_SECONDS, thread_local=False)
             deadline = time.monotonic() + WAIT_SECONDS
             while not await lock.acquire(blocking=False):
                 if time.monotonic() > deadline:
-                    return await self._a_compute(wish, block)
-                value = await self._a_waited(wish, deadline)
+                    return await self._a_compute(computation, block)
+                value = await self._a_waited(computation, deadline)
                 if value is not MISSING:
                     return value
             try:
-                with marked(wish.spot):
-                    value, is_stale = await self._a_look(wish.name)
-                    return value if value is not MISSING and not is_stale else await self._a_compute(wish, block)
+                with marked(computation.stored_name):
+                    value, is_stale = await self._a_look(computation.name)
+                    return value if value is not MISSING and not is_stale else await self._a_compute(computation, block)
             finally:
                 with suppress(LockError):  # cleared by somebody meanwhile
                     await asyncio.shield(lock.release())
 
-    async def _a_waited(self, wish: Wish, deadline: float) -> Any:
+    async def _a_waited(self, computation: Computation, deadline: float) -> Any:
         """What somebody else computed, or is good enough until then; MISSING if it is time to try for the lock again."""
         locks = await self._a_settled_store(self._locks_place)  # where a lock can be read, since it is durable now
-        lock = locks.lock(wish.name)
-        with locks.changes(wish.name, beside=await self._a_settled_store()) as changes:
+        lock = locks.lock(computation.name)
+        with locks.changes(computation.name, beside=await self._a_settled_store()) as changes:
             while True:
-                value, is_stale = await self._a_look(wish.name)
-                if value is not MISSING and (not is_stale or wish.stale_ttl is not None):
+                value, is_stale = await self._a_look(computation.name)
+                if value is not MISSING and (not is_stale or computation.stale_ttl is not None):
                     return value
                 if time.monotonic() > deadline or not await lock.locked():
                     return MISSING
@@ -98,21 +100,21 @@ class AsyncHerd(AsyncExtras):
         inner, is_stale = await self._a_open(stored)
         return MISSING if inner is None else self._codec.decode(inner), is_stale
 
-    async def _a_compute(self, wish: Wish, block: Pipelined | None = None) -> Any:
-        guard = await self._a_guard(wish.tags)  # before the computation
-        value = wish.default
+    async def _a_compute(self, computation: Computation, block: Pipelined | None = None) -> Any:
+        guard = await self._a_guard(computation.tags)  # before the computation
+        value = computation.default
         with nullcontext() if block is None else block.aside():
             if callable(value):
                 value = value()
             if inspect.isawaitable(value):
                 value = await value
-        if wish.ttl_ms is not None and wish.ttl_ms <= 0:
+        if computation.ttl_ms is not None and computation.ttl_ms <= 0:
             return value
-        await self._a_keep(wish, await self._a_encode(value), guard)
-        found, is_stale = await self._a_look(wish.name)
+        await self._a_keep(computation, await self._a_encode(value), guard)
+        found, is_stale = await self._a_look(computation.name)
         return value if found is MISSING or is_stale else found
 
-    async def _a_keep(self, wish: Wish, stored: bytes, guard: Guard | None) -> None:
-        soft_ms, ttl_ms = wish.expiries()
+    async def _a_keep(self, computation: Computation, stored: bytes, guard: Guard | None) -> None:
+        soft_ms, ttl_ms = computation.expiries()
         db = self._a_ready() or await self._a_store()
-        await self._a_put_if_missing(db, wish.name, seal_in(stored, soft_ms, guard), ttl_ms)
+        await self._a_put_if_missing(db, computation.name, seal_in(stored, soft_ms, guard), ttl_ms)

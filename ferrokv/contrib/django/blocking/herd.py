@@ -17,7 +17,7 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from ferrokv import LockError
 
 from ..envelopes import Guard, seal_in
-from ..herds import Wish, is_shared, marked
+from ..herds import Computation, is_shared, marked
 from ..pipelining import Pipelined
 from ..values import MISSING
 from .extras import BlockingExtras
@@ -51,39 +51,41 @@ class BlockingHerd(BlockingExtras):
         value, is_stale = self._look(name)
         if value is not MISSING and not is_stale:
             return value
-        wish = Wish((self._place.path, self._place.keyspace, name), default, self._ttl_ms(timeout), stale_ttl, tags)
-        if not is_shared(wish):
-            return self._compute(wish)
-        return self._compute_once(wish)
+        computation = Computation(
+            (self._place.path, self._place.keyspace, name), default, self._ttl_ms(timeout), stale_ttl, tags
+        )
+        if not is_shared(computation):
+            return self._compute(computation)
+        return self._compute_once(computation)
 
-    def _compute_once(self, wish: Wish) -> Any:
+    def _compute_once(self, computation: Computation) -> Any:
         """One sync for taking the lock, the value, and letting go of the lock: others who try for it see what is appended."""
         with Pipelined(self._place.path) as block:
             locks = self._store(self._locks_place)
-            lock = locks.lock(wish.name, WAIT_SECONDS, thread_local=False)
+            lock = locks.lock(computation.name, WAIT_SECONDS, thread_local=False)
             deadline = time.monotonic() + WAIT_SECONDS
             while not lock.acquire(blocking=False):
                 if time.monotonic() > deadline:
-                    return self._compute(wish, block)
-                value = self._waited(wish, deadline)
+                    return self._compute(computation, block)
+                value = self._waited(computation, deadline)
                 if value is not MISSING:
                     return value
             try:
-                with marked(wish.spot):
-                    value, is_stale = self._look(wish.name)
-                    return value if value is not MISSING and not is_stale else self._compute(wish, block)
+                with marked(computation.stored_name):
+                    value, is_stale = self._look(computation.name)
+                    return value if value is not MISSING and not is_stale else self._compute(computation, block)
             finally:
                 with suppress(LockError):  # cleared by somebody meanwhile
                     lock.release()
 
-    def _waited(self, wish: Wish, deadline: float) -> Any:
+    def _waited(self, computation: Computation, deadline: float) -> Any:
         """What somebody else computed, or is good enough until then; MISSING if it is time to try for the lock again."""
         locks = self._settled_store(self._locks_place)  # where a lock can be read, since it is durable now
-        lock = locks.lock(wish.name)
-        with locks.changes(wish.name, beside=self._settled_store()) as changes:
+        lock = locks.lock(computation.name)
+        with locks.changes(computation.name, beside=self._settled_store()) as changes:
             while True:
-                value, is_stale = self._look(wish.name)
-                if value is not MISSING and (not is_stale or wish.stale_ttl is not None):
+                value, is_stale = self._look(computation.name)
+                if value is not MISSING and (not is_stale or computation.stale_ttl is not None):
                     return value
                 if time.monotonic() > deadline or not lock.locked():
                     return MISSING
@@ -97,19 +99,19 @@ class BlockingHerd(BlockingExtras):
         inner, is_stale = self._open(stored)
         return MISSING if inner is None else self._codec.decode(inner), is_stale
 
-    def _compute(self, wish: Wish, block: Pipelined | None = None) -> Any:
-        guard = self._guard(wish.tags)  # before the computation
-        value = wish.default
+    def _compute(self, computation: Computation, block: Pipelined | None = None) -> Any:
+        guard = self._guard(computation.tags)  # before the computation
+        value = computation.default
         with nullcontext() if block is None else block.aside():
             if callable(value):
                 value = value()
-        if wish.ttl_ms is not None and wish.ttl_ms <= 0:
+        if computation.ttl_ms is not None and computation.ttl_ms <= 0:
             return value
-        self._keep(wish, self._encode(value), guard)
-        found, is_stale = self._look(wish.name)
+        self._keep(computation, self._encode(value), guard)
+        found, is_stale = self._look(computation.name)
         return value if found is MISSING or is_stale else found
 
-    def _keep(self, wish: Wish, stored: bytes, guard: Guard | None) -> None:
-        soft_ms, ttl_ms = wish.expiries()
+    def _keep(self, computation: Computation, stored: bytes, guard: Guard | None) -> None:
+        soft_ms, ttl_ms = computation.expiries()
         db = self._ready() or self._store()
-        self._put_if_missing(db, wish.name, seal_in(stored, soft_ms, guard), ttl_ms)
+        self._put_if_missing(db, computation.name, seal_in(stored, soft_ms, guard), ttl_ms)

@@ -1,0 +1,171 @@
+"""Commands on keys of any type: DEL, EXISTS, RENAME, COPY, FLUSHDB, KEYS, and matching of patterns."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from ...errors import ResponseError
+from ..format.keys import successor_of_prefix
+from ..format.roots import TYPES, Root, decode_root
+from ..log.transaction import Transaction
+from ..storage.requests import Op
+from ..tree.records import Records, read_scan
+from .collections import copy_collection, move_root, touched
+
+STRING: Final = "string"
+NO_TYPE: Final = "none"
+
+
+def delete(tx: Transaction, keys: Sequence[bytes]) -> int:
+    """DEL and UNLINK. How many of the keys there were. One record for each, whatever it holds."""
+    deleted = 0
+    for key in keys:
+        if tx.get(key) is not None:
+            tx.delete(key)
+            deleted += 1
+    return deleted
+
+
+def rename(tx: Transaction, source: bytes, target: bytes) -> bool:
+    """RENAME. True; the TTL goes along and `target` is replaced. `ResponseError` if there is no `source`. O(1)."""
+    found = tx.get(source)
+    if found is None:
+        raise ResponseError("no such key")
+    if source != target:
+        tx.delete(source)
+        move_root(tx, found[0], target)
+        tx.put(target, touched(found[0]), found[1])
+    return True
+
+
+def rename_if_missing(tx: Transaction, source: bytes, target: bytes) -> bool:
+    """RENAMENX. True if there was no `target`."""
+    if tx.get(source) is None:
+        raise ResponseError("no such key")
+    return tx.get(target) is None and rename(tx, source, target)
+
+
+def copy(tx: Transaction, source: bytes, target: bytes, replace: bool) -> bool:
+    """COPY. True if `source` was there, and `target` not, or could be replaced. O(elements) for a collection."""
+    if source == target:
+        raise ResponseError("source and destination objects are the same")
+    found = tx.get(source)
+    if found is None or (not replace and tx.get(target) is not None):
+        return False
+    if found[0].__class__ is Root:
+        copy_collection(tx, found, target)
+    else:
+        tx.put(target, *found)
+    return True
+
+
+def clear(tx: Transaction) -> bool:
+    """FLUSHDB of one keyspace. True. O(1), atomic, and durable as any write."""
+    tx.clear_keyspace()
+    return True
+
+
+def exists(records: Records, keys: Sequence[bytes]) -> Op[int]:
+    """EXISTS and TOUCH. How many of the keys there are; one named twice counts twice."""
+    found = yield from records.find_all(keys)
+    return len(found) - found.count(None)
+
+
+def type_of(records: Records, key: bytes) -> Op[bytes]:
+    """TYPE. Redis's name of the type, `none` if there is no such key."""
+    found = yield from records.find(key)
+    return (NO_TYPE if found is None else name_of_type(found[0])).encode()
+
+
+def name_of_type(value: bytes) -> str:
+    """The type of what a record holds."""
+    return TYPES[decode_root(value).type] if value.__class__ is Root else STRING
+
+
+def all_keys(records: Records, low: bytes = b"", high: bytes | None = None) -> Op[list[bytes]]:
+    """The keys of [low, high), of any type, in key order."""
+    prefix = records.prefix
+    if prefix is None:
+        return []
+    scan = records.scan(prefix + low, successor_of_prefix(prefix) if high is None else prefix + high)
+    return [key for key, _ in (yield from read_scan(scan, len(prefix)))]
+
+
+def matching(records: Records, glob: bytes) -> Op[list[bytes]]:
+    """KEYS. Those that match the glob, in key order; only the range of its literal prefix is read."""
+    pattern = compile_pattern(glob)
+    literal = literal_prefix(glob)
+    found = yield from all_keys(records, literal, successor_of_prefix(literal) if literal else None)
+    return [key for key in found if pattern.fullmatch(key)]
+
+
+def count(records: Records) -> Op[int]:
+    """DBSIZE. O(n): a store that writes without reading first can not know it."""
+    return len((yield from all_keys(records)))
+
+
+def random_key(records: Records) -> Op[bytes | None]:
+    """RANDOMKEY. One of the keys, or None. O(n)."""
+    found = yield from all_keys(records)
+    return random.choice(found) if found else None
+
+
+def literal_prefix(pattern: bytes) -> bytes:
+    """The part of a glob before its first special character: only keys that begin so can match."""
+    match = re.match(rb"[^*?\[\\]*", pattern, re.DOTALL)
+    return match[0] if match else b""
+
+
+def compile_pattern(pattern: bytes) -> re.Pattern[bytes]:
+    """A Redis glob (``*``, ``?``, ``[a-c]``, ``[^a]``, ``\\x``) as a regular expression over the whole key.
+
+    Read byte by byte as Redis's stringmatchlen does, odd cases included.
+    """
+    parts = [b""]
+    i = 0
+    while i < len(pattern):
+        byte = pattern[i : i + 1]
+        if byte == b"*":
+            parts.append(b"")
+        elif byte == b"?":
+            parts[-1] += b"."
+        elif byte == b"[":
+            body, i = _compile_class(pattern, i + 1)
+            parts[-1] += body
+        else:
+            if byte == b"\\" and i + 1 < len(pattern):
+                i += 1
+            parts[-1] += re.escape(pattern[i : i + 1])
+        i += 1
+    if len(parts) == 1:
+        return re.compile(parts[0], re.DOTALL)
+    # What stands between two stars is found at the first place and never tried again (as in the standard library's fnmatch):
+    # a pattern with many stars would otherwise take time exponential in their number.
+    first, *inner, last = parts
+    middle = b"".join(b"(?>.*?" + part + b")" for part in inner if part)
+    return re.compile(first + middle + b".*" + last, re.DOTALL)
+
+
+def _compile_class(pattern: bytes, i: int) -> tuple[bytes, int]:
+    """A bracket expression whose first byte is at `i`, and where it ends. One that is not closed goes to the end; a range in
+    descending order is turned around."""
+    negated = pattern[i : i + 1] == b"^"
+    i += negated
+    members: set[int] = set()
+    while i < len(pattern) and pattern[i] != 0x5D:
+        if pattern[i] == 0x5C and i + 1 < len(pattern):
+            i += 1
+            members.add(pattern[i])
+        elif i + 2 < len(pattern) and pattern[i + 1] == 0x2D:
+            low, high = sorted((pattern[i], pattern[i + 2]))
+            members.update(range(low, high + 1))
+            i += 2
+        else:
+            members.add(pattern[i])
+        i += 1
+    if not members:
+        return (b"." if negated else b"(?!)"), i
+    return b"[" + (b"^" if negated else b"") + b"".join(b"\\x%02x" % member for member in sorted(members)) + b"]", i

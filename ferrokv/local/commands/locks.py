@@ -1,0 +1,89 @@
+"""Locks: a key that holds the token of its owner. The token names the owner's process, so that death frees the lock.
+
+A token is the process's announcement (16 digits, empty for one that has none), a colon, and what is unique to the holder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ..log.transaction import Transaction
+from ..storage.requests import Op
+from ..tree.records import Records
+from .collections import check_string
+from .encoding import expiry_at
+
+
+class Owners(NamedTuple):
+    """Who this process is, and how to ask whether another one lives."""
+
+    announced: str
+    is_alive: Callable[[str], bool]
+    random_bytes: Callable[[int], bytes]
+
+    def new_token(self, chosen: bytes | None) -> bytes:
+        """A token of this process, unique unless the caller chose what is behind the colon."""
+        return self.announced.encode() + b":" + (self.random_bytes(16).hex().encode() if chosen is None else chosen)
+
+    def is_free(self, token: bytes) -> bool:
+        """True if the process that a token names has ended."""
+        name = name_in(token)
+        return name != self.announced and not self.is_alive(name)
+
+
+def name_in(token: bytes) -> str:
+    """The announcement of the process that a token names."""
+    return token.partition(b":")[0].decode("ascii", "replace")
+
+
+class Held(NamedTuple):
+    """Who has a lock, and for how long at most."""
+
+    announced: str
+    left_ms: int | None
+
+
+def acquire(
+    tx: Transaction, key: bytes, token: bytes, ttl_ms: int | None, owners: Owners, owed: bytes | None
+) -> Held | None:
+    """None: the token has the lock, because nobody had it, or somebody whose process has ended, or who `owed` its release.
+
+    Else who has it.
+    """
+    found = check_string(tx.get(key))
+    if found is not None and found[0] != owed and not owners.is_free(found[0]):
+        return Held(name_in(found[0]), found[1] - tx.now_ms if found[1] else None)
+    tx.put(key, token, 0 if ttl_ms is None else expiry_at(tx.now_ms, ttl_ms, "set"))
+    return None
+
+
+def release(tx: Transaction, key: bytes, token: bytes) -> bool:
+    """True if the token had the lock, which is free now."""
+    found = tx.get(key)
+    if found is None or found[0] != token:
+        return False
+    tx.free_lock(key)
+    return True
+
+
+def extend(tx: Transaction, key: bytes, token: bytes, ttl_ms: int, replace: bool) -> bool:
+    """True if the token has the lock, which now lasts `ttl_ms` longer, or with `replace` that long."""
+    found = tx.get(key)
+    if found is None or found[0] != token:
+        return False
+    left_ms = 0 if replace or not found[1] else found[1] - tx.now_ms
+    tx.put(key, token, expiry_at(tx.now_ms, left_ms + ttl_ms, "pexpire"))
+    return True
+
+
+def is_held(records: Records, key: bytes, owners: Owners) -> Op[bool]:
+    """True if somebody whose process lives has the lock."""
+    found = check_string((yield from records.find(key)))
+    return found is not None and not owners.is_free(found[0])
+
+
+def holds(records: Records, key: bytes, token: bytes) -> Op[bool]:
+    """True if the token has the lock."""
+    found = yield from records.find(key)
+    return found is not None and found[0] == token

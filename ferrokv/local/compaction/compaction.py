@@ -1,0 +1,102 @@
+"""Carrying out what the picker chose: drop, move or merge, each step by a manifest edit."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import assert_never
+
+from ...errors import CorruptionError
+from ..engine.engine import Engine
+from ..format.edits import Edit
+from ..storage.requests import Op
+from .fitting import merge_that_fits, merge_that_frees
+from .install import install
+from .merging import Merger, set_aside, weigh
+from .picker import Choice, Drop, Merging, Move, Situation, pick, pick_everything, rewriting
+from .survivors import Survivors
+from .sweeping import look_for_dead, next_with_dead, sweep_due
+
+
+def compaction_due(engine: Engine) -> bool:
+    """True if there is something for `compact_once`. Looks at the view and at what this process knows of the manifest."""
+    view = engine.view
+    survivors = Survivors(engine.passed_ms(), view.catalogue)
+    return pick(view.version, engine.options, survivors, _situation(engine)) is not None or sweep_due(engine)
+
+
+def compact_once(engine: Engine, *, everything: bool = False) -> Op[bool]:
+    """Do the next useful compaction; False if there was none. Readers, writers and flushes go on meanwhile.
+
+    Only for the holder of the compact lock. A table that cannot be read is set aside (`Engine.damaged`), with whatever would have
+    needed it; the rest is compacted as ever. `StoreFull` leaves everything as it was, but for the parts that were installed before.
+    """
+    engine.check_usable()
+    try:
+        return (yield from _compact_once(engine, everything=everything))
+    except CorruptionError as error:
+        set_aside(engine, error)
+        return True
+
+
+def sweep_everything(engine: Engine) -> Op[None]:
+    """Rewrite every table that holds anything of dead collections. Only for the holder of the compact lock."""
+    place = (b"", 0)
+    while True:
+        try:
+            found = yield from next_with_dead(engine, place)
+            if found is None:
+                return
+            table, place = found
+            yield from _carry_out(engine, rewriting(table), Survivors(engine.certain_ms(), engine.view.catalogue))
+        except CorruptionError as error:
+            set_aside(engine, error)
+
+
+def _compact_once(engine: Engine, *, everything: bool) -> Op[bool]:
+    view = engine.view
+    survivors = Survivors(engine.certain_ms(), view.catalogue)
+    choice: Choice | None
+    if everything:
+        choice = pick_everything(view.version, engine.options, _situation(engine))
+    else:
+        choice = pick(view.version, engine.options, survivors, _situation(engine))
+        if choice is None:
+            choice = yield from look_for_dead(engine)
+        if choice is None:
+            choice = yield from merge_that_frees(engine, _situation(engine), partial(weigh, engine))
+    if choice is None:
+        return False
+    yield from _carry_out(engine, choice, survivors)
+    return True
+
+
+def _situation(engine: Engine) -> Situation:
+    manifest = engine.open_manifest
+    if manifest is None:
+        return Situation(engine.compaction_cursors, damaged=engine.damaged)
+    return Situation(engine.compaction_cursors, manifest.tables.merge, engine.damaged)
+
+
+def _carry_out(engine: Engine, choice: Choice, survivors: Survivors) -> Op[None]:
+    if isinstance(choice, Drop):
+        edit = Edit(removed=tuple(table.number for table in choice.tables))
+        yield from install(engine, edit, obsolete=[table.name for table in choice.tables])
+        engine.counters.tables_dropped_unread += len(choice.tables)
+    elif isinstance(choice, Move):
+        moved = choice.table.moved(choice.level)
+        engine.compaction_cursors[choice.table.meta.level] = choice.table.min_key
+        yield from install(engine, Edit(added=(moved.meta,), removed=(moved.number,)), [moved])
+    elif isinstance(choice, Merging):
+        yield from run_merge(engine, choice, survivors)
+    else:
+        assert_never(choice)
+
+
+def run_merge(engine: Engine, choice: Merging, survivors: Survivors) -> Op[None]:
+    """Merge what was chosen, or on a full disk what there is room for. Only for the holder of the compact lock."""
+    choice, spare = yield from merge_that_fits(engine, choice, _situation(engine), partial(weigh, engine))
+    if choice.target == 0 and choice.upper[0] is not engine.view.version.levels[0][0]:
+        return  # flushed while it was weighed: the newest of level 0 are others now, and they are chosen anew
+    yield from Merger(engine, choice, survivors, spare=spare).run()
+    engine.counters.compactions += 1
+    engine.counters.records_expired += survivors.expired

@@ -1,0 +1,229 @@
+"""What fits into the room that is left: which memtables a flush takes, and which tables a compaction.
+
+The usual case is told from sizes that are known: everything fits. Else what would be written is weighed by doing all of it but
+the writing, since deletions may leave little of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from ...errors import StoreFull
+from ..engine.engine import Engine
+from ..engine.spares import SPARE_TABLE
+from ..format.commits import Entry
+from ..storage.requests import ListDirectory, Op
+from ..tree.memtable import Memtable
+from ..tree.merge import Page
+from ..tree.read import read_entry
+from ..tree.table import Table
+from ..tree.version import LEVELS, Version
+from ..tree.view import HotCache, View, entry_bytes
+from .picker import Merging, Situation, merge_level0, push_down, readable, rewriting
+
+RECORD_BYTES = 22  # in a block and a filter, beside key and value
+BLOCK_BYTES = 64  # of a block's head, and of its place in the index beside the last key
+STRIPS_MAX = 64  # tables that are weighed for each change of the store
+FREED_BYTES_MIN = 4096  # a merge that gives back less is not worth its reading, nor is a sixteenth of what it reads
+TABLE_BYTES = 4096  # footer, heads, and the file system's rounding up
+
+
+class Weigher:
+    """Takes pages as a builder of tables does, and says in `bytes` how much they would come to, or a little more."""
+
+    def __init__(self, block_bytes: int, table_bytes: int) -> None:
+        self._block_bytes = block_bytes
+        self._table_bytes = table_bytes
+        self._data = 0
+        self._pending = 0
+        self._index = 0
+        self.records = 0
+
+    def add(self, keys: Sequence[bytes], entries: Sequence[Entry]) -> Op[None]:
+        """Take one page."""
+        yield from ()
+        last = b""
+        for key, entry in zip(keys, entries, strict=True):
+            size = len(key) + len(entry[0] or b"") + RECORD_BYTES
+            self._data += size
+            if self._pending and size >= self._block_bytes:
+                self._close(last)
+            self._pending += size
+            if self._pending >= self._block_bytes:
+                self._close(key)
+            last = key
+        if self._pending:
+            self._close(last)  # early, for the page may have been the last
+        self.records += len(keys)
+
+    def _close(self, last: bytes) -> None:
+        self._index += BLOCK_BYTES + len(last)
+        self._pending = 0
+
+    @property
+    def bytes(self) -> int:
+        """Of all tables."""
+        tables = self._data // self._table_bytes + 1
+        return self._data + self._index + tables * TABLE_BYTES if self.records else 0
+
+
+class Room:
+    """Bytes for new tables: what is free, and with the spare table's."""
+
+    def __init__(self, free: int, spare: int) -> None:
+        self.free = free
+        self.most = free + spare
+
+
+def look_for_room(engine: Engine) -> Op[Room]:
+    """The room that a flush or compaction has."""
+    names: dict[str, int] = yield ListDirectory()
+    return Room(engine.storage.space().free, names.get(SPARE_TABLE, 0))
+
+
+def memtables_that_fit(
+    engine: Engine, sealed: tuple[Memtable, ...], weigh: Callable[[tuple[Memtable, ...]], Op[int]]
+) -> Op[tuple[tuple[Memtable, ...], bool]]:
+    """The memtables, or as many of the oldest as there is room for; and whether that takes the spare table.
+
+    `StoreFull` when there is not even room for the oldest.
+    """
+    most = sum(memtable.wal_bytes * 9 // 8 + TABLE_BYTES for memtable in sealed)
+    if most <= engine.storage.space().free:
+        return sealed, False
+    room = yield from look_for_room(engine)
+    needed = 0
+    for count in range(len(sealed), 0, -1):
+        needed = yield from weigh(sealed[:count])
+        if needed <= room.most:
+            return sealed[:count], takes_spare(engine, needed, room)
+    raise StoreFull(f"flushing a memtable found no space: needed_bytes={needed} room_bytes={room.most}")
+
+
+def merge_that_fits(
+    engine: Engine, choice: Merging, situation: Situation, weigh: Callable[[Merging], Op[int]]
+) -> Op[tuple[Merging, bool]]:
+    """The merge, or a smaller one that there is room for; and whether that takes the spare table.
+
+    `StoreFull` when nothing that could be merged fits. It is not looked for again before the tables or the room have changed.
+    """
+    inputs = sum(table.meta.file_bytes for table in choice.inputs)
+    if inputs + TABLE_BYTES <= engine.storage.space().free:
+        return choice, False
+    room = yield from look_for_room(engine)
+    version = engine.view.version
+    tables_word, tried = engine.nothing_fits
+    if tables_word == engine.seen_version and room.most <= tried:
+        raise _nothing_fits(room)
+    for candidate in (choice, *(() if engine.is_short else smaller_merges(version, choice, situation))):
+        needed = yield from weigh(candidate)
+        if needed <= room.most:
+            return candidate, takes_spare(engine, needed, room)
+    freeing = yield from merge_that_frees(engine, situation, weigh)
+    if freeing is not None:
+        return freeing, takes_spare(engine, (yield from weigh(freeing)), room)
+    engine.nothing_fits = engine.seen_version, room.most  # not the version itself, which would keep its files
+    raise _nothing_fits(room)
+
+
+def merge_that_frees(engine: Engine, situation: Situation, weigh: Callable[[Merging], Op[int]]) -> Op[Merging | None]:
+    """On a full disk, a merge that is not due but gives something back, or None. Reads all that it weighs, once for each change."""
+    view = engine.view
+    state = engine.seen_version, view.catalogue.next_id
+    if not engine.is_short or engine.nothing_freed == state:
+        return None
+    room = yield from look_for_room(engine)
+    for candidate in _freeing_merges(engine, view.version, situation):
+        inputs = sum(table.meta.file_bytes for table in candidate.inputs)
+        needed = yield from weigh(candidate)
+        if needed <= room.most and needed + max(FREED_BYTES_MIN, inputs // 16) <= inputs:
+            return candidate
+    engine.nothing_freed = state
+    return None
+
+
+def _freeing_merges(engine: Engine, version: Version, situation: Situation) -> Iterator[Merging]:
+    """What may free something, most useful first."""
+    level0 = version.levels[0]
+    down = readable(merge_level0(version, engine.options, situation), situation)
+    if isinstance(down, Merging):
+        yield down
+    for count in range(2, len(level0) + 1):
+        within = Merging(0, level0[:count], (), 0)
+        if readable(within, situation) is None:
+            break
+        yield within
+    yield from single_merges(version, situation)
+    deeper = [table for level in version.levels[1:] for table in level if _is_deleted_from(version, table, situation)]
+    start = engine.stripped % max(1, len(deeper))
+    for table in [*deeper[start:], *deeper[:start]][:STRIPS_MAX]:
+        engine.stripped += 1
+        yield rewriting(table)._replace(stripped=True)
+
+
+def _is_deleted_from(version: Version, table: Table, situation: Situation) -> bool:
+    """True if newer levels have tombstones in the range of the table, and all of it can be read."""
+    newer = [
+        other for level in range(table.meta.level) for other in version.overlapping(level, table.min_key, table.max_key)
+    ]
+    is_readable = not any(other.number in situation.damaged for other in (table, *newer))
+    return is_readable and any(other.meta.tombstones for other in newer)
+
+
+def newer_than(view: View, level: int) -> View:
+    """The view without the tables of a level and those below."""
+    levels = tuple(tables if i < level else () for i, tables in enumerate(view.version.levels))
+    return View(view.active, view.sealed, Version(levels), view.catalogue, HotCache(0, entry_bytes))
+
+
+def without_hidden(newer: View, page: Page) -> Op[Page]:
+    """The page without the records that a newer view has other versions of. A point read for each record."""
+    keys, entries = page
+    kept = []
+    for i, key in enumerate(keys):
+        if (yield from read_entry(newer, key)) is None:
+            kept.append(i)
+    return [keys[i] for i in kept], [entries[i] for i in kept]
+
+
+def takes_spare(engine: Engine, needed: int, room: Room) -> bool:
+    """True if it takes the spare table to write so much. Then what comes free is the reserve's, before anybody writes again."""
+    if needed <= room.free:
+        return False
+    engine.run_short()
+    return True
+
+
+def _nothing_fits(room: Room) -> StoreFull:
+    return StoreFull(
+        f"no compaction fits into the room that is left, so nothing can be freed by one: room_bytes={room.most}; "
+        "delete more, clear a keyspace, or free space outside of the store"
+    )
+
+
+def smaller_merges(version: Version, choice: Merging, situation: Situation) -> Iterator[Merging]:
+    """Other merges that may free something, most useful first: fewer of level 0, then single tables.
+
+    Of level 0 always the oldest go down, and within it the newest are merged.
+    """
+    if choice.level == 0:
+        ordered = sorted(choice.upper, key=lambda table: -table.number)
+        for count in range(len(ordered) - 1, 0 if choice.target else 1, -1):
+            if choice.target == 0:
+                yield Merging(0, tuple(ordered[:count]), (), 0)
+                continue
+            oldest = tuple(ordered[-count:])
+            low, high = min(table.min_key for table in oldest), max(table.max_key for table in oldest)
+            smaller = Merging(0, oldest, tuple(version.overlapping(1, low, high)), 1)
+            if readable(smaller, situation) is not None:
+                yield smaller
+    yield from single_merges(version, situation)
+
+
+def single_merges(version: Version, situation: Situation) -> Iterator[Merging]:
+    """One table with what it overlaps in the next level, those with the most tombstones first; none without any."""
+    tables = [table for level in version.levels[1 : LEVELS - 1] for table in level if table.meta.tombstones]
+    for table in sorted(tables, key=lambda table: -table.meta.tombstones):
+        push = readable(push_down(version, table.meta.level, table), situation)
+        if isinstance(push, Merging):
+            yield push

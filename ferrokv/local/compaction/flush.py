@@ -1,0 +1,99 @@
+"""Flush: all sealed memtables into one table of level 0, after which their WALs are not needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+from ..engine.engine import LOOKS_EACH_FLUSH, Engine
+from ..format.control import SHORT
+from ..format.edits import Edit
+from ..names import file_name
+from ..storage.requests import PAUSE, Op, SyncDirectory
+from ..tree.memtable import Memtable
+from ..tree.merge import MemtableSource, Merge
+from ..tree.table import Table
+from ..tree.view import View
+from .builder import TableBuilder
+from .fitting import Weigher, memtables_that_fit
+from .install import install
+from .survivors import Survivors
+
+
+def flush_due(engine: Engine) -> bool:
+    """True if the sealed memtables are worth a table: one is full, they have become many, or the disk is full."""
+    sealed = engine.view.sealed
+    return bool(sealed) and (
+        engine.words[SHORT] != 0
+        or len(sealed) >= engine.options.sealed_memtables_max
+        or sum(memtable.wal_bytes for memtable in sealed) >= engine.options.memtable_bytes
+    )
+
+
+def flush(engine: Engine) -> Op[bool]:
+    """Write the sealed memtables to one table; False if there were none. Readers and writers go on meanwhile.
+
+    Only for the holder of the compact lock. On a full disk it takes the oldest of them, as many as there is room for.
+
+    `StoreFull` leaves everything as it was.
+    """
+    engine.check_usable()
+    view = engine.view
+    sealed = tuple(reversed(view.sealed))
+    if not sealed:
+        return False
+    sealed, spare = yield from memtables_that_fit(engine, sealed, partial(_weigh, engine, view))
+    newer = next((memtable for memtable in reversed(view.sealed) if memtable not in sealed), view.active)
+    tables = engine.manifest.tables
+    number = tables.next_table
+    last_seqno = sealed[-1].seqno
+    builder = TableBuilder(
+        number,
+        0,
+        engine.store_id,
+        engine.options.block_bytes,
+        (tables.last_seqno + 1, max(last_seqno, 1)),
+        spare=spare,
+    )
+    # A number is used once, even by a flush that fails.
+    engine.manifest.tables = tables.with_next_table(number + 1)
+    try:
+        engine.counters.records_expired += yield from _build(engine, view, sealed, builder)
+        added = []
+        if builder.records:
+            meta, file = yield from builder.finish()
+            yield SyncDirectory()
+            added.append(Table(meta, file, engine.store_id, engine.block_cache))
+    except OSError as error:
+        yield from builder.give_up()
+        raise engine.write_error("flushing a memtable", error) from error
+    edit = Edit(
+        added=tuple(table.meta for table in added),
+        log_number=newer.number,
+        next_table=engine.manifest.tables.next_table,
+        last_seqno=max(last_seqno, tables.last_seqno),
+    )
+    obsolete = [file_name("wal", wal) for wal in range(tables.log_number, newer.number)]
+    yield from install(engine, edit, added, sealed, obsolete)
+    engine.counters.flushes += 1
+    engine.sweep_looks_left = LOOKS_EACH_FLUSH
+    return True
+
+
+def _build(engine: Engine, view: View, sealed: Iterable[Memtable], builder: TableBuilder | Weigher) -> Op[int]:
+    """Give the builder what is to be kept; how many records had expired."""
+    survivors = Survivors(engine.certain_ms(), view.catalogue)
+    merge = Merge([MemtableSource(memtable, b"", None) for memtable in sealed])
+    while (page := (yield from merge.next_page())) is not None:
+        bottom = not view.version.overlaps_below(-1, page[0][0], page[0][-1])
+        keys, entries = survivors.of(page, bottom=bottom)
+        yield from builder.add(keys, entries)
+        yield PAUSE
+    return survivors.expired
+
+
+def _weigh(engine: Engine, view: View, sealed: tuple[Memtable, ...]) -> Op[int]:
+    """How large their table would be."""
+    weigher = Weigher(engine.options.block_bytes, engine.options.memtable_bytes)
+    yield from _build(engine, view, sealed, weigher)
+    return weigher.bytes

@@ -1,0 +1,94 @@
+"""Installing a change of the tables: the manifest first, then the view, and only then the removal of old files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ...errors import FerroKVError
+from ..engine.engine import Engine, Waiting
+from ..engine.manifest import ROLL_BYTES, prepare_roll, rename_current, write_edit
+from ..engine.removal import remove_files, remove_obsolete, remove_waiting
+from ..format.control import VERSION
+from ..format.edits import Edit
+from ..names import CURRENT_ASIDE, file_name, numbers_of
+from ..storage.requests import ListDirectory, Op, Sync
+from ..tree.memtable import Memtable
+from ..tree.table import Table
+from .score import announce_score
+
+
+def install(
+    engine: Engine,
+    edit: Edit,
+    added: Sequence[Table] = (),
+    flushed: Sequence[Memtable] = (),
+    obsolete: Iterable[str] = (),
+) -> Op[None]:
+    """Make `edit` durable and visible, then remove the `obsolete` files. The added tables and their names are synced.
+
+    Only for the holder of the compact lock.
+
+    On `StoreFull` nothing changed for readers, and the files that were made wait as orphans until a new manifest is written,
+    because the old one may or may not name them.
+    """
+    engine.check_usable()
+    manifest = engine.manifest
+    # Of a table that moves, the file is one that the manifest names already, and goes on to name if this fails.
+    made = [table.name for table in added if table.number not in edit.removed]
+    if manifest.doubtful or manifest.position.end >= ROLL_BYTES:
+        try:
+            yield from roll(engine)
+        except FerroKVError:
+            if engine.failure is None:
+                yield from remove_files(made)
+            raise
+        manifest = engine.manifest
+    try:
+        position, tables = yield from write_edit(manifest, edit)
+    except OSError as error:
+        manifest.doubtful = True
+        engine.orphans.extend(made)
+        raise engine.write_error("writing the manifest", error) from error
+    try:
+        yield Sync(manifest.file)
+    except OSError as error:
+        raise engine.poison("syncing the manifest", error) from error
+    before = manifest.tables
+    manifest.position, manifest.tables = position, tables
+    version_word = engine.words[VERSION] + 1
+    engine.words[VERSION] = version_word
+    manifest.version_word = version_word
+    engine.install_tables(added, edit.removed, flushed, version_word)
+    for number in edit.removed if engine.damaged else ():
+        engine.damaged.pop(number, None)
+    announce_score(engine.words, engine.view.version, engine.options, len(engine.damaged))
+    yield from remove_obsolete(engine, obsolete, before)
+
+
+def roll(engine: Engine) -> Op[None]:
+    """Go on in a new manifest, and remove the files that only a doubtful edit of the old one may have named."""
+    old = engine.manifest
+    try:
+        rolled = yield from prepare_roll(engine.storage, old)
+    except OSError as error:
+        failure = engine.write_error("making a new manifest", error)
+        if engine.failure is None:
+            names = yield ListDirectory()
+            own = old.current.manifest_number
+            unfinished = [file_name("manifest", number) for number in numbers_of("manifest", names) if number != own]
+            yield from remove_files([*unfinished, CURRENT_ASIDE])
+        raise failure from error
+    try:
+        yield from rename_current()
+    except OSError as error:
+        raise engine.poison("renaming CURRENT", error) from error
+    rolled.version_word = old.version_word
+    engine.open_manifest = rolled
+    old.file.close()
+    yield from remove_files([file_name("manifest", old.current.manifest_number)])
+    orphans, engine.orphans = engine.orphans, []
+    if orphans:
+        # Whoever read the old manifest may have found the doubtful edit whole, and its tables: they have to look again.
+        rolled.version_word = engine.words[VERSION] = engine.words[VERSION] + 1
+        engine.waiting += [Waiting(rolled.version_word, name, 0) for name in orphans]
+        yield from remove_waiting(engine)

@@ -1,0 +1,198 @@
+"""Carrying out one merge, in parts that are installed one after the other.
+
+A merge of large inputs takes long and needs room for its outputs. So wherever nothing of the target level lies across the key that
+it has reached, and enough was written since the last time, it closes its output and installs the part: the outputs come, the tables
+of the target level that are used up go, and the manifest says how far the merge has come (docs/format.md section 3). Whoever
+compacts next, in this process or another, goes on from there. The upper tables go with the last part.
+
+Until then they hold records that the outputs hold as well. That does no harm: an upper table is looked at first, and what it
+says is what the merge found. So nothing that they hide may be taken out of the outputs, unless the merge is to begin anew.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ...errors import CorruptionError
+from ..engine.engine import Engine, logger
+from ..format.control import DAMAGED
+from ..format.edits import NO_MERGE, Edit, MergeProgress, TableMeta
+from ..names import numbers_of
+from ..storage.requests import PAUSE, File, Op
+from ..tree.merge import Merge, Page, RunSource
+from ..tree.table import Table
+from .builder import Outputs
+from .dead_generations import Generations
+from .fitting import Weigher, newer_than, without_hidden
+from .install import install
+from .picker import Merging
+from .survivors import Survivors
+
+
+class MergedPages:
+    """What a merge leaves of its inputs, page by page, be it to be written or only weighed."""
+
+    def __init__(self, engine: Engine, choice: Merging, survivors: Survivors) -> None:
+        self._engine = engine
+        self._target = choice.target
+        self._merge = Merge(_runs(choice))
+        self._survivors = survivors
+        self._generations = Generations(engine)
+        self._newer = newer_than(engine.view, choice.target) if choice.stripped else None
+        self.reached = b""
+        """The last key of the inputs that went into a page."""
+
+    def next_page(self) -> Op[Page | None]:
+        """The next page, perhaps an empty one; None behind the last."""
+        page = yield from self._merge.next_page()
+        if page is None:
+            return None
+        self.reached = page[0][-1]
+        # Within level 0 the tables below are not looked at here: nothing may be forgotten that hides what they hold.
+        bottom = self._target > 0 and not self._engine.view.version.overlaps_below(
+            self._target, page[0][0], page[0][-1]
+        )
+        page = self._survivors.of(page, bottom=bottom)
+        if page[0]:
+            page = yield from self._generations.without_dead(page)
+        if self._newer is not None:
+            page = yield from without_hidden(self._newer, page)
+        return page
+
+
+def _runs(choice: Merging) -> list[RunSource]:
+    """The inputs from old to new."""
+    low = choice.done + b"\0" if choice.done else b""
+    runs = [RunSource(choice.lower, use_cache=False)]
+    if choice.level == 0:
+        runs.extend(RunSource([table], low, use_cache=False) for table in reversed(choice.upper))
+    else:
+        runs.append(RunSource(choice.upper, low, use_cache=False))
+    return runs
+
+
+def weigh(engine: Engine, choice: Merging) -> Op[int]:
+    """How many bytes the outputs of a merge would have."""
+    weigher = Weigher(engine.options.block_bytes, engine.options.table_bytes)
+    pages = MergedPages(engine, choice, Survivors(engine.certain_ms(), engine.view.catalogue))
+    while (page := (yield from pages.next_page())) is not None:
+        yield from weigher.add(*page)
+        yield PAUSE
+    return weigher.bytes
+
+
+class Merger:
+    """One merge. Only for the holder of the compact lock.
+
+    Whatever ends it early, the outputs of the part in hand are removed, and the parts before it stay.
+    """
+
+    def __init__(self, engine: Engine, choice: Merging, survivors: Survivors, *, spare: bool = False) -> None:
+        self._engine = engine
+        self._choice = choice
+        self._pages = MergedPages(engine, choice, survivors)
+        self._spare = spare  # the first table is to be written into the reserve's
+        # Where the last part may find no room, what the first ones took would be missed: nothing is installed before the end.
+        inputs_bytes = sum(table.meta.file_bytes for table in choice.inputs)
+        self._in_parts = choice.target > 0 and bool(choice.upper) and not spare and not engine.is_short
+        self._in_parts = self._in_parts and engine.storage.space().free > inputs_bytes
+        self._lower = list(reversed(choice.lower))  # those not used up, the next one last
+        self._used_up: list[Table] = []  # since the last part
+        # The manifest knows of this merge, or of one whose outputs are about to lose what its upper tables hide.
+        self._is_under_way = bool(choice.done) or (choice.stripped and bool(engine.manifest.tables.merge.upper))
+        metas = [table.meta for table in choice.inputs]
+        self._seqnos = min(meta.first_seqno for meta in metas), max(meta.last_seqno for meta in metas)
+        # Order: within level 0 the higher number is newer. A flush in between takes a number behind this one.
+        self._level0_number = take_number(engine) if choice.target == 0 else 0
+        self._tables: list[Table] = []
+        self._outputs = self._new_outputs()
+
+    def run(self) -> Op[None]:
+        """Merge to the end. `StoreFull` when there is no room; `CorruptionError` names an input that cannot be read."""
+        try:
+            while (page := (yield from self._pages.next_page())) is not None:
+                yield from self._write(page)
+                yield PAUSE
+            yield from self._install(None)
+        except OSError as error:
+            yield from self._outputs.give_up()
+            raise self._engine.write_error("compacting", error) from error
+        except GeneratorExit:
+            raise  # nobody performs requests any more: the next holder of the compact lock removes what was written
+        except BaseException:
+            yield from self._outputs.give_up()
+            raise
+
+    def _write(self, page: Page) -> Op[None]:
+        last_key = self._pages.reached
+        yield from self._outputs.add(*page)
+        while self._lower and self._lower[-1].max_key <= last_key:
+            self._used_up.append(self._lower.pop())
+        lies_across = bool(self._lower) and self._lower[-1].min_key <= last_key
+        size = self._outputs.file_bytes + sum(table.meta.file_bytes for table in self._used_up)
+        if size >= self._engine.options.table_bytes and not lies_across and self._in_parts:
+            yield from self._install(last_key)
+
+    def _install(self, done: bytes | None) -> Op[None]:
+        """Install what was written since the last part. None: it was the last one."""
+        choice, engine = self._choice, self._engine
+        yield from self._outputs.finish()
+        self._spare = self._spare and not self._outputs.names
+        removed = [*self._used_up, *(choice.upper if done is None else ())]
+        progress: MergeProgress | None = None
+        if done is not None:
+            progress = MergeProgress(choice.level, tuple(table.number for table in choice.upper), done)
+        elif self._is_under_way:
+            progress = NO_MERGE
+        if done is None and choice.level and choice.upper:
+            engine.compaction_cursors[choice.level] = choice.upper[-1].min_key
+        edit = Edit(
+            added=tuple(table.meta for table in self._tables),
+            removed=tuple(table.number for table in removed),
+            next_table=engine.manifest.tables.next_table,
+            merge=progress,
+        )
+        tables, self._tables = self._tables, []
+        # Order: from here on `install` answers for the files; what it could not install it removes itself.
+        self._outputs = self._new_outputs()
+        yield from install(engine, edit, tables, obsolete=[table.name for table in removed])
+        self._is_under_way = done is not None
+        self._used_up = []
+
+    def _new_outputs(self) -> Outputs:
+        engine, options = self._engine, self._engine.options
+        next_number = partial(take_number, engine)
+        if self._choice.target == 0:
+            options = options._replace(table_bytes=1 << 62)  # one table, for it has one place among those of level 0
+            next_number = partial(int, self._level0_number)
+        # Not a method: who merges and the outputs would keep each other, and with them the files of tables that are removed.
+        finished = partial(_take_table, engine, self._tables)
+        return Outputs(
+            self._choice.target, engine.store_id, options, self._seqnos, next_number, finished, spare=self._spare
+        )
+
+
+def _take_table(engine: Engine, tables: list[Table], meta: TableMeta, file: File) -> None:
+    tables.append(Table(meta, file, engine.store_id, engine.block_cache))
+
+
+def take_number(engine: Engine) -> int:
+    """A number for a table. It is used once, even if nothing comes of the table."""
+    number = engine.manifest.tables.next_table
+    engine.manifest.tables = engine.manifest.tables.with_next_table(number + 1)
+    return number
+
+
+def set_aside(engine: Engine, error: CorruptionError) -> None:
+    """Compact around the table that the error names from now on. Raises the error if it names none, or one set aside before."""
+    numbers = numbers_of("table", [error.path or ""])
+    if not numbers or numbers[0] in engine.damaged:
+        raise error
+    # Without the frames, which would keep files.
+    for link in (error, error.__cause__):
+        if link is not None:
+            link.__traceback__ = None
+    engine.damaged[numbers[0]] = error
+    engine.nothing_fits = engine.nothing_freed = (0, 0)  # other merges are looked for now
+    engine.words[DAMAGED] = len(engine.damaged)
+    logger.error("a damaged table is set aside, compaction goes on without it: %s", error)

@@ -1,0 +1,249 @@
+"""What to compact next: a pure decision over a version. Leveled compaction as LevelDB's doc/impl.md describes it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Mapping
+from typing import Final, NamedTuple
+
+from ...options import Options
+from ..engine.engine import EXPIRY_GRACE_MS
+from ..format.edits import NO_MERGE, MergeProgress
+from ..tree.table import Table
+from ..tree.version import LEVELS, Version
+from .survivors import Survivors
+
+LEVEL_FACTOR: Final = 10
+MERGED_FACTOR: Final = 3  # so many times `level0_tables` of level 0 go down by one merge at most
+
+
+class Drop(NamedTuple):
+    """Tables that can go without being read: everything in them is dead and hides nothing."""
+
+    tables: tuple[Table, ...]
+
+
+class Move(NamedTuple):
+    """A table that overlaps nothing below: it changes its level without being read."""
+
+    table: Table
+    level: int
+
+
+class Merging(NamedTuple):
+    """Tables `upper` of `level` to be merged with `lower` of the target level, into that one.
+
+    Records up to and including the key `done` are in the target level already. With `stripped`, records that newer levels hide
+    are left out.
+    """
+
+    level: int
+    upper: tuple[Table, ...]
+    lower: tuple[Table, ...]
+    target: int
+    done: bytes = b""
+    stripped: bool = False
+
+    @property
+    def inputs(self) -> tuple[Table, ...]:
+        """All tables that are read."""
+        return (*self.upper, *self.lower)
+
+
+Choice = Drop | Move | Merging
+
+
+class Situation(NamedTuple):
+    """What a choice depends on beside the version: where each level's last compaction ended, the merge under way, and damage."""
+
+    cursors: Mapping[int, bytes] = {}
+    merge: MergeProgress = NO_MERGE
+    damaged: Container[int] = ()
+    """Numbers of tables that could not be read. No choice reads one."""
+
+
+def pick(version: Version, options: Options, survivors: Survivors, situation: Situation) -> Choice | None:
+    """The most useful compaction, or None."""
+    dead = tuple(table for table in version.tables() if droppable(version, table, survivors))
+    if dead:
+        return Drop(dead)
+    under_way = resume(version, situation)
+    if under_way is not None:
+        return under_way
+    for level in _fullest_levels(version, options):
+        choice = _push_level(version, options, level, situation)
+        if choice is not None:
+            return choice
+    for level in range(1, LEVELS - 1):
+        for table in version.levels[level]:
+            if table.meta.tombstones * 2 > table.meta.records:
+                choice = readable(push_down(version, level, table), situation)
+                if choice is not None:
+                    return choice
+    return None
+
+
+def pick_everything(version: Version, options: Options, situation: Situation) -> Choice | None:
+    """The next step of a full compaction: a few tables of the highest used level into the next, down to one level."""
+    under_way = resume(version, situation)
+    if under_way is not None:
+        return under_way
+    used = [level for level in range(LEVELS) if version.levels[level]]
+    if not used:
+        return None
+    if used[0] == 0:
+        choice = readable(merge_level0(version, options, situation), situation)
+        if choice is not None:
+            return choice
+    deepest = used[-1]
+    for level in used:
+        if level == 0 or level == LEVELS - 1:
+            continue
+        # One level is left: its tables go on to the next only for the sake of tombstones.
+        if level == deepest and not any(table.meta.tombstones for table in version.levels[level]):
+            continue
+        choice = _next_group(version, options, level, situation)
+        if choice is not None:
+            return choice
+    return None
+
+
+def _next_group(version: Version, options: Options, level: int, situation: Situation) -> Choice | None:
+    """The first tables of a level that can go down together, of a few times the size of a table."""
+    tables = version.levels[level]
+    for first in range(len(tables)):
+        group: list[Table] = []
+        size = 0
+        for table in tables[first:]:
+            if table.number in situation.damaged or (group and size >= MERGED_FACTOR * options.table_bytes):
+                break
+            group.append(table)
+            size += table.meta.file_bytes
+        while group:
+            lower = version.overlapping(level + 1, group[0].min_key, group[-1].max_key)
+            choice = readable(Merging(level, tuple(group), tuple(lower), level + 1), situation)
+            if choice is not None:
+                return choice
+            group.pop()
+    return None
+
+
+def resume(version: Version, situation: Situation) -> Merging | None:
+    """The merge under way, if it fits the tables as they are and none of them is damaged."""
+    level, numbers, done = situation.merge
+    if not numbers or level >= LEVELS - 1:
+        return None
+    upper = tuple(table for table in version.levels[level] if table.number in numbers)
+    if len(upper) != len(numbers) or max(table.max_key for table in upper) <= done:
+        return None
+    target = version.levels[level + 1]
+    if any(table.min_key <= done < table.max_key for table in target):
+        return None
+    high = max(table.max_key for table in upper)
+    low = min(table.min_key for table in upper)
+    lower = tuple(table for table in target if table.min_key > done and table.min_key <= high and low <= table.max_key)
+    merging = Merging(level, upper, lower, level + 1, done)
+    return merging if readable(merging, situation) is not None else None
+
+
+def readable(choice: Choice | None, situation: Situation) -> Choice | None:
+    """The choice, unless it would read a damaged table."""
+    if isinstance(choice, Merging) and any(table.number in situation.damaged for table in choice.inputs):
+        return None
+    return choice
+
+
+def _fullest_levels(version: Version, options: Options) -> list[int]:
+    """Levels that hold too much, the one with the largest excess first; but level 0 before all others once it slows writes down."""
+    tables = len(version.levels[0])
+    scores = [(math.inf if tables >= options.slowdown_at else tables / options.level0_tables, 0)]
+    scores += [
+        (version.level_bytes(level) / level_bytes_max(level, options), -level)
+        for level in range(1, LEVELS - 1)
+        if version.levels[level]
+    ]
+    return [-level for score, level in sorted(scores, reverse=True) if score > 1 or (score == 1 and not level)]
+
+
+def _push_level(version: Version, options: Options, level: int, situation: Situation) -> Choice | None:
+    """Some of a level's tables into the next one, round robin; None if damage stands in the way everywhere."""
+    if level == 0:
+        merging = readable(merge_level0(version, options, situation), situation)
+        return merging or _gather_level0(version, options, situation)
+    tables = version.levels[level]
+    cursor = situation.cursors.get(level, b"")
+    first = next((i for i, table in enumerate(tables) if table.min_key > cursor), 0)
+    # So that every part of a level gets its turn.
+    for table in (*tables[first:], *tables[:first]):
+        choice = push_down(version, level, table)
+        if table.number not in situation.damaged and readable(choice, situation) is not None:
+            return choice
+    return None
+
+
+def level_bytes_max(level: int, options: Options) -> int:
+    """How many bytes a level may hold before it is compacted."""
+    return max(1, options.level1_bytes * int(LEVEL_FACTOR ** (level - 1)))
+
+
+def droppable(version: Version, table: Table, survivors: Survivors) -> bool:
+    """True if nothing in the table is alive, and dropping it uncovers nothing."""
+    if survivors.dead_range(table.min_key, table.max_key):
+        return True
+    if not table.meta.expired_before(survivors.now_ms - EXPIRY_GRACE_MS):
+        return False
+    level = table.meta.level
+    if level == 0:
+        older = [t for t in version.levels[0] if t.number < table.number]
+        if any(t.min_key <= table.max_key and table.min_key <= t.max_key for t in older):
+            return False
+    return not version.overlaps_below(level, table.min_key, table.max_key)
+
+
+def merge_level0(version: Version, options: Options, situation: Situation) -> Merging | None:
+    """The oldest tables of level 0, as many as a merge takes, with what they overlap in level 1.
+
+    Those in front of a damaged one only, for what is newer has to stay above it.
+    """
+    upper: list[Table] = []
+    for table in reversed(version.levels[0]):
+        if table.number in situation.damaged or len(upper) >= MERGED_FACTOR * options.level0_tables:
+            break
+        upper.insert(0, table)
+    if not upper:
+        return None
+    low = min(table.min_key for table in upper)
+    high = max(table.max_key for table in upper)
+    return Merging(0, tuple(upper), tuple(version.overlapping(1, low, high)), 1)
+
+
+def _gather_level0(version: Version, options: Options, situation: Situation) -> Merging | None:
+    """Newest tables of level 0 to be merged within it, because damage keeps them from going down; None if they are few.
+
+    Only tables of similar size, so that each record is merged a few times and not each time.
+    """
+    taken: list[Table] = []
+    taken_bytes = 0
+    for table in version.levels[0]:
+        if table.number in situation.damaged or (len(taken) > 1 and table.meta.file_bytes > 2 * taken_bytes):
+            break
+        taken.append(table)
+        taken_bytes += table.meta.file_bytes
+    return Merging(0, tuple(taken), (), 0) if len(taken) >= options.level0_tables else None
+
+
+def push_down(version: Version, level: int, table: Table) -> Choice:
+    """One table of a level into the next."""
+    lower = _below(version, level, table)
+    if not lower and not table.meta.tombstones:
+        return Move(table, level + 1)
+    return Merging(level, (table,), lower, level + 1)
+
+
+def rewriting(table: Table) -> Merging:
+    """A table merged with nothing, into its own level."""
+    return Merging(table.meta.level - 1, (), (table,), table.meta.level)
+
+
+def _below(version: Version, level: int, table: Table) -> tuple[Table, ...]:
+    return tuple(version.overlapping(level + 1, table.min_key, table.max_key))

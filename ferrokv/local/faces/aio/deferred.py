@@ -1,0 +1,112 @@
+"""The commands within a deferral: each answered before it is durable (faces/deferral.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from ...batch import WriteBatch
+from ...commands import locks, strings
+from ...commands.encoding import Key, encode_key
+from ...engine.wakeups import Kind
+from ...log.transaction import Transaction
+from ...runtime.watch import AsyncWaiter
+from ...storage.requests import Op
+from ...tree.records import Records
+from ..arguments import check_batch
+from ..outcomes import run_read
+from ..pipelines import Tx, check_function, run_function
+from ..unsettled import UNKNOWN, Unsettled
+from .hashes import AsyncHashReads, AsyncHashWrites
+from .keys import AsyncKeyReads, AsyncKeyWrites
+from .lists import AsyncListReads, AsyncListWrites
+from .locks import AsyncLocking
+from .sets import AsyncSetReads, AsyncSetWrites
+from .sorted_sets import AsyncSortedSetReads, AsyncSortedSetWrites
+from .strings import AsyncStringReads, AsyncStringWrites
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class AsyncDeferredCommands(
+    AsyncKeyReads,
+    AsyncKeyWrites,
+    AsyncStringReads,
+    AsyncStringWrites,
+    AsyncListReads,
+    AsyncListWrites,
+    AsyncHashReads,
+    AsyncHashWrites,
+    AsyncSetReads,
+    AsyncSetWrites,
+    AsyncSortedSetReads,
+    AsyncSortedSetWrites,
+    AsyncLocking,
+):
+    """The commands in one keyspace of a deferral. Answers are true once the deferral is settled.
+
+    `write` costs no I/O, what has to answer one append to the WAL. Blocking pops do not wait.
+    """
+
+    __slots__ = ("_forgiving", "_handle", "_keyspace", "_unsettled")
+
+    def __init__(self, unsettled: Unsettled, handle: Any, keyspace: str, forgiving: bool) -> None:
+        self._unsettled = unsettled
+        self._handle = handle
+        self._keyspace = keyspace
+        self._forgiving = forgiving
+
+    async def get(self, name: Key) -> bytes | None:
+        """The value, or None. As fast as elsewhere for keys that the deferral did not write."""
+        found = self._unsettled.find(self._keyspace, encode_key(name))
+        if found is False:
+            return await self._handle.get(name)  # type: ignore[no-any-return]
+        if found is UNKNOWN:
+            return await self._query(strings.get, encode_key(name))
+        return found  # type: ignore[return-value]
+
+    async def write(self, batch: WriteBatch) -> bool:
+        """True. The writes are gathered; they will be appended before whatever is written next."""
+        writes = check_batch(batch)
+        much = self._unsettled.gather(self._keyspace, writes, self._forgiving)
+        if much is None:  # it was closed: behind what is gathered, which may not be on its way yet
+            return await self._write(strings.write_many, writes)
+        if much:
+            await self._unsettled.aperform(self._keyspace, None, (), self._forgiving)
+        return True
+
+    async def transaction(self, function: Callable[[Tx], T]) -> T:
+        """What `function(tx)` returns, as of `FerroKV.transaction`."""
+        checked = check_function(function)
+        return await self._unsettled.aperform(self._keyspace, run_function, (checked,), self._forgiving)  # type: ignore[no-any-return]
+
+    def _waiting(self, kind: Kind, names: list[bytes]) -> AsyncWaiter:
+        return self._handle._waiting(kind, names)  # type: ignore[no-any-return]
+
+    def _owners(self) -> locks.Owners:
+        return self._handle._owners()  # type: ignore[no-any-return]
+
+    async def _query(self, command: Callable[Concatenate[Records, P], Op[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        # Who asks for a lock wants to know what others have appended: taking one need not be durable.
+        if command is not locks.is_held and self._unsettled.is_apart(self._keyspace, command, args):
+            return await self._handle._query(command, *args)  # type: ignore[no-any-return]
+        return await self._unsettled.aperform(self._keyspace, run_read, (command, args), self._forgiving)  # type: ignore[no-any-return]
+
+    async def _write(self, command: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._unsettled.aperform(self._keyspace, command, args, self._forgiving)  # type: ignore[no-any-return]
+
+    def _write_unawaited(
+        self, command: Callable[Concatenate[Transaction, P], object], *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        self._unsettled.perform_unawaited(self._keyspace, command, args)
+
+    async def _wait_for(
+        self,
+        timeout: float | None,
+        names: list[bytes],
+        command: Callable[Concatenate[Transaction, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        return await self._unsettled.aperform(self._keyspace, command, args, self._forgiving)  # type: ignore[no-any-return]

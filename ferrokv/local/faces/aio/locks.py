@@ -1,0 +1,204 @@
+"""Locks that processes hold by a key."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from threading import local
+from types import SimpleNamespace, TracebackType
+from typing import Any, Self
+
+from ....errors import LockError, LockNotOwnedError, StoreFull
+from ...commands import locks
+from ...commands.encoding import Expiry, Key, encode_key, encode_value
+from ..arguments import check_seconds, encode_positive_ttl
+from .changes import AsyncWaits
+
+
+class AsyncLock:
+    """A lock with the methods of redis-py's, made by `lock`. Freed by `release`, after `timeout`, or when its process ends.
+    Closing the last handle of a process on the store counts as its end.
+
+    The token of the holder is local to the thread unless `thread_local` is False, so another thread cannot release by accident.
+    A `release` that raises leaves it with the token: call it again, or `acquire`, which takes the lock over from the same object.
+    """
+
+    __slots__ = ("_asking", "_blocking", "_blocking_timeout", "_key", "_local", "_ttl_ms", "_whoami", "name")
+
+    def __init__(
+        self,
+        asking: AsyncWaits,
+        whoami: Callable[[], locks.Owners],
+        name: Key,
+        timeout: Expiry | None,
+        sleep: float,
+        blocking: bool,
+        blocking_timeout: float | None,
+        thread_local: bool,
+    ) -> None:
+        self._asking = asking
+        self._whoami = whoami
+        self.name = name
+        self._key = encode_key(name)
+        self._ttl_ms = None if timeout is None else encode_positive_ttl(timeout, "set")
+        check_seconds(sleep)
+        self._blocking = blocking
+        self._blocking_timeout = None if blocking_timeout is None else check_seconds(blocking_timeout)
+        self._local: Any = local() if thread_local else SimpleNamespace()
+
+    async def __aenter__(self) -> Self:
+        if await self.acquire():
+            return self
+        raise LockError("Unable to acquire lock within the time specified")
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.release()
+
+    @property
+    def token(self) -> bytes | None:
+        """What the key holds while this thread has the lock, or has not got it released yet."""
+        return getattr(self._local, "token", None) or self._owed
+
+    @property
+    def _owed(self) -> bytes | None:
+        """A token that is to be released, or may be so already: a release of it has failed."""
+        return getattr(self._local, "owed", None)
+
+    async def acquire(
+        self,
+        sleep: float | None = None,
+        blocking: bool | None = None,
+        blocking_timeout: float | None = None,
+        token: Key | None = None,
+    ) -> bool:
+        """True once this thread has the lock; False if it is held by another and `blocking` is False or its time over.
+
+        Arguments take the place of those of `lock`. Whoever waits is woken when the lock is released or expires, and within about a
+        second when the process that has it dies; those of one process take it in the order they came in. `sleep` does nothing.
+        """
+        owners = self._whoami()
+        own = owners.new_token(None if token is None else encode_value(token))
+        check_seconds(sleep or 0)
+        wait = self._blocking if blocking is None else blocking
+        limit = self._blocking_timeout if blocking_timeout is None else check_seconds(blocking_timeout)
+        deadline = None if limit is None else time.monotonic() + limit
+        if await self._try(own, owners) is not None and not (wait and await self._wait(own, owners, deadline)):
+            return False
+        self._local.token = own
+        self._local.owed = None  # what was held under it is free, or was taken over
+        return True
+
+    async def _wait(self, own: bytes, owners: locks.Owners, deadline: float | None) -> bool:
+        with self._asking._waiting("locks", [self._key]) as waiter:
+            while True:
+                # Order: armed before the look, so that a release behind the look wakes.
+                waiter.arm()
+                held = await self._try(own, owners)
+                if held is None:
+                    return True
+                waiter.holder = held.announced
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    return False
+                if held.left_ms is not None and waiter.is_first:
+                    expires = (held.left_ms + 1) / 1000
+                    left = expires if left is None else min(left, expires)
+                await waiter.wait(left)
+
+    async def _try(self, own: bytes, owners: locks.Owners) -> locks.Held | None:
+        try:
+            return await self._asking._write(locks.acquire, self._key, own, self._ttl_ms, owners, self._owed)
+        except BaseException:
+            # The caller was interrupted or cancelled, but the request may be on its way: it is taken back behind it.
+            self._asking._write_unawaited(locks.release, self._key, own)
+            raise
+
+    async def release(self) -> None:
+        """Free the lock. `LockError` if this thread does not have it, `LockNotOwnedError` if it was lost by time.
+
+        After any other error it may be called again: that frees the lock if it is still held, and else does nothing. After
+        `StoreFull` and `StoreBusy` it is freed without that, too, as soon as it can be written.
+        """
+        own = self.token
+        if own is None:
+            raise LockError("Cannot release an unlocked lock")
+        is_first = own != self._owed
+        try:
+            if is_first:
+                # Order: before it is free, since the next to take it may share this object.
+                self._local.token = None
+            released = await self._free(own)
+        except BaseException:
+            # Order: not into `token`, which the next may have set already.
+            self._local.owed = own
+            # The caller was interrupted or cancelled, or there was no room, and may not come back: it is freed all the same.
+            self._asking._write_unawaited(locks.release, self._key, own)
+            raise
+        if not is_first and self._owed == own:
+            self._local.owed = None
+        if is_first and not released:
+            raise LockNotOwnedError("Cannot release a lock that's no longer owned")
+
+    async def _free(self, own: bytes) -> bool:
+        try:
+            return await self._asking._write(locks.release, self._key, own)
+        except StoreFull:
+            # It may have gone together with what a deferral had gathered, which found no room. Alone it only deletes.
+            return await self._asking._write(locks.release, self._key, own)
+
+    async def locked(self) -> bool:
+        """True if anybody has the lock."""
+        return await self._asking._query(locks.is_held, self._key, self._whoami())
+
+    async def owned(self) -> bool:
+        """True if this thread has the lock, still."""
+        own = self.token
+        return own is not None and await self._asking._query(locks.holds, self._key, own)
+
+    async def extend(self, additional_time: Expiry, replace_ttl: bool = False) -> bool:
+        """True. The lock lasts `additional_time` longer, or with `replace_ttl` so long from now."""
+        ttl_ms = encode_positive_ttl(additional_time, "pexpire")
+        own = self.token
+        if own is None:
+            raise LockError("Cannot extend an unlocked lock")
+        if self._ttl_ms is None:
+            raise LockError("Cannot extend a lock with no timeout")
+        if not await self._asking._write(locks.extend, self._key, own, ttl_ms, replace_ttl):
+            raise LockNotOwnedError("Cannot extend a lock that's no longer owned")
+        return True
+
+    async def reacquire(self) -> bool:
+        """True. The lock lasts its whole `timeout` from now."""
+        own = self.token
+        if own is None:
+            raise LockError("Cannot reacquire an unlocked lock")
+        if self._ttl_ms is None:
+            raise LockError("Cannot reacquire a lock with no timeout")
+        if not await self._asking._write(locks.extend, self._key, own, self._ttl_ms, True):
+            raise LockNotOwnedError("Cannot reacquire a lock that's no longer owned")
+        return True
+
+
+class AsyncLocking(AsyncWaits):
+    """Makes locks."""
+
+    __slots__ = ()
+
+    def lock(
+        self,
+        name: Key,
+        timeout: Expiry | None = None,
+        sleep: float = 0.1,
+        blocking: bool = True,
+        blocking_timeout: float | None = None,
+        lock_class: type[AsyncLock] | None = None,
+        thread_local: bool = True,
+    ) -> AsyncLock:
+        """A lock that lasts `timeout` seconds at most. Acquiring waits for `blocking_timeout` seconds; `sleep` does nothing."""
+        kind = lock_class or AsyncLock
+        return kind(self, self._owners, name, timeout, sleep, blocking, blocking_timeout, thread_local)
+
+    def _owners(self) -> locks.Owners:
+        raise NotImplementedError

@@ -1,0 +1,124 @@
+# Made by `python -m tests.make_twins` from local/faces/aio/lists.py; edit that.
+"""Lists."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...commands import lists
+from ...commands.encoding import Key, Value, encode_key, encode_value
+from ..arguments import Names, check_count, check_int, encode_some_names, encode_values, is_before, is_left
+from .command_base import CommandBase
+
+
+class BlockingListReads(CommandBase):
+    """What can be asked of lists."""
+
+    __slots__ = ()
+
+    def llen(self, name: Key) -> int:
+        """How many elements the list has. O(1)."""
+        return self._query(lists.length, encode_key(name))
+
+    def lindex(self, name: Key, index: int) -> bytes | None:
+        """The element at a position, counted from the end if negative, or None. O(1)."""
+        return self._query(lists.element_at, encode_key(name), check_int(index))
+
+    def lrange(self, name: Key, start: int, end: int) -> list[bytes]:
+        """The elements from `start` to `end`, both included, counted from the end if negative. O(elements answered)."""
+        return self._query(lists.slice_of, encode_key(name), check_int(start), check_int(end))
+
+    def lpos(
+        self, name: Key, value: Value, rank: int | None = None, count: int | None = None, maxlen: int | None = None
+    ) -> Any:
+        """The position of the element, or None; with `count`, a list of up to so many (0: all). O(n)."""
+        number = None if count is None else check_int(count)
+        limits = (check_int(1 if rank is None else rank), number, check_int(0 if maxlen is None else maxlen))
+        return self._query(lists.positions, encode_key(name), encode_value(value), *limits)
+
+
+class BlockingListWrites(CommandBase):
+    """What can be done to lists."""
+
+    __slots__ = ()
+
+    def lpush(self, name: Key, *values: Value) -> int:
+        """The length, after putting the values before the list one by one. O(1) for each."""
+        return self._write(lists.push, encode_key(name), encode_values(values, "lpush"), True, False)
+
+    def rpush(self, name: Key, *values: Value) -> int:
+        """The length, after putting the values behind the list. O(1) for each."""
+        return self._write(lists.push, encode_key(name), encode_values(values, "rpush"), False, False)
+
+    def lpushx(self, name: Key, *values: Value) -> int:
+        """As `lpush`, if there is such a list; else 0."""
+        return self._write(lists.push, encode_key(name), encode_values(values, "lpushx"), True, True)
+
+    def rpushx(self, name: Key, *values: Value) -> int:
+        """As `rpush`, if there is such a list; else 0."""
+        return self._write(lists.push, encode_key(name), encode_values(values, "rpushx"), False, True)
+
+    def lpop(self, name: Key, count: int | None = None) -> Any:
+        """The first element, or None; with `count`, a list of up to so many. O(1) for each."""
+        if count is None:
+            return self._write(lists.pop_one, encode_key(name), True)
+        return self._write(lists.pop_many, encode_key(name), check_count(count), True)
+
+    def rpop(self, name: Key, count: int | None = None) -> Any:
+        """The last element, or None; with `count`, a list of up to so many, the last one first. O(1) for each."""
+        if count is None:
+            return self._write(lists.pop_one, encode_key(name), False)
+        return self._write(lists.pop_many, encode_key(name), check_count(count), False)
+
+    def lset(self, name: Key, index: int, value: Value) -> bool:
+        """True. The element at a position is now `value`; `ResponseError` if there is no such list or position."""
+        return self._write(lists.set_at, encode_key(name), check_int(index), encode_value(value))
+
+    def linsert(self, name: Key, where: str, refvalue: Value, value: Value) -> int:
+        """The length after inserting "BEFORE" or "AFTER" the first `refvalue`; -1 without one, 0 without list. O(n)."""
+        side = is_before(where)
+        return self._write(lists.insert, encode_key(name), side, encode_value(refvalue), encode_value(value))
+
+    def lrem(self, name: Key, count: int, value: Value) -> int:
+        """How many elements were removed: the first `count`, the last -count if negative, all if 0. O(n)."""
+        return self._write(lists.remove, encode_key(name), check_int(count), encode_value(value))
+
+    def ltrim(self, name: Key, start: int, end: int) -> bool:
+        """True. Only what `lrange` would answer is left. O(elements that go)."""
+        return self._write(lists.trim, encode_key(name), check_int(start), check_int(end))
+
+    def lmove(self, first_list: Key, second_list: Key, src: str = "LEFT", dest: str = "RIGHT") -> bytes | None:
+        """The element that went from an end of the first list to an end of the second, or None."""
+        ends = is_left(src), is_left(dest)
+        return self._write(lists.move, encode_key(first_list), encode_key(second_list), *ends)
+
+    def rpoplpush(self, src: Key, dst: Key) -> bytes | None:
+        """The last element of `src`, now the first of `dst`, or None."""
+        return self._write(lists.move, encode_key(src), encode_key(dst), False, True)
+
+    def blpop(self, keys: Names, timeout: float | None = 0) -> tuple[bytes, bytes] | None:
+        """(key, first element) of the first list that has one, waiting `timeout` seconds (0: for ever); else None.
+
+        Inside a pipeline or transaction it does not wait. Waiters of one process get elements in about the order they came in. A
+        task that is cancelled in the moment of popping may take an element along: `blmove` to a list of work in hand keeps it.
+        `StoreClosed` as soon as the handle or the store is closed.
+        """
+        names = encode_some_names(keys, (), "blpop")
+        return self._wait_for(timeout, names, lists.pop_first, names, True)
+
+    def brpop(self, keys: Names, timeout: float | None = 0) -> tuple[bytes, bytes] | None:
+        """As `blpop`, with the last element."""
+        names = encode_some_names(keys, (), "brpop")
+        return self._wait_for(timeout, names, lists.pop_first, names, False)
+
+    def blmove(
+        self, first_list: Key, second_list: Key, timeout: float, src: str = "LEFT", dest: str = "RIGHT"
+    ) -> bytes | None:
+        """As `lmove`, waiting as `blpop` does."""
+        source, ends = encode_key(first_list), (is_left(src), is_left(dest))
+        return self._wait_for(timeout, [source], lists.move, source, encode_key(second_list), *ends)
+
+    def brpoplpush(self, src: Key, dst: Key, timeout: float | None = 0) -> bytes | None:
+        """As `rpoplpush`, waiting as `blpop` does."""
+        source = encode_key(src)
+        return self._wait_for(timeout, [source], lists.move, source, encode_key(dst), False, True)

@@ -1,0 +1,93 @@
+# Made by `python -m tests.make_twins` from local/faces/aio/scans.py; edit that.
+"""Reading in order: scans of the keyspace, and of what collections hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ...commands import collections, scans
+from ...commands.encoding import Key, encode_bound, encode_key
+from ...commands.floats import score_of
+from ...commands.keys import compile_pattern
+from ...commands.zranges import BY_MEMBER
+from ...format.roots import HASH, SET, SORTED_SET
+from ...storage.requests import Op
+from ..reader import KeyPages, Reader, ScanPages, T
+from .command_base import CommandBase
+
+
+class BlockingScans(Reader, CommandBase):
+    """Iterators. A scan of the keyspace sees one moment; one of a collection sees what is there throughout, as in Redis."""
+
+    __slots__ = ()
+
+    def scan(
+        self,
+        start: Key | None = None,
+        end: Key | None = None,
+        *,
+        prefix: Key | None = None,
+        reverse: bool = False,
+        limit: int | None = None,
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Keys of [start, end) that have the prefix and hold strings, with their values, in key order or in reverse.
+
+        All as they were at the first step.
+        """
+        pages = ScanPages(self, scans.make_range(start, end, prefix, reverse, limit))
+        try:
+            while (pairs := self._read(pages.next_page())) is not None:
+                yield from pairs
+        finally:
+            pages.close()
+
+    def scan_iter(
+        self, match: Key | None = None, count: int | None = None, _type: str | None = None
+    ) -> Iterator[bytes]:
+        """Keys that match the glob and have the type, in key order, as they were at the first step.
+
+        Only the range of the glob's literal prefix is read. `count` is ignored.
+        """
+        pages = KeyPages(self, match, _type)
+        try:
+            while (names := self._read(pages.next_keys())) is not None:
+                yield from names
+        finally:
+            pages.close()
+
+    def hscan_iter(
+        self, name: Key, match: Key | None = None, count: int | None = None, no_values: bool | None = None
+    ) -> Iterator[Any]:
+        """(field, value), or with `no_values` the fields alone, that match the glob, in the order of the fields."""
+        for element, value in self._elements(name, HASH, b"", match):
+            yield element if no_values else (element, value)
+
+    def sscan_iter(
+        self, name: Key, match: Key | None = None, count: int | None = None
+    ) -> Iterator[bytes]:
+        """The members that match the glob, in their order."""
+        for element, _ in self._elements(name, SET, b"", match):
+            yield element
+
+    def zscan_iter(
+        self, name: Key, match: Key | None = None, count: int | None = None, score_cast_func: Any = float
+    ) -> Iterator[tuple[bytes, Any]]:
+        """(member, score) of the members that match the glob, in the order of the members."""
+        for element, value in self._elements(name, SORTED_SET, BY_MEMBER, match):
+            yield element, score_cast_func(score_of(value))
+
+    def _elements(
+        self, name: Key, collection_type: bytes, index: bytes, match: Key | None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        key, pattern = encode_key(name), compile_pattern(b"*" if match is None else encode_bound(match) or b"")
+        after: bytes | None = None
+        while page := self._query(collections.page_of, key, collection_type, index, after):
+            for element, value in page:
+                if pattern.fullmatch(element):
+                    yield element, value
+            after = page[-1][0]
+
+    def _read(self, op: Op[T]) -> T:
+        """The result of an operation."""
+        raise NotImplementedError

@@ -1,0 +1,345 @@
+"""Pipelines: commands that are gathered and then run as one, with redis-py's WATCH. And transactions by a function.
+
+Both run as one command of the writer, so they are serializable across threads, event loops and processes, and cost one sync.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, Self, TypeVar
+
+from ...errors import DataError, FerroKVError, ResponseError, WatchError
+from ..commands.encoding import Key, encode_keyspace
+from ..commands.scans import make_range, read_pairs
+from ..engine.engine import named
+from ..log.transaction import Transaction
+from ..storage.requests import Op
+from ..tree.records import Found, Records
+from .arguments import encode_some_names
+from .blocking.hashes import BlockingHashReads, BlockingHashWrites
+from .blocking.keys import BlockingKeyReads, BlockingKeyWrites
+from .blocking.lists import BlockingListReads, BlockingListWrites
+from .blocking.sets import BlockingSetReads, BlockingSetWrites
+from .blocking.sorted_sets import BlockingSortedSetReads, BlockingSortedSetWrites
+from .blocking.strings import BlockingStringReads, BlockingStringWrites
+from .queued.hashes import QueuedHashReads, QueuedHashWrites
+from .queued.keys import QueuedKeyReads, QueuedKeyWrites
+from .queued.lists import QueuedListReads, QueuedListWrites
+from .queued.sets import QueuedSetReads, QueuedSetWrites
+from .queued.sorted_sets import QueuedSortedSetReads, QueuedSortedSetWrites
+from .queued.strings import QueuedStringReads, QueuedStringWrites
+
+P = ParamSpec("P")
+T = TypeVar("T")
+NOT_PLAIN: Final = "a transaction is a plain function of one argument, which neither awaits nor yields nor blocks"
+Watched = dict[bytes, Found | None]
+"""Key -> what it held when it was watched. The root of a collection counts its changes."""
+
+
+class Tx(
+    BlockingKeyReads,
+    BlockingKeyWrites,
+    BlockingStringReads,
+    BlockingStringWrites,
+    BlockingListReads,
+    BlockingListWrites,
+    BlockingHashReads,
+    BlockingHashWrites,
+    BlockingSetReads,
+    BlockingSetWrites,
+    BlockingSortedSetReads,
+    BlockingSortedSetWrites,
+):
+    """What `transaction(fn)` gives to `fn`: the commands, each answered at once from the newest state and the changes made so far.
+
+    Usable until `fn` returns, by its thread. A command that raises has changed nothing; `fn` may go on. Blocking pops do not wait.
+    """
+
+    __slots__ = ("_open_transactions", "_transaction")
+
+    def __init__(self, transaction: Transaction, open_transactions: list[Transaction]) -> None:
+        self._transaction = transaction
+        self._open_transactions = open_transactions  # shared with those of other keyspaces; empty when it is over
+
+    def keyspace(self, name: str) -> Tx:
+        """Another keyspace in the same transaction."""
+        return Tx(self._open().inside(encode_keyspace(name)), self._open_transactions)
+
+    def scan(
+        self,
+        start: Key | None = None,
+        end: Key | None = None,
+        *,
+        prefix: Key | None = None,
+        reverse: bool = False,
+        limit: int | None = None,
+    ) -> list[tuple[bytes, bytes]]:
+        """Keys of [start, end) that have the prefix and hold strings, with their values, in key order or in reverse."""
+        return self._query(read_pairs, make_range(start, end, prefix, reverse, limit))
+
+    def _open(self) -> Transaction:
+        if not self._open_transactions:
+            raise FerroKVError("the transaction is over")
+        return self._transaction
+
+    def _query(self, command: Callable[Concatenate[Records, P], Op[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        transaction = self._open()
+        answer: T = transaction.complete(command(transaction, *args, **kwargs))
+        return answer
+
+    def _write(self, command: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return run_nested(self._open(), command, args)
+
+    def _wait_for(
+        self,
+        timeout: float | None,
+        names: list[bytes],
+        command: Callable[Concatenate[Transaction, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        return run_nested(self._open(), command, args)
+
+
+def run_nested(transaction: Transaction, command: Callable[..., T], args: tuple[Any, ...]) -> T:
+    """The command's answer; its writes count unless it raises."""
+    nested = transaction.nested()
+    answer = command(nested, *args)
+    transaction.absorb(nested)
+    return answer
+
+
+def run_function(transaction: Transaction, function: Callable[[Tx], T]) -> T:
+    """A user's transaction, as a command."""
+    open_transactions = [transaction]
+    try:
+        answer = function(Tx(transaction, open_transactions))
+    finally:
+        open_transactions.clear()
+    if inspect.iscoroutine(answer) or inspect.isgenerator(answer):
+        answer.close()
+        raise DataError(NOT_PLAIN)
+    return answer
+
+
+def check_function(function: Callable[[Tx], T]) -> Callable[[Tx], T]:
+    """The function of a transaction. `DataError` for one that would have to be awaited: it runs on the writer's thread."""
+    if not callable(function) or inspect.iscoroutinefunction(function):
+        raise DataError(NOT_PLAIN)
+    return function
+
+
+class Queued(NamedTuple):
+    """A command that waits in a pipeline."""
+
+    command: Callable[..., Any]
+    args: tuple[Any, ...]
+    is_write: bool
+
+
+class Queue(
+    QueuedKeyReads,
+    QueuedKeyWrites,
+    QueuedStringReads,
+    QueuedStringWrites,
+    QueuedListReads,
+    QueuedListWrites,
+    QueuedHashReads,
+    QueuedHashWrites,
+    QueuedSetReads,
+    QueuedSetWrites,
+    QueuedSortedSetReads,
+    QueuedSortedSetWrites,
+):
+    """What both kinds of pipeline are: each command is gathered and answers the pipeline itself, until `execute` runs all.
+
+    After `watch` and before `multi`, commands are not gathered but run at once. Not shared between threads or tasks.
+    """
+
+    __slots__ = ("_handle", "_is_explicit", "_queued", "_watched")
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+        self._queued: list[Queued] = []
+        self._watched: Watched = {}
+        self._is_explicit = False
+
+    def __len__(self) -> int:
+        return len(self._queued)
+
+    def __bool__(self) -> bool:
+        return True  # also when nothing is gathered yet, as in redis-py
+
+    def multi(self) -> None:
+        """Gather from now on, after `watch`."""
+        if self._is_explicit:
+            raise ResponseError("Cannot issue nested calls to MULTI")
+        if self._queued:
+            raise ResponseError("Commands without an initial WATCH have already been issued")
+        self._is_explicit = True
+
+    def _clear(self) -> None:
+        self._queued = []
+        self._watched = {}
+        self._is_explicit = False
+
+    def _names_to_watch(self, names: tuple[Key, ...]) -> list[bytes]:
+        if self._is_explicit or self._queued:
+            raise ResponseError("Cannot issue a WATCH after a MULTI")
+        return encode_some_names(names, (), "watch")
+
+    def _note(self, watched: Watched) -> bool:
+        for key, found in watched.items():
+            self._watched.setdefault(key, found)  # what was seen first counts
+        return True
+
+    @property
+    def _runs_at_once(self) -> bool:
+        return bool(self._watched) and not self._is_explicit
+
+    def _take(self) -> tuple[Watched, list[Queued]]:
+        """What is to be run; the pipeline is empty and can be filled again."""
+        work = self._watched, self._queued
+        self._clear()
+        return work
+
+    def _query(self, command: Callable[Concatenate[Records, P], Op[T]], *args: P.args, **kwargs: P.kwargs) -> Any:
+        if self._runs_at_once:
+            return self._handle._query(command, *args)
+        self._queued.append(Queued(command, args, False))
+        return self
+
+    def _write(self, command: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> Any:
+        if self._runs_at_once:
+            return self._handle._write(command, *args)
+        self._queued.append(Queued(command, args, True))
+        return self
+
+    def _wait_for(
+        self,
+        timeout: float | None,
+        names: list[bytes],
+        command: Callable[Concatenate[Transaction, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Any:
+        return self._write(command, *args, **kwargs)
+
+
+class Pipeline(Queue):
+    """A pipeline for threads, made by `pipeline`."""
+
+    __slots__ = ()
+
+    def watch(self, *names: Key) -> bool:
+        """True. `execute` raises `WatchError` if one of the keys is changed before it; commands until `multi` run at once."""
+        return self._note(self._handle._query(read_watched, self._names_to_watch(names)))
+
+    def unwatch(self) -> bool:
+        """True. No key is watched any more."""
+        self._watched = {}
+        return True
+
+    def reset(self) -> None:
+        """Forget everything, so that the pipeline can be filled again."""
+        self._clear()
+
+    def execute(self, raise_on_error: bool = True) -> list[Any]:
+        """The answers in the order of the commands, all run as one, with one sync.
+
+        A command that fails does not undo the others, as in Redis. Its error is raised when all have run, or without
+        `raise_on_error` stands in its place. `WatchError` before anything is run.
+        """
+        watched, queued = self._take()
+        if not watched and not any(one.is_write for one in queued):
+            return finish(self._handle._query(run_reads, queued) if queued else [], raise_on_error)
+        return finish(self._handle._write(run_queued, watched, queued), raise_on_error)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._clear()
+
+
+class AsyncPipeline(Queue):
+    """A pipeline for asyncio, made by `pipeline`. After `watch` and before `multi`, what commands answer has to be awaited."""
+
+    __slots__ = ()
+
+    async def watch(self, *names: Key) -> bool:
+        """True. `execute` raises `WatchError` if one of the keys is changed before it; commands until `multi` run at once."""
+        return self._note(await self._handle._query(read_watched, self._names_to_watch(names)))
+
+    async def unwatch(self) -> bool:
+        """True. No key is watched any more."""
+        self._watched = {}
+        return True
+
+    async def reset(self) -> None:
+        """Forget everything, so that the pipeline can be filled again."""
+        self._clear()
+
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+        """The answers in the order of the commands, all run as one, with one sync.
+
+        A command that fails does not undo the others, as in Redis. Its error is raised when all have run, or without
+        `raise_on_error` stands in its place. `WatchError` before anything is run.
+        """
+        watched, queued = self._take()
+        if not watched and not any(one.is_write for one in queued):
+            return finish(await self._handle._query(run_reads, queued) if queued else [], raise_on_error)
+        return finish(await self._handle._write(run_queued, watched, queued), raise_on_error)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._clear()
+
+
+def read_watched(records: Records, keys: list[bytes]) -> Op[Watched]:
+    """What the keys hold."""
+    return dict(zip(keys, (yield from records.find_all(keys)), strict=True))
+
+
+def run_queued(tx: Transaction, watched: Watched, queued: Sequence[Queued]) -> list[Any]:
+    """A pipeline, as a command: the answers, with errors in the places of commands that failed."""
+    for key, seen in watched.items():
+        if tx.get(key) != seen:
+            raise WatchError("Watched variable changed.")
+    answers: list[Any] = []
+    for one in queued:
+        try:
+            if one.is_write:
+                answers.append(run_nested(tx, one.command, one.args))
+            else:
+                answers.append(tx.complete(one.command(tx, *one.args)))
+        except Exception as error:  # noqa: BLE001 - also what a function of the caller's raises, such as score_cast_func
+            answers.append(error)
+    return answers
+
+
+def run_reads(records: Records, queued: Sequence[Queued]) -> Op[list[Any]]:
+    """A pipeline that only reads: as of one moment, without a turn at writing."""
+    answers: list[Any] = []
+    for one in queued:
+        try:
+            answers.append((yield from one.command(records, *one.args)))
+        except OSError as error:
+            answers.append(named(error, "reading"))
+        except Exception as error:  # noqa: BLE001 - also what a function of the caller's raises, such as score_cast_func
+            answers.append(error)
+    return answers
+
+
+def finish(answers: list[Any], raise_on_error: bool) -> list[Any]:
+    """The answers, or the first error."""
+    if raise_on_error:
+        for i, answer in enumerate(answers):
+            if isinstance(answer, FerroKVError):
+                answer.args = (f"Command # {i + 1} of pipeline caused error: {answer}",)
+            if isinstance(answer, Exception):
+                raise answer
+    return answers

@@ -1,0 +1,115 @@
+"""Layout of the control page (docs/format.md section 7): which word stands where."""
+
+from __future__ import annotations
+
+import struct
+import sys
+from typing import Final
+
+LAYOUT_VERSION: Final = 2
+MAGIC: Final = b"FKVCTRL\0"
+IDENTITY: Final = struct.Struct("<8s16s16sQ")
+IDENTITY_WORDS: Final = IDENTITY.size // 8
+
+# Indexes of 64-bit words; each stands on a cache line of its own.
+GENERATION: Final = 64 // 8
+COMMIT: Final = 128 // 8
+INTENT: Final = 192 // 8
+VERSION: Final = 256 // 8
+POISON: Final = 320 // 8
+WRITER: Final = 384 // 8
+COMPACTOR: Final = 448 // 8
+APPENDED: Final = 512 // 8
+SYNCER: Final = 576 // 8
+WAITED: Final = 640 // 8
+WAKES: Final = 648 // 8  # these two beside WAITED, since they are read and stored together with it
+LOCK_WAITED: Final = 656 // 8
+LEVEL0: Final = 704 // 8
+SCORE: Final = 712 // 8  # beside LEVEL0, since the two are read and stored together
+SLOTS: Final = 768 // 8
+DAMAGED: Final = 832 // 8
+SHORT: Final = 896 // 8
+OVERFULL: Final = 1920 // 8
+# What the processes believe of the wall clock (`clock.py`), in this order.
+CLOCK: Final = (2048 // 8, 2056 // 8, 2064 // 8)
+NO_CLOCK: Final = (0, 0, 0)
+
+HEAD_BYTES: Final = 4096
+SLOT_BYTES: Final = 1024
+SLOTS_MAX: Final = 252
+CONTROL_BYTES: Final = HEAD_BYTES + SLOTS_MAX * SLOT_BYTES
+assert CONTROL_BYTES == 256 << 10
+SCORE_UNIT: Final = 1000  # SCORE of a level that is full
+FIRST_SLOT: Final = HEAD_BYTES // 8
+SLOT_WORDS: Final = SLOT_BYTES // 8
+# Words of one slot, counted from its first.
+OWNER: Final = 0
+EPOCH: Final = 1
+PINNED: Final = 8
+ARMED: Final = 32
+CLEARED: Final = (PINNED, ARMED)  # for a new owner; the other words are spare
+
+
+def encode_page(
+    store_id: bytes, boot_id: bytes, generation: int, commit: int = 0, clock: tuple[int, ...] = NO_CLOCK
+) -> bytes:
+    """A fresh page: who it belongs to, a generation, and what earlier processes of this boot had committed and believed."""
+    page = bytearray(CONTROL_BYTES)
+    IDENTITY.pack_into(page, 0, MAGIC, store_id, boot_id, LAYOUT_VERSION)
+    page[GENERATION * 8 : GENERATION * 8 + 8] = generation.to_bytes(8, sys.byteorder)
+    # VERSION begins somewhere else each time, so that a reader who was there before does not take it for what it has seen.
+    # It is never 0, so that 0 can mean "none" wherever a VERSION is kept.
+    page[VERSION * 8 : VERSION * 8 + 8] = (generation >> 2 | 1).to_bytes(8, sys.byteorder)
+    for index, word in zip((COMMIT, *CLOCK), (commit, *clock), strict=True):
+        page[index * 8 : index * 8 + 8] = word.to_bytes(8, sys.byteorder)
+    return bytes(page)
+
+
+def is_page_of(head: list[int], store_id: bytes, boot_id: bytes | None) -> bool:
+    """True if the first words of a page say that it belongs to the store and, unless None, to the boot."""
+    magic, store, boot, version = IDENTITY.unpack(b"".join(word.to_bytes(8, sys.byteorder) for word in head))
+    return magic == MAGIC and version == LAYOUT_VERSION and store == store_id and boot_id in (None, boot)
+
+
+def slot_start(number: int) -> int:
+    """The index of the first word of a slot, which are numbered from 0."""
+    assert 0 <= number < SLOTS_MAX
+    return FIRST_SLOT + number * SLOT_WORDS
+
+
+def previous_commit(old: bytes, fresh: bytes) -> int | None:
+    """The COMMIT word of an `old` page, if it is of the same store and boot as the `fresh` one.
+
+    `old` is the head of the page, its first HEAD_BYTES.
+    """
+    return _word(old, COMMIT) if _continues(old, fresh) else None
+
+
+def previous_clock(old: bytes, fresh: bytes) -> tuple[int, ...]:
+    """What the words CLOCK said in the head of an `old` page, if it is of the same store and boot as the `fresh` one."""
+    return tuple(_word(old, index) for index in CLOCK) if _continues(old, fresh) else NO_CLOCK
+
+
+def _continues(old: bytes, fresh: bytes) -> bool:
+    return len(old) == HEAD_BYTES and old[: IDENTITY.size] == fresh[: IDENTITY.size]
+
+
+def _word(page: bytes, index: int) -> int:
+    return int.from_bytes(page[index * 8 : index * 8 + 8], sys.byteorder)
+
+
+def pack_position(wal_number: int, end: int) -> int:
+    """The single word that says how far which WAL is durable."""
+    assert end < 1 << 32
+    return (wal_number & 0xFFFFFFFF) << 32 | end
+
+
+def is_reached(word: int, target: int) -> bool:
+    """True if a COMMIT word is at `target` or beyond. WAL numbers are compared modulo 2³²."""
+    ahead = ((word >> 32) - (target >> 32)) & 0xFFFFFFFF
+    return word & 0xFFFFFFFF >= target & 0xFFFFFFFF if not ahead else ahead < 1 << 31
+
+
+def unpack_position(word: int) -> tuple[int, int]:
+    """(WAL number modulo 2³², end) of a COMMIT or INTENT word."""
+    return word >> 32, word & 0xFFFFFFFF

@@ -1,0 +1,1 @@
+"""The WAL: loading and following it, transactions, and committing to it."""

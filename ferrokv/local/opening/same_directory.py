@@ -1,0 +1,55 @@
+"""Is this still the directory that was opened? Looked at now and then, since others may remove, replace or overwrite it.
+
+What two processes agree on in a directory (locks, announcements, the control page) is gone when its files are exchanged under them.
+So a store that finds that out gives itself up in this process, by `StoreReplaced`; an opening finds what is there now.
+"""
+
+from __future__ import annotations
+
+from ...errors import CorruptionError
+from ..engine.engine import Engine
+from ..format.control import GENERATION
+from ..format.logs import HEADER_BYTES, WAL_MAGIC, decode_header
+from ..log.load import read_current
+from ..storage.requests import Op, ReadAt
+
+LOOK_SECONDS = 1.0
+
+
+def look(engine: Engine) -> Op[None]:
+    """Give the store up if its directory was removed, or another one or an older copy stands there. About 30 µs."""
+    change = engine.storage.changed()
+    if change is not None:
+        engine.give_up(change)
+        return
+    if not engine.page_is_kept:
+        return
+    try:
+        current = yield from read_current()
+        with engine.lock:
+            wal = engine.wal
+        data: bytes = yield ReadAt(wal.file, 0, HEADER_BYTES)
+    except FileNotFoundError:
+        engine.give_up("its identity was removed")
+        return
+    except CorruptionError:
+        return  # it may just be written; the next look tells
+    generation = engine.words[GENERATION]
+    if engine.generation is None:
+        engine.generation = generation
+    if current.store_id != engine.store_id:
+        engine.give_up("another store has taken its place")
+    elif current.manifest_number < engine.manifest_floor:
+        engine.give_up("an older copy was put over it")
+    elif not engine.storage.read_only and generation != engine.generation:
+        engine.give_up("its control page was overwritten")
+    elif not _is_header_of(data, engine, wal.header.checksum, wal.header.number):
+        engine.give_up("its WAL was overwritten")
+    engine.manifest_floor = current.manifest_number
+
+
+def _is_header_of(data: bytes, engine: Engine, checksum: int, number: int) -> bool:
+    try:
+        return decode_header(data, WAL_MAGIC, engine.store_id, number).checksum == checksum
+    except CorruptionError:
+        return False

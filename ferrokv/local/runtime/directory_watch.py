@@ -1,0 +1,47 @@
+"""Once a second: is this still the directory that was opened (`opening/same_directory.py`), and what else is due by then."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from ...errors import FerroKVError, StoreReplaced
+from ..engine.engine import Engine, logger
+from ..opening.same_directory import LOOK_SECONDS, look
+from ..storage.drivers import complete
+
+
+def _nothing() -> None:
+    """Nobody is to be told."""
+
+
+class Lookout:
+    """Of one store. Owner: whoever has the turn of the background, whose thread may also look between two turns."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._next_at = 0.0
+        self.given_up: Callable[[], None] = _nothing
+        """Shuts the store down; called once."""
+        self.each_second: Callable[[], None] = _nothing
+        """Called after each look."""
+
+    @property
+    def is_due(self) -> bool:
+        """True once a second has passed since the last look."""
+        return time.monotonic() >= self._next_at
+
+    def look(self, *, stopping: bool) -> None:
+        """Look, if that is due. If the directory was replaced, have the store given up, unless it is stopping anyway."""
+        engine = self._engine
+        if engine.failure is None and self.is_due:
+            self._next_at = time.monotonic() + LOOK_SECONDS
+            try:
+                complete(look(engine), engine.storage)
+            except (FerroKVError, OSError) as error:
+                logger.info("the directory could not be looked at: %s", error)
+            if not stopping:
+                self.each_second()
+        if isinstance(engine.failure, StoreReplaced) and not stopping:
+            given_up, self.given_up = self.given_up, _nothing
+            given_up()

@@ -1,0 +1,376 @@
+"""One open directory in one process: engine, threads and locks, shared by every handle on it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from threading import RLock, Thread
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from ...errors import FerroKVError, StoreBusy, StoreClosed, StoreFull, StorePathError, StoreReadOnly, StoreReplaced
+from ...options import Options
+from ...stats import Stats
+from ..clock import Clock, SystemClock
+from ..compaction.flush import flush
+from ..compaction.holder import begin_compacting, end_compacting
+from ..engine.engine import NO_DESCRIPTORS, NO_SPACE, Engine, logger
+from ..engine.removal import remove_waiting
+from ..engine.space import rebuild
+from ..log.commit import rotate
+from ..log.writing import begin_writing
+from ..opening.opening import open_engine
+from ..storage.directory import Directory
+from ..storage.drivers import complete
+from ..storage.local import LocalStorage
+from .background import Background
+from .figures import stats_of
+from .forks import in_child, notice
+from .long_tasks import LongTasks
+from .owed_releases import Owed
+from .threads import may_run
+from .waiters import Request
+from .watch import Watch
+from .writer import Writer
+
+if TYPE_CHECKING:
+    from .pool import Pool
+
+INSIST_ATTEMPTS_MAX: Final = 100
+EXIT_SECONDS: Final = 1.0
+
+
+class Store:
+    """Made by `open_store`. `engine` raises `StoreClosed` once the store is closed."""
+
+    retire_later: ClassVar[Callable[[Store], None]]
+    """Has a store that was given up shut down by another thread; set by the registry."""
+
+    def __init__(self, directory: Directory, storage: LocalStorage, engine: Engine) -> None:
+        self.directory = directory
+        self.storage = storage
+        self.options = engine.options
+        self.engine = engine
+        self.handles = 0  # owner: the registry's lock
+        self.long_tasks = LongTasks()
+        self.heirs: list[Callable[[], None]] = []  # who is told, once, that the directory was replaced
+        self.watch = Watch(engine)
+        self._pid = os.getpid()
+        self._background = Background(engine)
+        self._writer = Writer(engine, self._background.wake, self._background.help)
+        self.owed = Owed(self.submit)
+        self._background.lookout.each_second = self.owed.pay
+        self._pool: Pool | None = None
+        self._pool_lock = RLock()
+
+    def start(self) -> None:
+        """Start the threads, where they may run."""
+        threads = may_run()
+        if threads and not self.storage.read_only:
+            self._writer.start()
+        self._background.start(
+            self._writer.memtables_flushed,
+            self._writer.submit,
+            self._writer.submit_first,
+            self._given_up,
+            threads=threads,
+        )
+
+    def go_without_threads(self) -> None:
+        """At the interpreter's end, before it stops them: finish what is queued. The store stays open, and callers do all work.
+
+        The next process finds it as after `shut_down`, but for the announcement, which goes last (registry.py).
+        """
+        steps: tuple[Callable[[], None], ...] = (self._end_long_tasks, self._background.go_without_thread)
+        if not self.storage.read_only:
+            steps = (self._writer.go_without_thread, *steps, self._flush_at_exit)
+        for step in steps:
+            _uninterrupted(step)
+
+    def _end_long_tasks(self) -> None:
+        self.long_tasks.stop()
+        self.long_tasks = LongTasks()
+
+    def _flush_at_exit(self) -> None:
+        # Other threads may go on writing, and help, until the interpreter ends. One that waits for room has the writer's turn and
+        # wants the background's, so it is not waited for without a bound.
+        self._background.exclusively(partial(self._writer.exclusively, self._flush_for_next_opening, EXIT_SECONDS))
+
+    @property
+    def pool(self) -> Pool:
+        """Threads for reads that have to wait for the disk; made when first needed."""
+        with self._pool_lock:
+            if self._pool is None:
+                from .pool import Pool  # takes milliseconds, and few processes need it
+
+                self._pool = Pool()
+            return self._pool
+
+    def attend(self) -> None:
+        """See to what `engine.steady` tells of: in a child that was forked without Python's hooks this turns into another store.
+
+        `StoreReplaced` when the directory was.
+        """
+        if not notice() and self.__class__ is Store and self.is_replaced:
+            self.tell_heirs()
+            self.engine.check_usable()
+
+    @property
+    def is_replaced(self) -> bool:
+        """True once the directory turned out not to be the one that was opened."""
+        return isinstance(self.engine.failure, StoreReplaced)
+
+    def _given_up(self) -> None:
+        Store.retire_later(self)
+
+    def tell_heirs(self) -> None:
+        """Have those who asked for it know that another opening finds another store."""
+        heirs, self.heirs = self.heirs, []
+        for call in heirs:
+            call()
+
+    def refuse_reentry(self) -> None:
+        """`StoreBusy` for a signal handler or destructor that came in the middle of a write by its own thread."""
+        if self._writer.mine or self._background.mine:
+            raise StoreBusy(
+                "a signal handler or destructor can not close the store in the middle of a write by its own thread"
+            )
+
+    def owns_thread(self, thread: Thread) -> bool:
+        """True for the store's own threads, in which the garbage collector may run somebody's destructor."""
+        return thread in (self._writer.thread, self._background.thread, self.watch.thread)
+
+    def end_waiting(self, owner: object) -> None:
+        """Those who wait through a handle, which is closed, get `StoreClosed`."""
+        self.watch.end_for(owner)
+
+    def submit(self, request: Request) -> None:
+        """Queue a write."""
+        self._check_writable()
+        self._writer.submit(request)
+
+    def serve(self, request: Request) -> None:
+        """Have a write done and wait for it: in this thread when nobody else is writing."""
+        self._check_writable()
+        if not self._writer.lead(request):
+            lock = request.for_thread()
+            self._writer.submit(request)
+            lock.acquire()
+
+    def submit_background(self, request: Request) -> None:
+        """Queue a flush or compaction."""
+        self._check_writable()
+        self._background.submit(request)
+
+    def _check_writable(self) -> None:
+        # Asked once more, since another thread of the child may have noticed first, and has opened the directory again.
+        if self._is_parents and not notice() and self.__class__ is Store and self._is_parents:
+            raise StoreClosed(
+                "the store was being closed by the parent of this process when it was forked; open it again"
+            )
+        if not self.engine.steady[0]:
+            self.attend()
+        if self.storage.read_only:
+            raise StoreReadOnly("You can't write against a store that was opened to read only.")
+
+    @property
+    def _is_parents(self) -> bool:
+        return os.getpid() != self._pid
+
+    def stats(self) -> Stats:
+        """Numbers from memory, and a few file system calls to see who else is alive."""
+        self.attend()
+        return stats_of(self.directory, self.storage, self.engine, self._writer.brake)
+
+    def shut_down(self) -> None:
+        """Finish queued writes, flush what would take long to replay, stop the threads, release the directory. Blocks.
+
+        Verifications and backups end with `StoreClosed`; those in the pool are waited for.
+        """
+        interrupted = None
+        writing = () if self.storage.read_only else (self._writer.stop,)
+        stopping = (self.watch.stop, self.long_tasks.stop, *writing, self._background.stop)
+        for step in (*stopping, self._flush_for_next_opening, self._stop_pool):
+            interrupted = _uninterrupted(step) or interrupted
+        for step in (self._leave_page, self.storage.close):
+            interrupted = _uninterrupted(step) or interrupted
+        replaced = self.engine.failure if self.is_replaced else None
+        self._turn_into(ClosedStore(str(replaced), StoreReplaced) if replaced else ClosedStore("the store is closed"))
+        if interrupted is not None:
+            raise interrupted
+
+    def _leave_page(self) -> None:
+        """Give the slot back, and let go of the page, before the storage takes it away.
+
+        Snapshots end with the store, so their tables may go, and table files that are open are closed.
+        """
+        engine = self.engine
+        if self.is_replaced:  # the page and the names may be those of another store
+            engine.pins.slot = None
+        else:
+            engine.pins.leave()
+            complete(remove_waiting(engine), self.storage)
+        engine.block_cache.files.shed()
+        slot, engine.slot = engine.slot, None
+        if slot is not None and not self.is_replaced:
+            slot.release()  # once: it may be somebody else's soon
+        engine.words = ClosedWords()
+
+    def _stop_pool(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
+
+    def _flush_for_next_opening(self) -> None:
+        """Only for who has the turns of writer and background. A failure costs the next opening some milliseconds."""
+        engine = self.engine
+        unflushed = sum(memtable.wal_bytes for memtable in (engine.view.active, *engine.view.sealed))
+        if engine.storage.read_only or engine.failure is not None or unflushed < engine.options.memtable_bytes // 4:
+            return
+        try:
+            if self.storage.attached():
+                return  # the store goes on without this process
+            begin_writing(engine, 0)
+            rotate(engine)
+            if complete(begin_compacting(engine, 0), self.storage):
+                complete(flush(engine), self.storage)
+                if engine.is_short:
+                    complete(rebuild(engine), self.storage)
+                end_compacting(engine)
+        except (FerroKVError, OSError) as error:
+            logger.warning("could not flush at closing: %s", str(error))
+        finally:
+            with suppress(OSError):  # closing the descriptors lets go of the locks, too
+                engine.unlock_compact()
+                engine.unlock_write()
+
+    def leave_to_parent(self) -> None:
+        """In a forked child: close copies of descriptors, unlock nothing, and open the directory again at the next use."""
+        forked = ForkedStore(self.directory, self.options, self.handles, self.heirs)
+        self.storage.abandon()
+        self._turn_into(forked)
+
+    def _turn_into(self, other: ClosedStore | ForkedStore) -> None:
+        # Order: the class first, so that a thread that asks meanwhile gets an answer, or a `StoreClosed`.
+        self.__class__ = type(other)  # type: ignore[assignment]
+        self.__dict__.clear()
+        self.__dict__.update(other.__dict__)
+
+
+class ClosedStore:
+    """What a store, or the store of a closed handle, turns into: every use raises `StoreClosed`."""
+
+    def __init__(self, why: str, error: type[FerroKVError] = StoreClosed) -> None:
+        self.why = why
+        self.error = error
+
+    def owns_thread(self, thread: Thread) -> bool:
+        """False: there are no threads."""
+        return False
+
+    def refuse_reentry(self) -> None:
+        """Nothing is under way."""
+
+    def __getattr__(self, name: str) -> object:
+        raise self.error(f"{self.why}; open it again")
+
+
+class ClosedWords:
+    """What the control page of a closed store turns into, for readers that are still under way in other threads."""
+
+    def __getitem__(self, index: int, /) -> int:
+        raise StoreClosed("the store was closed meanwhile; open it again")
+
+    def __setitem__(self, index: int, value: int, /) -> None:
+        raise StoreClosed("the store was closed meanwhile; open it again")
+
+
+class ForkedStore:
+    """What a store turns into in a forked child. The first use opens the directory again, and this becomes a store of the child."""
+
+    def __init__(self, directory: Directory, options: Options, handles: int, heirs: list[Callable[[], None]]) -> None:
+        self.directory = directory
+        self.options = options
+        self.handles = handles
+        self.heirs = heirs
+
+    def owns_thread(self, thread: Thread) -> bool:
+        """False: there are no threads."""
+        return False
+
+    def refuse_reentry(self) -> None:
+        """Nothing is under way."""
+
+    def end_waiting(self, owner: object) -> None:
+        """Nobody waits: those who did are in the parent."""
+
+    def shut_down(self) -> None:
+        """Nothing is open."""
+
+    def leave_to_parent(self) -> None:
+        """Nothing is open in the parent either."""
+
+    def __getattr__(self, name: str) -> object:
+        with _reviving:
+            if self.__class__ is ForkedStore:
+                kept = {"handles": self.handles, "heirs": self.heirs}
+                own = make_store(self.directory, self.options)
+                self.__dict__.update(own.__dict__, **kept)
+                self.__class__ = Store  # type: ignore[assignment]
+                own._background.lookout.given_up = partial(Store.retire_later, self)  # type: ignore[arg-type]
+        return getattr(self, name)
+
+
+_reviving = RLock()
+
+
+def _renew_in_child() -> None:
+    global _reviving
+    _reviving = RLock()  # another thread of the parent may have held it
+
+
+in_child(_renew_in_child)
+
+
+def _uninterrupted(step: Callable[[], None]) -> BaseException | None:
+    """Repeat a step of closing until no signal handler interrupts it; what interrupted, to be raised when all is done.
+
+    A directory whose lock is released while a thread still writes would be open to another process too early.
+    """
+    interrupted: BaseException | None = None
+    for _ in range(INSIST_ATTEMPTS_MAX):
+        try:
+            step()
+        except BaseException as error:  # noqa: BLE001 - raised again by the caller
+            interrupted = error
+        else:
+            break
+    return interrupted
+
+
+def make_store(directory: Directory, options: Options, clock: Clock | None = None) -> Store:
+    """Recover the directory, or attach to it beside others, and start."""
+    storage: LocalStorage | None = None
+    try:
+        storage = LocalStorage(directory)
+        engine = complete(open_engine(storage, options, clock or SystemClock()), storage)
+        store = Store(directory, storage, engine)
+        store.start()
+    except BaseException as error:
+        if storage is not None:
+            storage.close()
+        if isinstance(error, OSError) and not isinstance(error, FerroKVError):
+            raise _opening_error(directory, error) from error
+        raise
+    return store
+
+
+def _opening_error(directory: Directory, error: OSError) -> FerroKVError:
+    """The error for a failed request of an opening."""
+    if error.errno in NO_SPACE:
+        return StoreFull(f"no space to open the store: path={directory.path} reason={error.strerror}")
+    if error.errno in NO_DESCRIPTORS:
+        return StoreBusy(f"no free file descriptor to open the store: path={directory.path} reason={error.strerror}")
+    return StorePathError(
+        f"the store can not be opened: path={directory.path} file={error.filename} reason={error.strerror}"
+    )

@@ -1,0 +1,281 @@
+"""How this process waits for keys: the waiters of threads and of tasks, and one thread that listens for other processes.
+
+The thread runs only while somebody waits. It sleeps on the control page, follows the WAL when it is woken, and whoever shows a
+commit wakes those who wait for its keys (engine/wakeups.py). Once a second it looks for what nobody tells: a writer that died
+before it woke anybody, the end of a process that has a lock, an event loop that was closed.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from _thread import LockType, allocate_lock
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from ...errors import FerroKVError, StoreBusy
+from ..engine.engine import Engine, logger
+from ..engine.wakeups import (
+    Kind,
+    Waiter,
+    is_all_durable,
+    rest,
+    say_lock_is_waited_for,
+    sleep_until_news,
+    wake_sleepers,
+)
+from ..log.replica import catch_up
+from ..storage.drivers import complete
+
+if TYPE_CHECKING:
+    import asyncio
+
+TICK_SECONDS: Final = 1.0
+# After news that nobody here waited for. So a busy store wakes a process that waits for something else 2,000 times a second at
+# most, and a write of a store where all are awake need not wake anybody.
+CALM_SECONDS: Final = 0.0005
+JOIN_SECONDS: Final = 0.01
+
+
+class Watch:
+    """The waiters of one store, in one process. All methods may be called from any thread."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._pid = os.getpid()
+        self._thread: threading.Thread | None = None  # owner, of this and the next: the engine's lock
+        self._stopping = False
+        self._wanted = threading.Event()  # somebody is armed, or there is to be an end
+        engine.waited.tell = _tell
+
+    def arm(self, waiter: Waiter) -> None:
+        """A change from now on wakes the waiter. The first one starts the thread. `StoreClosed` once the store is closing."""
+        engine = self._engine
+        if waiter.kind == "locks":
+            say_lock_is_waited_for(engine)
+        with engine.lock:
+            engine.waited.arm(waiter, engine.view.catalogue)
+            if self._thread is not None:
+                self._wanted.set()
+                return
+            thread = self._thread = threading.Thread(target=self._run, name="ferrokv-watch", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            with engine.lock:
+                self._thread = None
+                engine.waited.leave(waiter)
+            raise StoreBusy(f"no thread could be started to wait with: {error}") from error
+
+    def leave(self, waiter: Waiter, *, took: bool = False) -> None:
+        """The waiter waits no more. In a forked child, where the lock may belong to a thread that is not there, nothing is left."""
+        if os.getpid() == self._pid:
+            with self._engine.lock:
+                self._engine.waited.leave(waiter, took=took)
+
+    def is_first(self, waiter: Waiter) -> bool:
+        """As of `Waited`."""
+        with self._engine.lock:
+            return self._engine.waited.is_first(waiter)
+
+    def end_for(self, owner: object) -> None:
+        """Those who wait through a handle, which is closed, get `StoreClosed`."""
+        with self._engine.lock:
+            self._engine.waited.end_for(owner)
+
+    @property
+    def thread(self) -> threading.Thread | None:
+        """The thread, while there is one."""
+        return self._thread
+
+    def stop(self) -> None:
+        """Everybody who waits gets `StoreClosed`, and the thread ends. Blocks for a moment."""
+        engine = self._engine
+        with engine.lock:
+            self._stopping = True
+            self._wanted.set()
+            thread = self._thread
+            engine.waited.close()
+        while thread is not None and thread.is_alive():
+            # Again and again, since it may have been about to fall asleep; others who are woken look, and sleep on.
+            wake_sleepers(engine)
+            thread.join(JOIN_SECONDS)
+
+    def _run(self) -> None:
+        engine = self._engine
+        due = time.monotonic() + TICK_SECONDS
+        failed = False
+        while self._goes_on():
+            woken = engine.waited.woken
+            try:
+                if failed:  # it waits for the next tick, whatever is new
+                    rest(engine, due - time.monotonic())
+                else:
+                    sleep_until_news(engine, max(0.0, due - time.monotonic()))
+                failed = False
+                complete(catch_up(engine), engine.storage)
+                if time.monotonic() >= due:
+                    due = time.monotonic() + TICK_SECONDS
+                    self._tick()
+            except FerroKVError:
+                failed = True
+            except Exception:  # noqa: BLE001 - those who wait would not be woken any more
+                logger.exception("waiting for other processes met an unexpected error")
+                failed = True
+            if failed:
+                with engine.lock:
+                    engine.waited.wake_all()  # each meets the error by itself
+            elif engine.waited.woken == woken:
+                time.sleep(CALM_SECONDS)
+
+    def _goes_on(self) -> bool:
+        """False when nobody has waited for a second: whoever waits often need not start a thread each time."""
+        engine, waited = self._engine, self._engine.waited
+        for last in (False, True):
+            with engine.lock:
+                if waited.armed and not self._stopping:
+                    return True
+                if last or self._stopping:
+                    self._thread = None
+                    return False
+                self._wanted.clear()
+            self._wanted.wait(TICK_SECONDS)
+        return False
+
+    def _tick(self) -> None:
+        engine, waited = self._engine, self._engine.waited
+        with engine.lock:
+            waited.tick(lambda channel: channel is not None and channel.is_closed())
+            holders = waited.holders()
+            if not waited.waits_for_locks:
+                return
+        say_lock_is_waited_for(engine)
+        own = engine.storage.announced()
+        dead = {holder for holder in holders if holder != own and not engine.storage.is_announced(holder)}
+        with engine.lock:
+            # What is appended and not durable may free a lock: a process that stood still for seconds has not said that it waits.
+            waited.wake_heirs(dead if is_all_durable(engine) else None)
+
+
+def _tell(channel: Any, waiters: list[Any]) -> bool:
+    """Wake threads, or the tasks of one event loop by one call; False if the loop is closed."""
+    if channel is None:
+        for waiter in waiters:
+            waiter.release()
+        return True
+    try:
+        channel.call_soon_threadsafe(_resolve, waiters)
+    except RuntimeError:
+        return False
+    return True
+
+
+def _resolve(waiters: list[AsyncWaiter]) -> None:
+    for waiter in waiters:
+        waiter.release()
+
+
+class BlockingWaiter(Waiter):
+    """The waiter of a thread. Leaving its context is the end of the waiting."""
+
+    __slots__ = ("_lock", "_took", "watch")
+
+    def __init__(self, watch: Watch, kind: Kind, wanted: list[tuple[str, bytes]], owner: object) -> None:
+        super().__init__(kind, wanted, owner)
+        self.watch = watch
+        self._lock: LockType = allocate_lock()
+        self._took = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.watch.leave(self, took=self._took)
+
+    def prepare(self) -> None:
+        """A lock that nobody has released yet."""
+        self._lock = allocate_lock()
+        self._lock.acquire()
+
+    def release(self) -> None:
+        """Let the thread go on. May be repeated; under the engine's lock."""
+        if self._lock.locked():
+            self._lock.release()
+
+    def arm(self) -> None:
+        """From now on a change wakes. Whoever has armed looks at the keys before it waits."""
+        self.watch.arm(self)
+
+    def take(self) -> None:
+        """What it was woken for is taken."""
+        self._took = True
+
+    @property
+    def is_first(self) -> bool:
+        """True for the first in line."""
+        return self.watch.is_first(self)
+
+    def wait(self, seconds: float | None) -> bool:
+        """True once it is woken, False when the time is over. `StoreClosed` when the store is closed meanwhile."""
+        if not self.is_woken:
+            limit = threading.TIMEOUT_MAX
+            self._lock.acquire(timeout=limit if seconds is None else min(max(seconds, 0.0), limit))
+        return self.is_woken
+
+
+class AsyncWaiter(Waiter):
+    """The waiter of a task. Leaving its context is the end of the waiting."""
+
+    __slots__ = ("_future", "_took", "watch")
+
+    def __init__(self, watch: Watch, kind: Kind, wanted: list[tuple[str, bytes]], owner: object) -> None:
+        from asyncio import get_running_loop  # which is there already, and need not be where nobody has an event loop
+
+        super().__init__(kind, wanted, owner, get_running_loop())
+        self.watch = watch
+        self._future: asyncio.Future[None] = self.channel.create_future()
+        self._took = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.watch.leave(self, took=self._took)
+
+    def prepare(self) -> None:
+        """A future that has no answer yet."""
+        self._future = self.channel.create_future()
+
+    def release(self) -> None:
+        """Let the task go on. In its event loop."""
+        if not self._future.done():
+            self._future.set_result(None)
+
+    def arm(self) -> None:
+        """From now on a change wakes. Whoever has armed looks at the keys before it waits."""
+        self.watch.arm(self)
+
+    def take(self) -> None:
+        """What it was woken for is taken."""
+        self._took = True
+
+    @property
+    def is_first(self) -> bool:
+        """True for the first in line."""
+        return self.watch.is_first(self)
+
+    async def wait(self, seconds: float | None) -> bool:
+        """True once it is woken, False when the time is over. `StoreClosed` when the store is closed meanwhile."""
+        deadline = None if seconds is None else self.channel.time() + seconds
+        # The call that tells it may come late, and meet the future of the next waiting. Only `is_woken` counts.
+        while not self.is_woken and (deadline is None or self.channel.time() < deadline):
+            if self._future.done():
+                self.prepare()
+            timer = None if deadline is None else self.channel.call_at(deadline, self.release)
+            try:
+                await self._future
+            finally:
+                if timer is not None:
+                    timer.cancel()
+        return self.is_woken

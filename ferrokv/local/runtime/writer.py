@@ -1,0 +1,394 @@
+"""The writer: whoever has the turn takes the write lock among processes, and commits what is waiting as one group.
+
+That is a thread of its own, which signals and cancellation never reach. Only a blocking caller who finds nobody waiting and
+nobody at it takes the turn itself, which saves two thread switches, a quarter of a durable write. A signal handler may raise
+there at any point; the commit is made so that this leaves a consistent store (log/commit.py).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Final
+
+from ...errors import FerroKVError, StoreBusy, StoreClosed, StoreFull
+from ..engine.engine import Engine, logger, named
+from ..engine.wakeups import is_lock_waited_for
+from ..log.commit import Tail, append, make_durable, may_stay_unsynced, rotate, rotation_due, show_durable
+from ..log.transaction import Group
+from ..log.writing import begin_writing
+from ..upkeep.quotas import quota_due
+from .admission import Admission
+from .brake import LOOK_SECONDS, Brake
+from .waiters import Request, deliver, fail_all, wants_sync, without_frames
+
+GROUP_REQUESTS_MAX: Final = 1024
+HELP_SECONDS: Final = 0.02  # between two looks whether another process has made room
+QUEUE_REQUESTS_MAX: Final = 1 << 17
+GROUP_BYTES_MAX: Final = 1 << 20
+FULL_SECONDS: Final = 1.0  # how long a write waits for a flush on a full disk
+
+_TIDY: Final = Request(None, "", ())  # a caller who led leaves the work behind the commit to the thread
+_NOBODY: Final[deque[Request]] = deque()
+
+
+class Writer:
+    """Takes requests in order of arrival. `submit` may be called from any thread."""
+
+    def __init__(
+        self, engine: Engine, wake_background: Callable[[], None], help_background: Callable[[], None]
+    ) -> None:
+        self._engine = engine
+        self._wake_background = wake_background
+        self._help_background = help_background
+        self._has_thread = False  # else callers lead, and do the background's work; owner: the gate
+        self._queue: SimpleQueue[Request | None] = SimpleQueue()
+        self._room = threading.Condition()
+        self.brake = Brake(engine)
+        self.admission = Admission(engine, wake_background)
+        self._turn = threading.RLock()  # re-entrant only so that its owner can be told from others
+        self._is_mine: Callable[[], bool] = self._turn._is_owned  # type: ignore[attr-defined]
+        self._serving = False  # a hint that somebody has the turn; owner: the turn
+        self._gate = threading.RLock()
+        self._closing = False  # owner: the gate
+        self._stopped = False  # owner: the turn
+        self._thread = threading.Thread(target=self._run, name="ferrokv-writer", daemon=True)
+
+    def start(self) -> None:
+        """Begin to take requests."""
+        self._has_thread = True
+        self._thread.start()
+
+    def submit(self, request: Request) -> None:
+        """Queue the request; its waiter is told when it is durable.
+
+        `StoreBusy` when too many are waiting already, or for a signal handler or destructor that came in the middle of a write
+        by its own thread; `StoreClosed` once the store is closing.
+        """
+        self._refuse_reentry()
+        if self._queue.qsize() >= QUEUE_REQUESTS_MAX:
+            raise StoreBusy(f"too many writes are waiting: limit={QUEUE_REQUESTS_MAX}")
+        # Order: what is put under the gate stands before the end mark, so it is served.
+        with self._gate:
+            queued = self._has_thread or self._closing
+            if queued:
+                self._put_unless_closing(request)
+        if not queued:
+            self._serve_here(request)
+
+    def lead(self, request: Request) -> bool:
+        """Serve the request in the caller's thread if nobody is waiting or at it; False if it has to be submitted."""
+        self._refuse_reentry()
+        if not self._has_thread:
+            self._serve_here(request)
+            return True
+        # Missing room needs a wait, which is left to the thread, where nothing interrupts it.
+        if self._serving or not self._queue.empty() or not self._has_room() or self.brake.is_on:
+            return False
+        if self.admission.keeps(request):
+            return False
+        # Order: `with` alone, since a signal between a successful `acquire()` and a `try` would keep the turn for ever.
+        with self._turn:
+            work_left = self._serve([request], _NOBODY)
+        if work_left:
+            self._queue.put(_TIDY)
+        return True
+
+    def submit_first(self, request: Request) -> None:
+        """Queue a request of the background's, which makes room, before all that are waiting, and whatever is in their way."""
+        with self._gate:
+            if self._closing:
+                raise StoreClosed("the store is closing; open it again")
+            queued = self._has_thread
+            request.since = time.monotonic()
+            if queued:
+                self.admission.first.append(request)
+                self._queue.put(_TIDY)
+        if not queued:
+            with self._turn:
+                self._serve([request], _NOBODY)
+
+    def stop(self) -> None:
+        """Finish what is queued or being led, then refuse everything. Blocks. The WAL has no owner afterwards."""
+        with self._gate:
+            self._closing = True
+            self.admission.is_open = True
+        self.memtables_flushed()
+        self.go_without_thread()
+        with self._turn:
+            self._stopped = True
+
+    def go_without_thread(self) -> None:
+        """Finish what is queued and end the thread; from now on callers lead. Blocks."""
+        with self._gate:
+            self._has_thread = False
+            self._queue.put(None)
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def exclusively(self, work: Callable[[], None], seconds: float) -> None:
+        """Call `work()` while nobody of this process writes; not at all if somebody does for so many seconds."""
+        try:
+            if self._turn.acquire(timeout=seconds):
+                work()
+        finally:
+            if self._is_mine():
+                self._turn.release()
+
+    def _serve_here(self, request: Request) -> None:
+        request.since = time.monotonic()
+        with self._turn:
+            if self._serve([request], _NOBODY):
+                self._tidy()
+        # Order: behind the turn, so that other threads may write meanwhile.
+        self._help_background()
+
+    def memtables_flushed(self) -> None:
+        """Background says that there is room again."""
+        with self._room:
+            self._room.notify_all()
+
+    def _put_unless_closing(self, request: Request) -> None:
+        if self._closing:
+            raise StoreClosed("the store is closing; open it again")
+        request.since = time.monotonic()
+        self._queue.put(request)
+
+    @property
+    def mine(self) -> bool:
+        """True if the calling thread is in the middle of something here, or is the writer thread itself."""
+        owned: bool = self._gate._is_owned()  # type: ignore[attr-defined]
+        return owned or self._is_mine() or self._engine.view.active.is_mine()
+
+    @property
+    def thread(self) -> threading.Thread:
+        """The writer thread."""
+        return self._thread
+
+    def _refuse_reentry(self) -> None:
+        # Ownership of the locks is asked for, and no flag, since a handler can come right behind the taking of a lock.
+        if self._is_mine() or self._engine.view.active.is_mine():
+            raise StoreBusy("a signal handler or destructor can not write in the middle of a write by its own thread")
+
+    def _run(self) -> None:
+        waiting: deque[Request] = deque()
+        open_ = True
+        while open_ or waiting:
+            if not waiting:
+                request = self._queue.get()
+                if request is None:
+                    return
+                waiting.append(request)
+            open_ = self._take(waiting) and open_
+            request = self.admission.next_of(waiting)
+            if request is None:
+                # All of them wait for room in their keyspaces. Whatever comes meanwhile is looked at.
+                open_ = self._take_one(waiting) and self._take(waiting, QUEUE_REQUESTS_MAX) and open_
+                continue
+            group = [request]
+            with self._turn:
+                if request is _TIDY or self._serve(group, waiting):
+                    self._tidy()
+
+    def _tidy(self) -> None:
+        try:
+            self._after_commit()
+        except Exception:  # noqa: BLE001 - the thread must live on, or writers would wait for ever
+            logger.exception("the work behind a commit met an unexpected error")
+
+    def _take_one(self, waiting: deque[Request]) -> bool:
+        """Wait for another request, for a moment; False once the end is reached."""
+        try:
+            request = self._queue.get(timeout=LOOK_SECONDS)
+        except Empty:
+            return True
+        if request is not None:
+            waiting.append(request)
+        return request is not None
+
+    def _take(self, waiting: deque[Request], limit: int = GROUP_REQUESTS_MAX) -> bool:
+        """Move what has been queued meanwhile; False once the end is reached."""
+        get = self._queue.get_nowait
+        try:
+            while len(waiting) < limit:
+                request = get()
+                if request is None:
+                    return False
+                waiting.append(request)
+        except Empty:
+            return True
+        return True
+
+    def _serve(self, served: list[Request], waiting: deque[Request]) -> bool:
+        """Commit the first request and as many of the waiting ones as fit, and answer them. True if work is left to do."""
+        self._serving = True
+        try:
+            self._attempt(served, waiting)
+        except FerroKVError as error:
+            fail_all(served, without_frames(error))
+        except OSError as error:
+            fail_all(served, without_frames(named(error, "writing")))
+        except Exception as error:  # noqa: BLE001
+            # What a signal handler raised in a caller who leads, or a mistake of ours. Nobody is left waiting, and if bytes
+            # were on their way, INTENT says so, and the next commit of any process goes on from what is proven.
+            fail_all(served, error)
+        # Order: waking a waiter is the last thing before this thread waits itself, for it holds the interpreter until then.
+        self._serving = False
+        engine = self._engine
+        work_left = rotation_due(engine) or engine.view.active.index_hungry or quota_due(engine)
+        deliver(served)
+        return work_left
+
+    def _attempt(self, served: list[Request], waiting: deque[Request]) -> None:
+        if served[0].command is None:
+            self._seal(served[0])
+            return
+        try:
+            self._commit(served, waiting)
+        except StoreFull:
+            if not self._wait_for_background() and len(served) == 1:
+                raise
+            # Each for itself, since what deletes goes on where other writes have no room.
+            for request in served:
+                request.answer = request.error = None
+                try:
+                    self._commit([request], _NOBODY)
+                except FerroKVError as error:
+                    fail_all([request], without_frames(error))
+
+    def _wait_for_background(self) -> bool:
+        """Give the background one turn to flush what a full disk lacks the room for; False if there is nothing to flush."""
+        engine = self._engine
+        if not engine.is_short or not engine.view.sealed:
+            return False
+        if not self._has_thread:
+            engine.ran_short()
+            self._help_background()
+            return True
+        with self._room:
+            engine.ran_short()
+            self._room.wait(min(FULL_SECONDS, engine.options.busy_timeout))
+        return True
+
+    def _commit(self, served: list[Request], waiting: deque[Request]) -> None:
+        if self._stopped:
+            raise StoreClosed("the store is closed; open it again")
+        engine = self._engine
+        try:
+            self._begin(served[0], braked=not served[0].makes_room)
+            group = Group(engine)
+            wal, appended = self._append(group, served, waiting)
+        finally:
+            engine.unlock_write()
+        is_awaited = group.frees_lock and is_lock_waited_for(engine)
+        if not wants_sync(served) and not is_awaited and may_stay_unsynced(engine):
+            return
+        # Also for commands that wrote nothing: what they saw may not be durable yet, and their answers tell of it.
+        make_durable(engine, wal, appended)
+        show_durable(engine)
+
+    def _append(self, group: Group, served: list[Request], waiting: deque[Request]) -> Tail:
+        engine = self._engine
+        request: Request | None = served[0]
+        while request is not None:
+            try:
+                assert request.command is not None
+                request.answer = group.run(request.command, request.keyspace, request.args)
+            except BaseException as error:
+                # It belongs to the caller of this command. In a caller who leads it may be a signal handler's, and goes its way.
+                if not isinstance(error, Exception) and threading.current_thread() is not self._thread:
+                    raise
+                request.error = named(error, "reading") if isinstance(error, OSError) else error
+            request = None
+            following = waiting[0] if waiting and group.changes.payload_bytes < GROUP_BYTES_MAX else None
+            if following is not None and following.command is not None and not self.admission.keeps(following):
+                request = waiting.popleft()
+                served.append(request)
+        if group.changes:
+            self.brake.note_written(group.changes.payload_bytes)
+            return append(engine, group.changes, group.changes.catalogue, sync_follows=wants_sync(served))
+        with engine.lock:
+            return engine.wal, engine.appended
+
+    def _seal(self, request: Request) -> None:
+        """Rotate so that everything written before this request, in any process, can be flushed."""
+        try:
+            self._begin(request, braked=False)  # it adds nothing, and whoever asks wants to catch up
+            if self._engine.view.active.entries:
+                rotate(self._engine)
+        finally:
+            self._engine.unlock_write()
+        request.answer = True
+
+    def _begin(self, request: Request, *, braked: bool = True) -> None:
+        """Take the write lock when there is room; `StoreBusy` when the request has waited for too long, in the queue included."""
+        engine = self._engine
+        now = time.monotonic()
+        deadline = (request.since or now) + engine.options.busy_timeout
+        if braked and not engine.is_short:
+            self._slow_down()
+        while True:
+            # What is written while the disk is full deletes, and is small.
+            if braked and self.brake.is_stopped and not engine.is_short:
+                self._wait_for_room(deadline)
+            begin_writing(engine, max(0.0, deadline - time.monotonic()))
+            if self._has_room() or engine.is_short:
+                return
+            engine.unlock_write()
+            self._wait_for_room(deadline)
+
+    def _has_room(self) -> bool:
+        """True if fewer memtables than the limit are still to be flushed."""
+        return len(self._engine.view.sealed) < self._engine.options.sealed_memtables_max
+
+    def _slow_down(self) -> None:
+        """Delay a commit for as long as the brake says; not at all once the store is closing."""
+        seconds = self.brake.delay()
+        if seconds > 0 and not self._closing:
+            with self._room:
+                self._room.wait_for(lambda: self._closing or not self.brake.delay(), seconds)
+            self.brake.note_waited(seconds, stopped=False)
+
+    def _after_commit(self) -> None:
+        engine = self._engine
+        if rotation_due(engine) and engine.failure is None:
+            try:
+                begin_writing(engine, engine.options.busy_timeout)
+                if rotation_due(engine):
+                    rotate(engine)
+            except (StoreFull, StoreBusy) as error:
+                logger.warning("the WAL could not be rotated yet: %s", str(error))
+            except FerroKVError as error:
+                logger.error("the WAL could not be rotated: %s", str(error))
+            finally:
+                engine.unlock_write()
+            self._wake_background()
+        elif quota_due(engine):
+            self._wake_background()
+        engine.view.active.feed_index()
+
+    def _wait_for_room(self, deadline: float) -> None:
+        """Wait while compaction or flushes are too far behind; `StoreBusy` when that takes too long."""
+        self._wake_background()
+        began = now = time.monotonic()
+        while not self._has_thread and not self._may_go_on() and now < deadline:
+            self._help_background()  # or another process is at it
+            if not self._may_go_on():
+                time.sleep(HELP_SECONDS)
+                self._wake_background()
+            now = time.monotonic()
+        with self._room:
+            # Another process may be the one that makes room, and then nobody tells.
+            while not (done := self._may_go_on()) and now < deadline:
+                self._room.wait(min(LOOK_SECONDS, deadline - now))
+                now = time.monotonic()
+        self.brake.note_waited(now - began, stopped=True)
+        if not done:
+            raise self.brake.error()
+
+    def _may_go_on(self) -> bool:
+        engine = self._engine
+        return engine.failure is not None or engine.is_short or (self._has_room() and not self.brake.is_stopped)

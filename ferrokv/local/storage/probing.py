@@ -1,0 +1,81 @@
+"""Trying out whether a file system has what a store needs, where its name does not tell: virtiofs, 9p, vboxsf, anything by FUSE.
+
+Locks that exclude another descriptor, shared mappings that see each other, and syncs that work. Between two hosts that cannot be
+tried from one of them, so file systems of a network are refused by their names.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from typing import Any, NamedTuple
+
+from ...errors import StorePathError
+
+_PAGE_BYTES = 4096
+
+
+class Calls(NamedTuple):
+    """The system calls that are tried. Another one may stand in for each in a test."""
+
+    flock: Callable[[int, int], Any] = fcntl.flock
+    map: Callable[[int, int], Any] = mmap.mmap
+    fsync: Callable[[int], Any] = os.fsync
+
+
+def probe(path: str, calls: Calls | None = None) -> None:
+    """Return if the directory's file system can hold a store; else `StorePathError` says what it lacks. Leaves no file behind."""
+    calls = calls or Calls()
+    name = os.path.join(path, f"probe-{os.urandom(8).hex()}.tmp")
+    tried = "making a file"
+    try:
+        with ExitStack() as stack:
+            first = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            stack.callback(os.close, first)
+            stack.callback(_remove, name)
+            os.pwrite(first, bytes(_PAGE_BYTES), 0)
+            second = os.open(name, os.O_RDWR | os.O_CLOEXEC)
+            stack.callback(os.close, second)
+            tried = "a lock that keeps another descriptor out"
+            found = _excludes(calls, first, second)
+            if found:
+                tried = "a shared mapping that another one sees"
+                found = _maps_shared(calls, first, second)
+            if found:
+                tried = "a sync of a file and of its directory"
+                calls.fsync(first)
+                directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                stack.callback(os.close, directory)
+                calls.fsync(directory)
+    except OSError as error:
+        raise _lacking(path, tried, error.strerror) from error
+    if not found:
+        raise _lacking(path, tried, "it has no effect")
+
+
+def _excludes(calls: Calls, first: int, second: int) -> bool:
+    calls.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        calls.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        calls.flock(first, fcntl.LOCK_UN)
+        return True
+    return False
+
+
+def _maps_shared(calls: Calls, first: int, second: int) -> bool:
+    with calls.map(first, _PAGE_BYTES) as one, calls.map(second, _PAGE_BYTES) as other:
+        one[0:8] = b"ferrokv!"
+        return bool(other[0:8] == b"ferrokv!")
+
+
+def _remove(name: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(name)
+
+
+def _lacking(path: str, tried: str, reason: str | None) -> StorePathError:
+    return StorePathError(f"the file system of the store's directory lacks {tried}: path={path} reason={reason}")

@@ -1,0 +1,104 @@
+"""Point reads: `probe` answers from memory, `search` goes on from where memory ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..clock import Now
+from ..format.checksums import hash_key
+from ..format.commits import Entry
+from ..storage.requests import Op
+from .table import Table, Unread
+from .view import View
+
+
+class Resume:
+    """Where a search has to go on: the tables that were not ruled out, from new to old."""
+
+    __slots__ = ("key", "key_hash", "tables", "view")
+
+    def __init__(self, view: View, key: bytes, tables: Sequence[Table], key_hash: int) -> None:
+        self.view = view
+        self.key = key
+        self.tables = tables
+        self.key_hash = key_hash
+
+
+def probe(view: View, key: bytes, clock: Now) -> bytes | Resume | None:
+    """The live value, None if there is none, or where to go on on disk. No I/O, no lock.
+
+    About 0.2 µs when a memtable has the key, 0.5 µs when it is hot, 3 µs when a cached block has it.
+    """
+    for get in view.getters:
+        entry = get(key)
+        if entry is not None:
+            break
+    else:
+        found = probe_tables(view, key)
+        if found is None or isinstance(found, Resume):
+            return found
+        entry = found
+    expires_ms = entry[1]
+    if expires_ms and expires_ms <= clock():
+        return None
+    return entry[0]
+
+
+def probe_entry(view: View, key: bytes) -> Entry | Resume | None:
+    """The newest version, be it a tombstone or expired; None if there never was one; or where to go on."""
+    for get in view.getters:
+        entry = get(key)
+        if entry is not None:
+            return entry
+    return probe_tables(view, key)
+
+
+def probe_tables(view: View, key: bytes) -> Entry | Resume | None:
+    """What `probe_entry` says of a key that no memtable has."""
+    entry = view.hot.get(key)
+    if entry is not None:
+        return entry
+    tables = view.version.candidates(key)
+    if not tables:
+        return None
+    key_hash = hash_key(key)
+    for i, table in enumerate(tables):
+        found = table.probe(key, key_hash)
+        if found is None:
+            continue
+        if isinstance(found, Unread):
+            return Resume(view, key, tables[i:], key_hash)
+        view.hot.put(key, found)
+        return found
+    return None
+
+
+def search(resume: Resume) -> Op[Entry | None]:
+    """The newest version of a key that `probe_entry` could not tell. At most one block read for each table."""
+    for table in resume.tables:
+        entry = yield from table.search(resume.key, resume.key_hash)
+        if entry is not None:
+            resume.view.hot.put(resume.key, entry)
+            return entry
+    return None
+
+
+def search_value(resume: Resume, clock: Now) -> Op[bytes | None]:
+    """What `probe` could not tell."""
+    entry = yield from search(resume)
+    if entry is None or not live(entry, clock()):
+        return None
+    return entry[0]
+
+
+def read_entry(view: View, key: bytes) -> Op[Entry | None]:
+    """The newest version, from memory or disk."""
+    found = probe_entry(view, key)
+    if isinstance(found, Resume):
+        return (yield from search(found))
+    return found
+
+
+def live(entry: Entry | None, now_ms: int) -> bool:
+    """True if the newest version is a value that has not expired."""
+    return entry is not None and entry[0] is not None and not (entry[1] and entry[1] <= now_ms)

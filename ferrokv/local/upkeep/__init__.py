@@ -1,0 +1,1 @@
+"""What keeps a store in order from outside the write path: quotas, verification, backups."""

@@ -1,0 +1,197 @@
+"""A copy of a store as of one moment, in another directory: a store of its own, with its own identity.
+
+The view of the moment is merged into tables that do not overlap, so nothing has to be locked, and nothing of the source is needed
+once they are there. The copy's WAL is empty and goes on from the seqno of the moment, for the generations of collections are made
+from seqnos and must stay unique (docs/format.md section 4). CURRENT comes last: what is interrupted is no store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import count
+from typing import Final, NamedTuple
+
+from ...errors import CorruptionError, StoreBusy, StoreFull, StorePathError
+from ..compaction.builder import Outputs
+from ..compaction.picker import level_bytes_max
+from ..compaction.survivors import Survivors
+from ..engine.engine import NO_DESCRIPTORS, NO_SPACE, Engine, logger
+from ..engine.manifest import Tables
+from ..engine.removal import remove_files
+from ..format.current import Current
+from ..format.edits import TableMeta
+from ..format.logs import Position
+from ..log.pins import pin_view
+from ..log.replica import catch_up
+from ..names import CURRENT, CURRENT_ASIDE, numbers_of
+from ..opening.recovery import create_store
+from ..storage.drivers import complete, elsewhere
+from ..storage.locks import lock_name
+from ..storage.requests import PAUSE, File, ListDirectory, Lock, Op, Remove, Storage, SyncDirectory, T
+from ..tree.merge import MemtableSource, Merge, RunSource, Source
+from ..tree.version import LEVELS
+from ..tree.view import View
+from .meter import Meter, Progress
+
+MAY_BE_THERE: Final = frozenset({lock_name("open")})
+
+
+class Copy(NamedTuple):
+    """What a copy is made of."""
+
+    tables: int
+    records: int
+    bytes: int
+
+
+def back_up(engine: Engine, target: Storage, progress: Progress | None = None) -> Op[Copy]:
+    """Make a durable copy of all that is acknowledged now, in the directory of `target`, after `take_target`.
+
+    Requests are those at the source; those at the target are performed in between, which blocks. Whatever ends this early, the
+    copy is removed: `CorruptionError` for damage in the source, `StoreFull`, `StoreBusy` or `StorePathError` from the target.
+    """
+    try:
+        yield from catch_up(engine)
+        view = yield from pin_view(engine)
+        try:
+            return (yield from _copy(engine, view, target, progress))
+        finally:
+            view.unpin()
+    except BaseException:
+        _discard(target)
+        raise
+
+
+def check_empty(names: Iterable[str]) -> None:
+    """Return if a directory with files of these `names` can become a copy; else `StorePathError` says what it holds."""
+    found = sorted(set(names) - MAY_BE_THERE)
+    if not found:
+        return
+    if CURRENT in found:
+        raise StorePathError("the target of a backup holds a store already; choose another one")
+    if (
+        CURRENT_ASIDE in found
+        or numbers_of("table", found)
+        or numbers_of("manifest", found)
+        or numbers_of("wal", found)
+    ):
+        raise StorePathError(
+            f"the target of a backup holds the rest of one that was interrupted; remove it: found={found[0]}"
+        )
+    raise StorePathError(f"the target of a backup is not empty: found={found[0]}")
+
+
+def take_target(target: Storage) -> None:
+    """Hold the open lock of an empty directory, until the storage is closed: nobody else begins a store or a backup there.
+
+    `StorePathError` if it is not empty, `StoreBusy` if somebody else has the lock.
+    """
+    try:
+        # Order: looked at before anything is made in it, and again when nobody else can make anything.
+        check_empty(target.perform(ListDirectory()))
+        if not target.perform(Lock("open", 0)):
+            raise StoreBusy("another process opens the target of the backup, or makes a backup there")
+        check_empty(target.perform(ListDirectory()))
+    except OSError as error:
+        raise target_error(error) from error
+
+
+def _copy(engine: Engine, view: View, target: Storage, progress: Progress | None) -> Op[Copy]:
+    store_id = target.random_bytes(16)
+    assert view.as_of is not None
+    metas: list[TableMeta] = []
+    numbers = count(1)
+
+    def finished(meta: TableMeta, file: File) -> None:
+        file.close()
+        metas.append(meta)
+
+    seqnos = (1, max(1, view.as_of))
+    outputs = Outputs(1, store_id, engine.options, seqnos, lambda: next(numbers), finished)
+    yield from _write_tables(engine, view, target, outputs, progress)
+    # Order: the tables' names are durable before there is anything else, so that nobody takes the rest of an interrupted
+    # copy for a store that was never begun.
+    yield from _at(target, outputs.finish())
+    level = _level_for(engine, sum(meta.file_bytes for meta in metas))
+    tables = Tables({meta.number: meta._replace(level=level) for meta in metas}, 1, next(numbers), view.as_of)
+    current = Current(store_id, 1, engine.clock())
+    yield PAUSE
+    yield from _at(target, create_store(target, current, tables, Position(0, 0, view.as_of, 0)))
+    names: dict[str, int] = yield from _at(target, _list())
+    size = sum(size for name, size in names.items() if name not in MAY_BE_THERE)
+    return Copy(len(metas), sum(meta.records for meta in metas), size)
+
+
+def _write_tables(engine: Engine, view: View, target: Storage, outputs: Outputs, progress: Progress | None) -> Op[None]:
+    tables = view.version.tables()
+    runs = [RunSource(run, use_cache=False) for run in view.version.runs(b"", None)]
+    memtables: list[Source] = [MemtableSource(memtable, b"", None) for memtable in reversed(view.sealed)]
+    memtables.append(MemtableSource(view.active, b"", None, as_of=view.as_of))
+    merge = Merge([*runs, *memtables])
+    survivors = Survivors(engine.passed_ms(), view.catalogue)
+    in_memory = sum(memtable.wal_bytes for memtable in (view.active, *view.sealed))
+    meter = Meter(sum(table.meta.file_bytes for table in tables) + in_memory, progress)
+    while (page := (yield from _read(merge.next_page()))) is not None:
+        # Nothing is older than the copy, so what is deleted or long expired hides nothing. What belonged to dead collections
+        # comes along, and is dropped by the copy's own compaction.
+        yield from _at(target, outputs.add(*survivors.of(page, bottom=True)))
+        meter.reach(sum(run.bytes_read for run in runs))
+        yield PAUSE
+    meter.finish()
+    yield PAUSE
+
+
+def _level_for(engine: Engine, size: int) -> int:
+    """The highest level that takes all of the copy, so that its compaction has nothing to do at first."""
+    fitting = (level for level in range(1, LEVELS - 1) if size <= level_bytes_max(level, engine.options))
+    return next(fitting, LEVELS - 1)
+
+
+def _read(op: Op[T]) -> Op[T]:
+    """An operation at the source, whose device may refuse to read."""
+    try:
+        return (yield from op)
+    except OSError as error:
+        raise CorruptionError(f"a file cannot be read: errno={error.errno} reason={error.strerror}") from error
+
+
+def _at(target: Storage, op: Op[T]) -> Op[T]:
+    """An operation at the target, with errors by names of ours."""
+    try:
+        return (yield from elsewhere(op, target))
+    except OSError as error:
+        raise target_error(error) from error
+
+
+def target_error(error: OSError) -> StoreFull | StoreBusy | StorePathError:
+    """The error of a request at the target, by a name of ours."""
+    if isinstance(error, StorePathError):
+        return error
+    facts = f"errno={error.errno} reason={error.strerror}"
+    if error.errno in NO_SPACE:
+        return StoreFull(f"the backup found no space: {facts}")
+    if error.errno in NO_DESCRIPTORS:
+        return StoreBusy(f"the backup found no free file descriptor: {facts}")
+    return StorePathError(f"the backup can not be written: file={error.filename} {facts}")
+
+
+def _list() -> Op[dict[str, int]]:
+    names: dict[str, int] = yield ListDirectory()
+    return names
+
+
+def _discard(target: Storage) -> None:
+    """Remove what was written. An error here costs space, and is told by the next backup into this directory."""
+    try:
+        complete(_remove_copy(), target)
+    except OSError as error:
+        logger.warning("could not remove an unfinished backup: %s", error.strerror)
+
+
+def _remove_copy() -> Op[None]:
+    names = yield from _list()
+    if CURRENT in names:
+        # Order: it stops being a store, durably, before anything that a store needs is gone.
+        yield Remove(CURRENT)
+        yield SyncDirectory()
+    yield from remove_files(name for name in names if name != CURRENT and name not in MAY_BE_THERE)

@@ -1,0 +1,360 @@
+"""Quotas of keyspaces: how full they are, and what has to go.
+
+A keyspace counts with what its tables hold of it, replaced and dead records included, which is known without reading them. Over
+its quota, level 0 goes down first. Then one table after the other, round robin, is read, loses its least wanted records, and is
+written again without them (docs/decisions/0022-quotas.md). The records are deleted by a commit before they leave the table, so
+every process sees them go at the same moment. A keyspace without a quota is never touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from ..compaction.compaction import run_merge
+from ..compaction.picker import Merging, Situation, merge_level0, push_down, resume, rewriting
+from ..compaction.survivors import Survivors
+from ..engine.accesses import Accesses
+from ..engine.engine import Counters, Engine
+from ..format.checksums import hash_key
+from ..format.commits import Entry
+from ..format.control import OVERFULL
+from ..format.keys import (
+    GENERATION_END,
+    KIND_ELEMENT,
+    KIND_KEY,
+    KIND_OWNER,
+    PREFIX_BYTES,
+    decode_keyspace_id,
+    successor_of_prefix,
+)
+from ..format.limits import NEVER
+from ..format.roots import Root, decode_root
+from ..log.transaction import Transaction
+from ..storage.requests import PAUSE, Op
+from ..tree.memtable import Memtable
+from ..tree.merge import RunSource
+from ..tree.read import read_entry
+from ..tree.table import Table
+from ..tree.usage import RECORD_BYTES
+from ..tree.version import LEVELS
+from ..tree.view import View
+
+TARGET: Final = 0.9  # of the quota: so that the next eviction is some time away
+SHARE_MAX: Final = 0.25  # of what a table holds of the keyspace, evicted at one visit
+TURNOVERS: Final = 8
+COUNTED_EACH: Final = 1000  # between two pauses
+STEP_BYTES_MIN: Final = 4096
+UNFLUSHED_BYTES_MIN: Final = 64 << 10
+Victim = tuple[bytes, int, int]
+"""(user key, expires_ms and hash of the value that it was chosen with)"""
+
+
+class Victims(NamedTuple):
+    """What has to go of one keyspace, whose user keys had this prefix when it was chosen, and the table that it was found in."""
+
+    keyspace: str
+    prefix: bytes
+    table: Table
+    records: list[Victim]
+
+
+def quota_due(engine: Engine, *, idle: bool = False) -> bool:
+    """True if enough was written since the last look that a quota may be passed; when idle, if anything was."""
+    quotas = engine.view.catalogue.quotas
+    if not quotas:
+        return False
+    if idle:
+        return _written(engine) != engine.keeping.checked_idle
+    step = max(STEP_BYTES_MIN, min(quotas.values()) // 16)
+    return engine.keeping.checked < 0 or not 0 <= _written(engine) - engine.keeping.checked < step
+
+
+def _written(engine: Engine) -> int:
+    position = engine.wal.position
+    return position.number * engine.options.memtable_bytes + position.end
+
+
+def tables_changed(engine: Engine) -> bool:
+    """True if quotas have not been looked at since the tables or the quotas changed, or if writers are told to wait."""
+    view = engine.view
+    return bool(view.catalogue.quotas or engine.words[OVERFULL]) and (
+        engine.keeping.settled != (view.version, view.catalogue) or bool(engine.words[OVERFULL])
+    )
+
+
+def is_overfull(engine: Engine, keyspace: str) -> bool:
+    """True if writes to the keyspace have to wait until there is room in it."""
+    word = engine.words[OVERFULL]
+    view = engine.view
+    if keyspace not in view.catalogue.quotas:
+        return False
+    options = engine.options
+    if sum(memtable.wal_bytes for memtable in view.sealed) > options.memtable_bytes * (
+        options.sealed_memtables_max // 2
+    ):
+        return True
+    prefix = view.prefix(keyspace)
+    return bool(word) and prefix is not None and bool(word & _bit(prefix))
+
+
+def _bit(prefix: bytes) -> int:
+    return 1 << decode_keyspace_id(prefix) % 64
+
+
+def flush_for_quota(engine: Engine, *, idle: bool) -> Op[bool]:
+    """True if what is only in memory should be flushed, for a keyspace holds too much. Only for the holder of the compact lock."""
+    engine.keeping.checked = _written(engine)
+    if idle:
+        engine.keeping.checked_idle = engine.keeping.checked
+    view = engine.view
+    for name, quota in view.catalogue.quotas.items():
+        prefix = view.prefix(name)
+        if prefix is None:
+            continue
+        threshold = 0 if idle else max(UNFLUSHED_BYTES_MIN, quota // 4)
+        if sum(memtable.wal_bytes for memtable in (view.active, *view.sealed)) <= threshold:
+            continue
+        unflushed = _unflushed_bytes(view, prefix[:4])
+        if unflushed > threshold and (yield from table_bytes(engine, prefix)) + unflushed > quota:
+            return True
+    return False
+
+
+def _unflushed_bytes(view: View, keyspace: bytes) -> int:
+    size = 0
+    for memtable in (view.active, *view.sealed):
+        # One C call for a copy: the writer may be inserting.
+        for key, entry in memtable.entries.copy().items():
+            if key[:4] == keyspace:
+                size += len(key) + len(entry[0] or b"") + RECORD_BYTES
+    return size
+
+
+def table_bytes(engine: Engine, prefix: bytes) -> Op[int]:
+    """What the tables hold of a keyspace, in bytes of files."""
+    size = 0
+    shares = engine.keeping.shares
+    for table in engine.view.version.tables():
+        if _may_hold(table, prefix):
+            known = shares.get((table.number, prefix))
+            if known is None:
+                known = shares[table.number, prefix] = yield from _share(table, prefix)
+            size += known
+    return size
+
+
+def _may_hold(table: Table, prefix: bytes) -> bool:
+    return table.min_key[:4] <= prefix[:4] <= table.max_key[:4]
+
+
+def _share(table: Table, prefix: bytes) -> Op[int]:
+    """The bytes of those blocks that may hold something of the keyspace, and as much of filter and index."""
+    if table.min_key[:4] == table.max_key[:4]:
+        return table.meta.file_bytes
+    index = yield from table.load_index(keep=False)
+    first = index.find(prefix[:4])
+    high = successor_of_prefix(prefix[:4])
+    last = len(index) - 1 if high is None else min(index.find(high), len(index) - 1)
+    blocks = index.offsets[last + 1] - index.offsets[first]
+    return table.meta.file_bytes * blocks // (index.offsets[-1] - index.offsets[0])
+
+
+def watch_reads(engine: Engine) -> Accesses:
+    """The record of what is read; it begins with the first call, for stores without quotas do not need it."""
+    if engine.keeping.accesses is None:
+        engine.keeping.accesses = Accesses()
+    with engine.lock:
+        engine.view.hot.generations = engine.keeping.accesses.generations
+    return engine.keeping.accesses
+
+
+def count_written(engine: Engine, flushed: Sequence[Memtable]) -> Op[None]:
+    """Take note of what was written to keyspaces with a quota: who comes again after it was evicted, is wanted."""
+    catalogue = engine.view.catalogue
+    if not catalogue.quotas:
+        return
+    accesses = watch_reads(engine)
+    wanted = {prefix for name in catalogue.quotas if (prefix := catalogue.prefixes.get(name)) is not None}
+    for memtable in flushed:
+        written = [
+            key for key, entry in memtable.entries.items() if key[:PREFIX_BYTES] in wanted and entry[0] is not None
+        ]
+        for i in range(0, len(written), COUNTED_EACH):
+            accesses.add(written[i : i + COUNTED_EACH])
+            yield PAUSE
+
+
+def find_room(engine: Engine) -> Op[Victims | Merging | None]:
+    """How a keyspace over its quota gets smaller; None if none is, or nothing helps. Only for the holder of the compact lock.
+
+    Writers of every process are told which keyspaces are so full that they have to wait.
+    """
+    view = engine.view
+    full: list[tuple[str, bytes, int]] = []
+    word = 0
+    for name, quota in view.catalogue.quotas.items():
+        prefix = view.prefix(name)
+        if prefix is not None:
+            used = yield from table_bytes(engine, prefix)
+            if used > quota:
+                full.append((name, prefix, used - int(quota * TARGET)))
+            if used > quota + engine.options.memtable_bytes:
+                word |= _bit(prefix)
+    engine.words[OVERFULL] = word
+    _forget_shares(engine)
+    # A merge in parts is finished first: until then its upper tables hold what its outputs hold as well.
+    situation = Situation(merge=engine.manifest.tables.merge, damaged=engine.damaged)
+    if full and resume(view.version, situation) is not None:
+        return None
+    for name, prefix, needed in full:
+        found = yield from _room_in(engine, name, prefix, needed)
+        if found is not None:
+            return found
+    # Nothing more can be done until something changes, so nobody is kept waiting for it.
+    engine.words[OVERFULL] = 0
+    engine.keeping.settled = (view.version, view.catalogue)
+    return None
+
+
+def _forget_shares(engine: Engine) -> None:
+    numbers = {table.number for table in engine.view.version.tables()}
+    for known in [known for known in engine.keeping.shares if known[0] not in numbers]:
+        del engine.keeping.shares[known]
+
+
+def _room_in(engine: Engine, name: str, prefix: bytes, needed: int) -> Op[Victims | Merging | None]:
+    version = engine.view.version
+    if any(_may_hold(table, prefix) for table in version.levels[0]):
+        merging = merge_level0(version, engine.options, Situation(damaged=engine.damaged))
+        if merging is not None and _is_readable(engine, merging):
+            return merging
+    tables = [
+        table
+        for level in version.levels[:0:-1]
+        for table in level
+        if _may_hold(table, prefix) and table.number not in engine.damaged
+    ]
+    if engine.keeping.fruitless_visits >= len(tables):
+        # What is read there is replaced or dead already: it goes when what hides it comes down.
+        engine.keeping.fruitless_visits = 0
+        return next((c for t in reversed(tables) if (c := _hiding(engine, t)) is not None), None)
+    tables.sort(key=lambda table: table.min_key)
+    cursor = engine.keeping.cursors.get(prefix, b"")
+    first = next((i for i, table in enumerate(tables) if table.min_key > cursor), 0)
+    for table in (*tables[first:], *tables[:first]):
+        engine.keeping.cursors[prefix] = table.min_key
+        records = yield from _choose(engine, table, prefix, needed)
+        if records:
+            return Victims(name, prefix, table, records)
+    return None
+
+
+def _is_readable(engine: Engine, merging: Merging) -> bool:
+    return not any(table.number in engine.damaged for table in merging.inputs)
+
+
+def _hiding(engine: Engine, table: Table) -> Merging | None:
+    """The merge of a table with what it overlaps below, if it overlaps anything."""
+    choice = push_down(engine.view.version, table.meta.level, table) if table.meta.level < LEVELS - 1 else None
+    return choice if isinstance(choice, Merging) and _is_readable(engine, choice) else None
+
+
+Candidate = tuple[tuple[bool, int, int, int], int, Victim]
+"""(order, bytes, victim); who has the lowest order goes first"""
+
+
+def _choose(engine: Engine, table: Table, prefix: bytes, needed: int) -> Op[list[Victim]]:
+    """The least wanted records of one table: expired ones, then those seldom read, of these the ones that expire next."""
+    view = engine.view
+    accesses = watch_reads(engine)
+    accesses.count()
+    now_ms = engine.clock()
+    candidates: list[Candidate] = []
+    elements: dict[bytes, int] = {}
+    source = RunSource([table], prefix[:4], successor_of_prefix(prefix[:4]), use_cache=False)
+    while (page := (yield from source.next_page())) is not None:
+        for key, entry in zip(*page, strict=True):
+            if entry[0] is None:
+                continue
+            kind = key[4:PREFIX_BYTES]
+            size = len(key) + len(entry[0]) + RECORD_BYTES
+            if kind == KIND_KEY:
+                candidates.append(_candidate(view, accesses, key, entry, size, now_ms))
+            elif kind == KIND_ELEMENT:
+                generation = key[PREFIX_BYTES:GENERATION_END]
+                elements[generation] = elements.get(generation, 0) + size
+        yield PAUSE
+    for generation, size in elements.items():
+        owned = yield from _collection(view, prefix, generation)
+        if owned is not None:
+            candidates.append(_candidate(view, accesses, *owned, size, now_ms))
+    candidates.sort(key=lambda candidate: candidate[0])
+    limit = min(needed, int(sum(candidate[1] for candidate in candidates) * SHARE_MAX))
+    chosen: list[Victim] = []
+    for order, size, victim in candidates:
+        if chosen and limit <= 0 and order[0]:
+            break
+        chosen.append(victim)
+        limit -= size
+    return chosen
+
+
+def _candidate(view: View, accesses: Accesses, key: bytes, entry: Entry, size: int, now_ms: int) -> Candidate:
+    key_hash = hash_key(key)
+    # The generations at hand are not counted yet.
+    reads = accesses.of(key_hash) + (1 if key in view.hot else 0)
+    value, expires_ms = entry[0], entry[1]
+    order = (not 0 < expires_ms <= now_ms, reads, expires_ms or NEVER, key_hash)
+    return order, size, (key[PREFIX_BYTES:], expires_ms, hash(value))
+
+
+def _collection(view: View, prefix: bytes, generation: bytes) -> Op[tuple[bytes, Entry] | None]:
+    """The internal key and the record of the root that elements of a generation belong to; None if they are dead."""
+    owner = yield from read_entry(view, prefix[:4] + KIND_OWNER + generation)
+    if owner is None or owner[0] is None:
+        return None
+    key = prefix + owner[0]
+    entry: Entry | None = yield from read_entry(view, key)
+    if entry is None or entry[0].__class__ is not Root:
+        return None
+    return (key, entry) if decode_root(entry[0]).generation == int.from_bytes(generation, "big") else None
+
+
+def evict(tx: Transaction, prefix: bytes, victims: Sequence[Victim], counters: Counters) -> list[bytes]:
+    """Delete victims that are as they were when they were chosen, unless the keyspace was cleared or has no quota any more.
+
+    The internal keys of those that are gone now.
+    """
+    if tx.prefix != prefix or not tx.quota:
+        return []
+    gone: list[bytes] = []
+    for key, expires_ms, value_hash in victims:
+        found = tx.get(key)
+        if found is None or (found[1] == expires_ms and hash(found[0]) == value_hash):
+            # Also what has expired gets a tombstone, so that nothing older comes to light when it leaves its table.
+            tx.delete(key)
+            counters.evicted += found is not None
+            gone.append(prefix + key)
+    return gone
+
+
+def make_room(engine: Engine, found: Victims | Merging, gone: frozenset[bytes]) -> Op[None]:
+    """Carry out what `find_room` found, once the victims of `gone` are durably deleted. Only for the holder of the compact lock."""
+    survivors = Survivors(engine.certain_ms(), engine.view.catalogue)
+    if isinstance(found, Merging):
+        yield from run_merge(engine, found, survivors)
+        return
+    if not gone:
+        engine.keeping.fruitless_visits += 1
+        return
+    engine.keeping.fruitless_visits = 0
+    quota = engine.view.catalogue.quotas.get(found.keyspace, 0)
+    before = yield from table_bytes(engine, found.prefix)
+    survivors.gone = gone
+    yield from run_merge(engine, rewriting(found.table), survivors)
+    engine.keeping.evicted_bytes += max(0, before - (yield from table_bytes(engine, found.prefix)))
+    # What was read long ago counts less: half, each time that so many times as much has gone as the keyspace holds.
+    if engine.keeping.evicted_bytes > TURNOVERS * quota:
+        engine.keeping.evicted_bytes = 0
+        watch_reads(engine).halve()
