@@ -5,43 +5,41 @@
 
 from __future__ import annotations
 
-import logging
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-from .errors import (
-    CorruptionError,
-    DataError,
-    FerroKVError,
-    LockError,
-    LockNotOwnedError,
-    ResponseError,
-    StoreBusy,
-    StoreClosed,
-    StoreFailed,
-    StoreFull,
-    StorePathError,
-    StoreReadOnly,
-    StoreReplaced,
-    StoreUncertain,
-    UnsupportedFormat,
-    WatchError,
-)
-from .local.batch import WriteBatch
-from .local.blocking import BlockingFerroKV, BlockingSnapshot
-from .local.commands.keyspaces import KeyspaceStats
-from .local.faces.blocking.locks import BlockingLock
-from .local.storage.directory import DirectoryReport, inspect_directory
-from .options import Options
-from .stats import BackupReport, LevelStats, ProcessStats, Stats, VerifyReport
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from .errors import (
+        CorruptionError,
+        DataError,
+        FerroKVError,
+        LockError,
+        LockNotOwnedError,
+        ResponseError,
+        StoreBusy,
+        StoreClosed,
+        StoreFailed,
+        StoreFull,
+        StorePathError,
+        StoreReadOnly,
+        StoreReplaced,
+        StoreUncertain,
+        UnsupportedFormat,
+        WatchError,
+    )
     from .local.api import FerroKV, Snapshot
+    from .local.batch import WriteBatch
+    from .local.blocking import BlockingFerroKV, BlockingSnapshot
+    from .local.commands.keyspaces import KeyspaceStats
     from .local.faces.aio.deferred import AsyncDeferredCommands
     from .local.faces.aio.locks import AsyncLock
     from .local.faces.blocking.deferred import BlockingDeferredCommands
+    from .local.faces.blocking.locks import BlockingLock
     from .local.faces.deferral import Deferral
     from .local.faces.pipelines import AsyncPipeline, Pipeline, Tx
+    from .local.storage.directory import DirectoryReport, inspect_directory
+    from .options import Options
+    from .stats import BackupReport, LevelStats, ProcessStats, Stats, VerifyReport
 
 __version__ = "0.1.0"
 
@@ -86,24 +84,36 @@ __all__ = [
     "inspect_directory",
 ]
 
-logging.getLogger("ferrokv").addHandler(logging.NullHandler())
-
-
-# What is imported when it is first asked for: asyncio takes longer to import than all of ferrokv, and few processes need pipelines.
-_LATER = {
-    "AsyncDeferredCommands": ".local.faces.aio.deferred",
-    "AsyncLock": ".local.faces.aio.locks",
-    "AsyncPipeline": ".local.faces.pipelines",
-    "BlockingDeferredCommands": ".local.faces.blocking.deferred",
-    "Deferral": ".local.faces.deferral",
-    "FerroKV": ".local.api",
-    "Pipeline": ".local.faces.pipelines",
-    "Snapshot": ".local.api",
-    "Tx": ".local.faces.pipelines",
+# Every name is imported when it is first asked for: a process that wants one error need not pay for the engine, and asyncio
+# takes longer to import than all of ferrokv.
+_HOMES: Final = {
+    ".errors": "CorruptionError DataError FerroKVError LockError LockNotOwnedError ResponseError StoreBusy StoreClosed "
+    "StoreFailed StoreFull StorePathError StoreReadOnly StoreReplaced StoreUncertain UnsupportedFormat WatchError",
+    ".local.api": "FerroKV Snapshot",
+    ".local.batch": "WriteBatch",
+    ".local.blocking": "BlockingFerroKV BlockingSnapshot",
+    ".local.commands.keyspaces": "KeyspaceStats",
+    ".local.faces.aio.deferred": "AsyncDeferredCommands",
+    ".local.faces.aio.locks": "AsyncLock",
+    ".local.faces.blocking.deferred": "BlockingDeferredCommands",
+    ".local.faces.blocking.locks": "BlockingLock",
+    ".local.faces.deferral": "Deferral",
+    ".local.faces.pipelines": "AsyncPipeline Pipeline Tx",
+    ".local.storage.directory": "DirectoryReport inspect_directory",
+    ".options": "Options",
+    ".stats": "BackupReport LevelStats ProcessStats Stats VerifyReport",
 }
+_HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LATER:
-        return getattr(import_module(_LATER[name], __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(home, __name__), name)
+    globals()[name] = found  # the next time, it is found without this function
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

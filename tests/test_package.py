@@ -1,0 +1,42 @@
+"""The package as a whole: its public names, and what importing one of them costs the rest of the process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import ferrokv
+
+
+def modules_after(statement: str) -> set[str]:
+    """Which modules a new interpreter has after a statement."""
+    program = f"{statement}; import sys; print(*sys.modules)"
+    return set(
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    )
+
+
+def test_dir_shows_the_public_names_and_each_can_be_had() -> None:
+    assert dir(ferrokv) == sorted(ferrokv.__all__)
+    for name in ferrokv.__all__:
+        assert getattr(ferrokv, name).__name__ == name
+    assert set(ferrokv._HOME_OF) == set(ferrokv.__all__)
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'Client'"):
+        _ = ferrokv.Client
+
+
+def test_importing_the_package_or_an_error_brings_no_engine() -> None:
+    for statement in ("import ferrokv", "from ferrokv import StoreBusy, Options"):
+        found = modules_after(statement)
+        assert not found & {"asyncio", "logging", "threading", "xxhash", "ferrokv.local"}, statement
+
+
+def test_threads_need_no_asyncio() -> None:
+    found = modules_after("from ferrokv import BlockingFerroKV")
+    assert "ferrokv.local.runtime.writer" in found
+    assert not found & {"asyncio", "ferrokv.local.api", "ferrokv.local.faces.pipelines", "ferrokv.local.upkeep.verify"}
