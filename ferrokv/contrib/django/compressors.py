@@ -107,7 +107,7 @@ NUMBERS: Final[dict[int, Any]] = {
 """By what stands in front of a stored value."""
 
 
-def make_compressor(given: Any) -> Any:
+def make_compressor(given: Any) -> Compressor | None:
     """The compressor that OPTIONS names: a name, a dotted path, a class or an object; None for none."""
     if given is None:
         return None
@@ -116,7 +116,7 @@ def make_compressor(given: Any) -> Any:
             given = NAMED.get(given) or import_string(given)
         except ImportError as error:
             raise ImproperlyConfigured(f"COMPRESSOR is none of {sorted(NAMED)}, nor a class: {given!r}") from error
-    made = given() if isinstance(given, type) else given
+    made: Compressor = given() if isinstance(given, type) else given
     if not (callable(getattr(made, "compress", None)) and callable(getattr(made, "decompress", None))):
         raise ImproperlyConfigured(f"a COMPRESSOR has the methods compress and decompress: {given!r}")
     return made

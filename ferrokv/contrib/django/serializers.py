@@ -78,14 +78,14 @@ def _import_msgspec() -> ModuleType:
 NAMED: Final[dict[str, type]] = {"pickle": PickleSerializer, "msgpack": MessagePackSerializer, "json": JSONSerializer}
 
 
-def make_serializer(given: Any) -> Any:
+def make_serializer(given: Any) -> Serializer:
     """The serializer that OPTIONS names: a name, a dotted path, a class or an object. `ImproperlyConfigured` if it is none."""
     if isinstance(given, str):
         try:
             given = NAMED.get(given) or import_string(given)
         except ImportError as error:
             raise ImproperlyConfigured(f"SERIALIZER is none of {sorted(NAMED)}, nor a class: {given!r}") from error
-    made = given() if isinstance(given, type) else given
+    made: Serializer = given() if isinstance(given, type) else given
     if not (callable(getattr(made, "dumps", None)) and callable(getattr(made, "loads", None))):
         raise ImproperlyConfigured(f"a SERIALIZER has the methods dumps and loads: {given!r}")
     return made

@@ -17,9 +17,9 @@ from typing import Any, Final
 from ferrokv import DataError
 
 from . import compressors, serializers
-from .compressors import INFLATED_BYTES_MAX
+from .compressors import INFLATED_BYTES_MAX, Compressor
 from .envelopes import ENVELOPES
-from .serializers import PickleSerializer
+from .serializers import PickleSerializer, Serializer
 
 logger = logging.getLogger("ferrokv.contrib.django")
 security_logger = logging.getLogger("django.security.ferrokv")
@@ -44,8 +44,8 @@ class ValueCodec:
     def __init__(
         self,
         secret_keys: Iterable[str | bytes],
-        serializer: Any = None,
-        compressor: Any = None,
+        serializer: Serializer | None = None,
+        compressor: Compressor | None = None,
         compressed_bytes_min: int = COMPRESSED_BYTES_MIN,
     ) -> None:
         serializer = serializer or PickleSerializer()
@@ -53,7 +53,7 @@ class ValueCodec:
         self._loads = serializer.loads
         self._compressor = compressor
         self._decompressors = {} if compressor is None else {getattr(compressor, "number", compressors.OWN): compressor}
-        self._compressed_bytes_min = compressed_bytes_min if compressor is not None else 1 << 62
+        self._compressed_bytes_min = compressed_bytes_min
         sealed = getattr(serializer, "sealed", True)
         number = getattr(serializer, "number", serializers.OWN)
         own = compressors.NONE if compressor is None else getattr(compressor, "number", compressors.OWN)
@@ -82,7 +82,7 @@ class ValueCodec:
         head = self._head
         if len(body) > INFLATED_BYTES_MAX:  # nothing is inflated beyond that, so what is larger could not be read
             raise DataError(f"a value has at most {INFLATED_BYTES_MAX} bytes before compression: found={len(body)}")
-        if len(body) >= self._compressed_bytes_min:
+        if self._compressor is not None and len(body) >= self._compressed_bytes_min:
             smaller = self._compressor.compress(body)
             if len(smaller) < len(body):
                 head, body = self._compressed_head, smaller

@@ -186,11 +186,6 @@ def check_count(value: Any) -> int:
     return number
 
 
-def encode_amount(amount: Value) -> bytes:
-    """The amount of INCRBYFLOAT."""
-    return encode_value(amount)
-
-
 def is_left(side: str) -> bool:
     """True for LEFT, False for RIGHT."""
     name = side.upper() if isinstance(side, str) else ""

@@ -7,7 +7,6 @@ from typing import Final
 from ...errors import CorruptionError
 from .limits import KEYSPACE_ID_MAX, KEYSPACE_NAME_BYTES_MAX
 
-CATALOGUE_ID: Final = 0
 KIND_KEY: Final = b"k"
 KIND_ELEMENT: Final = b"e"
 KIND_OWNER: Final = b"o"
