@@ -38,13 +38,13 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/scale.py --records 1000000
 
 torture: $(VENV)/.installed-dev
-	FERROKV_TORTURE=1 $(BIN)/python -m pytest -n auto --timeout 0 tests/test_power_cuts.py tests/test_model.py tests/test_interleavings.py tests/test_kill_loop.py tests/test_redis.py tests/test_system_calls.py
+	FERROKV_TORTURE=1 $(BIN)/python -m pytest -n auto --timeout 0 tests/engine/test_power_cuts.py tests/engine/test_model.py tests/processes/test_interleavings.py tests/processes/test_kill_loop.py tests/commands/test_redis.py tests/engine/test_system_calls.py
 
 # Processes of all kinds on one directory, and all that can happen to them; the figures go to benchmarks/results/soak.json.
 MINUTES ?= 30
 SEED ?=
 soak: $(VENV)/.installed-dev
-	$(BIN)/python -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.processes.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 # Seeded bugs, each of which the tests have to catch.
 mutants: $(VENV)/.installed-dev
@@ -54,7 +54,7 @@ mutants: $(VENV)/.installed-dev
 FUZZ ?= --runs 10000000
 fuzz: $(VENV)/.installed-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[fuzz]"
-	$(BIN)/python -m tests.fuzz.run $(FUZZ)
+	$(BIN)/python -m tests.format.fuzz.run $(FUZZ)
 
 clean:
 	rm -rf $(VENV) example_project/var

@@ -19,7 +19,7 @@ from ferrokv.local.runtime.registry import open_store
 from ferrokv.local.storage.local import LocalStorage
 from ferrokv.local.storage.requests import Sync
 
-from .harness import ManualClock
+from .support.harness import ManualClock
 
 ROOT = Path(__file__).parent.parent
 

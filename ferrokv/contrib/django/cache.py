@@ -1,7 +1,7 @@
 """`FerroKVCache`: Django's cache contract on ferrokv, synchronous and native asynchronous in one class.
 
 Every `a*` method runs on the event loop itself; a hit in memory takes no thread. Both kinds are equally atomic: those for threads
-are made from the asynchronous ones (tests/make_twins.py).
+are made from the asynchronous ones (tools/make_twins.py).
 """
 
 from __future__ import annotations

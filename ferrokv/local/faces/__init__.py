@@ -1,3 +1,3 @@
 """The commands as methods. `aio` is written by hand; `blocking`, and `queued` for pipelines, are made from it by
-`python -m tests.make_twins`.
+`python -m tools.make_twins`.
 """

@@ -1,1 +1,1 @@
-"""The cache's methods for threads, made from those in `aio` by `python -m tests.make_twins`."""
+"""The cache's methods for threads, made from those in `aio` by `python -m tools.make_twins`."""

@@ -1,4 +1,4 @@
-# Made by `python -m tests.make_twins` from contrib/django/aio/contract.py; edit that.
+# Made by `python -m tools.make_twins` from contrib/django/aio/contract.py; edit that.
 """Django's cache contract, for threads."""
 
 from __future__ import annotations

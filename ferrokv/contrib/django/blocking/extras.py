@@ -1,4 +1,4 @@
-# Made by `python -m tests.make_twins` from contrib/django/aio/extras.py; edit that.
+# Made by `python -m tools.make_twins` from contrib/django/aio/extras.py; edit that.
 """What django-redis offers beyond Django's contract, under the same names, so that code that uses it goes on working.
 
 A missing key has the TTL 0 and one without timeout None, as in django-redis.

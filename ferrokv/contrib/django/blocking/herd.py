@@ -1,4 +1,4 @@
-# Made by `python -m tests.make_twins` from contrib/django/aio/herd.py; edit that.
+# Made by `python -m tools.make_twins` from contrib/django/aio/herd.py; edit that.
 """`get_or_set` that computes once: who misses a key first takes a lock among all processes, and the others wait for the value.
 
 With `stale_ttl` they do not even wait, but get the value that has just run out. The locks stand in a keyspace of their own beside

@@ -1,4 +1,4 @@
-# Made by `python -m tests.make_twins` from contrib/django/aio/locks.py; edit that.
+# Made by `python -m tools.make_twins` from contrib/django/aio/locks.py; edit that.
 """Locks inside `pipelined`: what was written while holding one is seen by whoever has it next."""
 
 from __future__ import annotations

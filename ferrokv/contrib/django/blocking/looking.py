@@ -1,4 +1,4 @@
-# Made by `python -m tests.make_twins` from contrib/django/aio/looking.py; edit that.
+# Made by `python -m tools.make_twins` from contrib/django/aio/looking.py; edit that.
 """What every method of the cache needs: the store, and whether a stored value still counts."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# Made by `python -m tests.make_twins` from contrib/django/aio/sessions.py; edit that.
+# Made by `python -m tools.make_twins` from contrib/django/aio/sessions.py; edit that.
 """Sessions: the session engine's methods, each one atomic step of the store."""
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The commands for threads, and inside transactions. Made by `python -m tests.make_twins`."""
+"""The commands for threads, and inside transactions. Made by `python -m tools.make_twins`."""

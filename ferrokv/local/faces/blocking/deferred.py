@@ -1,4 +1,4 @@
-# Made by `python -m tests.make_twins` from local/faces/aio/deferred.py; edit that.
+# Made by `python -m tools.make_twins` from local/faces/aio/deferred.py; edit that.
 """The commands within a deferral: each answered before it is durable (faces/deferral.py)."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-# Made by `python -m tests.make_twins` from local/faces/aio/keys.py; edit that.
+# Made by `python -m tools.make_twins` from local/faces/aio/keys.py; edit that.
 """Keys of any type, and their TTLs."""
 
 from __future__ import annotations

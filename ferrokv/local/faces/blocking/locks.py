@@ -1,4 +1,4 @@
-# Made by `python -m tests.make_twins` from local/faces/aio/locks.py; edit that.
+# Made by `python -m tools.make_twins` from local/faces/aio/locks.py; edit that.
 """Locks that processes hold by a key."""
 
 from __future__ import annotations

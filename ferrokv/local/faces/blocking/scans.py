@@ -1,4 +1,4 @@
-# Made by `python -m tests.make_twins` from local/faces/aio/scans.py; edit that.
+# Made by `python -m tools.make_twins` from local/faces/aio/scans.py; edit that.
 """Reading in order: scans of the keyspace, and of what collections hold."""
 
 from __future__ import annotations

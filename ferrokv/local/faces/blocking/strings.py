@@ -1,4 +1,4 @@
-# Made by `python -m tests.make_twins` from local/faces/aio/strings.py; edit that.
+# Made by `python -m tools.make_twins` from local/faces/aio/strings.py; edit that.
 """Strings, counters and bits."""
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The commands of pipelines. Made by `python -m tests.make_twins`."""
+"""The commands of pipelines. Made by `python -m tools.make_twins`."""

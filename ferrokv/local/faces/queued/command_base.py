@@ -1,4 +1,4 @@
-# Made by `python -m tests.make_twins` from local/faces/aio/command_base.py; edit that.
+# Made by `python -m tools.make_twins` from local/faces/aio/command_base.py; edit that.
 """What the commands of a face are made of."""
 
 from __future__ import annotations

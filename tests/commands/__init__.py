@@ -1,0 +1,1 @@
+"""The semantics of Redis, and the two faces."""

@@ -1,0 +1,1 @@
+"""The adapters, other people's suites on them, and the example site."""

@@ -1,0 +1,1 @@
+"""The Django cache and the session engine."""

@@ -1,0 +1,216 @@
+"""Sessions: the index by user, and every race that could bring one back."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.contrib.sessions.backends.base import UpdateError
+from django.core.management import call_command
+
+from ferrokv.contrib.django.sessions import (
+    SessionStore,
+    aflush_user_sessions,
+    auser_session_keys,
+    flush_user_sessions,
+    session_place,
+    user_session_keys,
+)
+
+from ...support.django_setup import configured
+
+
+@pytest.fixture(autouse=True)
+def cache(store_path: Path) -> Iterator[Any]:
+    with configured(store_path) as made:
+        yield made
+
+
+def log_in(user: object, **data: Any) -> SessionStore:
+    session = SessionStore()
+    session["_auth_user_id"] = str(user)
+    session.update(data)
+    session.save()
+    return session
+
+
+def test_somebody_is_logged_out_everywhere_in_one_step() -> None:
+    sessions = [log_in(5) for _ in range(4)]
+    other = log_in(6)
+    assert sorted(user_session_keys(5)) == sorted(session.session_key or "" for session in sessions)
+    assert flush_user_sessions(5, keep=sessions[0].session_key) == 3
+    assert user_session_keys("5") == [sessions[0].session_key]
+    assert [SessionStore().exists(session.session_key) for session in sessions] == [True, False, False, False]
+    assert flush_user_sessions(5) == 1
+    assert flush_user_sessions(5) == 0
+    assert user_session_keys(5) == []
+    assert other["_auth_user_id"] == "6"
+    assert SessionStore(other.session_key)["_auth_user_id"] == "6"
+
+
+def test_a_user_object_is_known_by_its_primary_key() -> None:
+    log_in("00ab")
+    pk = SimpleNamespace(value_to_string=lambda user: "00ab")
+    assert flush_user_sessions(SimpleNamespace(_meta=SimpleNamespace(pk=pk))) == 1
+
+
+def test_the_index_follows_logout_cycling_and_a_change_of_user() -> None:
+    session = log_in(5)
+    old = session.session_key
+    session.cycle_key()
+    session.save()
+    assert user_session_keys(5) == [session.session_key] != [old]
+    again = SessionStore(session.session_key)
+    again["_auth_user_id"] = "6"
+    again.save()
+    assert user_session_keys(5) == []
+    assert user_session_keys(6) == [session.session_key]
+    del again["_auth_user_id"]
+    again.save()
+    assert user_session_keys(6) == []
+    assert SessionStore().exists(session.session_key)
+    last = log_in(5)
+    last.flush()
+    assert user_session_keys(5) == []
+    users = session_place().beside("sessions:users").blocking()
+    assert users.keys("*") == []
+
+
+def test_expired_sessions_leave_the_index_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    users = session_place().beside("sessions:users").blocking()
+    short = log_in(5)
+    short.set_expiry(0.05)
+    short.save()
+    long = log_in(5)
+    ends = users.zscore("5", short.session_key or "") or 0
+    while time.time() * 1000 <= ends or SessionStore().exists(short.session_key):
+        pass  # the clocks of the index and of the store may differ by a millisecond
+    assert user_session_keys(5) == [long.session_key]
+    log_in(5)
+    assert users.zcard("5") == 3, "a clock that is only wrong takes no session out of the index"
+    now = time.time() + 86_401
+    monkeypatch.setattr("ferrokv.contrib.django.session_steps.time.time", lambda: now)
+    long.save()
+    newest = log_in(5)
+    monkeypatch.undo()
+    assert users.zscore("5", short.session_key or "") is None, "a new session is the occasion to forget"
+    assert {long.session_key, newest.session_key} <= {*user_session_keys(5)}
+    assert users.pttl("5") > 0
+    newest.set_expiry(0)
+    newest["x"] = 1
+    newest.save()
+    call_command("clearsessions")
+
+
+def test_a_logout_everywhere_beats_every_save_that_comes_later() -> None:
+    """Requests save sessions in threads while the user is logged out: afterwards there is none, and none comes back."""
+    keys = [log_in(5, n=0).session_key for _ in range(6)]
+    logged_out = threading.Event()
+    refused: list[str] = []
+    wrong: list[str] = []
+
+    def answer_requests(key: str) -> None:
+        for i in range(200):
+            session = SessionStore(key)
+            session["n"] = i
+            if session.session_key is None:
+                break
+            try:
+                session.save()
+            except UpdateError:
+                refused.append(key)
+                break
+        logged_out.wait()
+        if SessionStore().exists(key):
+            wrong.append(key)
+
+    threads = [threading.Thread(target=answer_requests, args=(key,)) for key in keys]
+    for thread in threads:
+        thread.start()
+    flush_user_sessions(5)
+    logged_out.set()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert user_session_keys(5) == []
+    assert not any(SessionStore().exists(key) for key in keys)
+
+
+def test_the_index_is_exact_after_random_histories() -> None:
+    chance = random.Random(20261125)
+    alive: dict[str, str] = {}
+    for _ in range(300):
+        what = chance.random()
+        if what < 0.45 or not alive:
+            user = chance.choice("abc")
+            alive[log_in(user).session_key or ""] = user
+        elif what < 0.6:
+            key = chance.choice(sorted(alive))
+            SessionStore(key).flush()
+            del alive[key]
+        elif what < 0.75:
+            key = chance.choice(sorted(alive))
+            session = SessionStore(key)
+            session.cycle_key()
+            session.save()
+            alive[session.session_key or ""] = alive.pop(key)
+        elif what < 0.95:
+            key = chance.choice(sorted(alive))
+            session = SessionStore(key)
+            session["_auth_user_id"] = alive[key] = chance.choice("abc")
+            session.save()
+        else:
+            user = chance.choice("abc")
+            assert flush_user_sessions(user) == sum(owner == user for owner in alive.values())
+            alive = {key: owner for key, owner in alive.items() if owner != user}
+        for user in "abc":
+            assert sorted(user_session_keys(user)) == sorted(key for key, owner in alive.items() if owner == user)
+
+
+async def test_the_asynchronous_engine() -> None:
+    session = SessionStore()
+    await session.aset("_auth_user_id", "5")
+    await session.asave()
+    assert await auser_session_keys(5) == [session.session_key]
+    await session.acycle_key()
+    await session.asave()
+    assert await auser_session_keys(5) == [session.session_key]
+    second = SessionStore(session.session_key)
+    await second.aset("more", 1)
+    assert await aflush_user_sessions(5) == 1
+    with pytest.raises(UpdateError):
+        await second.asave()
+    third = SessionStore()
+    await third.aset("_auth_user_id", "5")
+    await third.asave()
+    await third.aflush()
+    assert await auser_session_keys(5) == []
+    await asyncio.gather(*(SessionStore.aclear_expired() for _ in range(2)))
+
+
+@pytest.mark.parametrize("key", ["", "x" * 5_000, "a\0b" * 5, "\ud800" * 9, "unknown-key-of-somebody"])
+async def test_a_made_up_session_key_is_never_adopted(key: str) -> None:
+    for session in (SessionStore(key), SessionStore(key)):
+        session["a"] = 1
+        session.save()
+        assert session.session_key != key
+        assert SessionStore(session.session_key)["a"] == 1
+    session = SessionStore(key)
+    assert await session.aload() == {}
+    assert await session.aexists(key) is False
+    await session.adelete(key)
+
+
+def test_a_tampered_session_is_empty(caplog: pytest.LogCaptureFixture) -> None:
+    session = log_in(5)
+    db = session_place().blocking()
+    db.set(session.session_key or "", b"\xff\x00 no session at all", ex=100)
+    assert SessionStore(session.session_key).load() == {}
+    assert SessionStore(session.session_key).get("_auth_user_id") is None

@@ -1,0 +1,1 @@
+"""The dogpile.cache backend."""

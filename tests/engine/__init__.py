@@ -1,0 +1,1 @@
+"""One engine: memtables to tables, power cuts, full disks, damage, verification, backups."""

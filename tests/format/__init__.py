@@ -1,0 +1,1 @@
+"""Bytes: encoders, golden files, forged and fuzzed ones."""

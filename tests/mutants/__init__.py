@@ -1,0 +1,1 @@
+"""Seeded bugs, each of which the tests have to catch."""

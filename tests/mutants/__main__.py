@@ -1,0 +1,7 @@
+"""`python -m tests.mutants [WORD …]`."""
+
+from __future__ import annotations
+
+from .core import main
+
+main()

@@ -1,1 +1,0 @@
-"""Programs for servers and task queues that fork: see tests/test_prefork.py."""

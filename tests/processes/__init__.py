@@ -1,0 +1,1 @@
+"""Several processes on one directory: every order, kills, forks, exits, waiting."""
