@@ -17,9 +17,9 @@ from ferrokv.local.faces.pipelines import run_function
 from ferrokv.local.format.keys import KIND_ELEMENT, KIND_OWNER
 from ferrokv.local.log.transaction import Group, Transaction
 from ferrokv.local.storage.drivers import complete
-from ferrokv.local.storage.simulated import SimulatedStorage
 from ferrokv.local.tree.records import ViewRecords
 from ferrokv.local.tree.view import View
+from ferrokv.testing.simulated import SimulatedStorage
 
 from ..support.harness import SCALE, EngineHarness, ManualClock
 

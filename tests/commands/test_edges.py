@@ -21,8 +21,8 @@ from ferrokv.local.commands.strings import write_many
 from ferrokv.local.runtime.waiters import Request as WriteRequest
 from ferrokv.local.storage.drivers import complete
 from ferrokv.local.storage.requests import Request, Sync, WriteAt
-from ferrokv.local.storage.simulated import SimulatedStorage
 from ferrokv.local.tree.memtable import Memtable
+from ferrokv.testing.simulated import SimulatedStorage
 
 from ..support.harness import EngineHarness, ManualClock
 

@@ -23,7 +23,7 @@ from ferrokv import (
 )
 from ferrokv.local.commands import keys, lists
 from ferrokv.local.format.roots import FIRST_INDEX, HASH, LIST, RootFields, decode_root
-from ferrokv.local.storage.simulated import SimulatedStorage
+from ferrokv.testing.simulated import SimulatedStorage
 
 from ..support.harness import EngineHarness, ManualClock
 from .test_collections import ask, content

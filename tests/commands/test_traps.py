@@ -9,7 +9,7 @@ import pytest
 
 from ferrokv import BlockingFerroKV, ResponseError
 from ferrokv.local.storage.requests import Request, WriteAt
-from ferrokv.local.storage.simulated import SimulatedStorage
+from ferrokv.testing.simulated import SimulatedStorage
 
 from ..support.harness import TINY, EngineHarness, ManualClock
 

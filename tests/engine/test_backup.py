@@ -33,8 +33,8 @@ from ferrokv.local.engine.engine import EXPIRY_GRACE_MS
 from ferrokv.local.runtime.long_tasks import LongTask
 from ferrokv.local.storage.drivers import complete
 from ferrokv.local.storage.requests import Open, ReadAt, Request, Sync, WriteAt
-from ferrokv.local.storage.simulated import SimulatedStorage
 from ferrokv.local.upkeep.backup import Copy, back_up, take_target
+from ferrokv.testing.simulated import SimulatedStorage
 
 from ..support.harness import SCALE, TINY, EngineHarness, ManualClock
 from .test_damage import build

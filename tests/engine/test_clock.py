@@ -10,7 +10,7 @@ from ferrokv import BlockingFerroKV
 from ferrokv.local.clock import NO_BELIEF, SLACK_MS, TRIAL_MS, Belief, SystemClock
 from ferrokv.local.engine.engine import EXPIRY_GRACE_MS
 from ferrokv.local.format import control
-from ferrokv.local.storage.simulated import SimulatedStorage
+from ferrokv.testing.simulated import SimulatedStorage
 
 from ..support.harness import EngineHarness, ManualClock
 

@@ -14,8 +14,8 @@ from ferrokv.local.compaction.picker import Drop, Merging, Move, Situation, pick
 from ferrokv.local.compaction.survivors import Survivors
 from ferrokv.local.engine.manifest import ROLL_BYTES
 from ferrokv.local.storage.requests import ReadAt, Request, WriteAt
-from ferrokv.local.storage.simulated import SimulatedStorage
 from ferrokv.local.tree.table import Table
+from ferrokv.testing.simulated import SimulatedStorage
 
 from ..support.harness import TINY, EngineHarness, ManualClock
 

@@ -18,7 +18,7 @@ from ferrokv import (
     UnsupportedFormat,
 )
 from ferrokv.local.format.checksums import checksum
-from ferrokv.local.storage.simulated import Inode, SimulatedStorage
+from ferrokv.testing.simulated import Inode, SimulatedStorage
 
 from ..support.harness import SCALE, EngineHarness, ManualClock
 

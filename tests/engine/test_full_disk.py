@@ -35,9 +35,9 @@ from ferrokv.local.engine.spares import (
 from ferrokv.local.format.keys import CATALOGUE_NAMES, CATALOGUE_NEXT_ID, CATALOGUE_QUOTAS, encode_prefix
 from ferrokv.local.storage.drivers import complete
 from ferrokv.local.storage.requests import ListDirectory, ReadAt, Rename, Request, Space, Sync
-from ferrokv.local.storage.simulated import SimulatedStorage
 from ferrokv.local.tree.view import Catalogue
 from ferrokv.options import Options
+from ferrokv.testing.simulated import SimulatedStorage
 
 from ..support.harness import SCALE, EngineHarness, ManualClock
 

@@ -24,8 +24,8 @@ from ferrokv.local.format.edits import NO_MERGE
 from ferrokv.local.runtime.brake import DELAY_SECONDS_MAX, FIRST_BYTES_PER_SECOND, Brake
 from ferrokv.local.storage.drivers import complete
 from ferrokv.local.storage.requests import ReadAt, Request, WriteAt
-from ferrokv.local.storage.simulated import SimulatedStorage
 from ferrokv.local.tree.version import LEVELS
+from ferrokv.testing.simulated import SimulatedStorage
 
 from ..support.harness import TINY, EngineHarness, ManualClock
 from ..support.peer import Peer, PeerError

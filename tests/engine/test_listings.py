@@ -15,7 +15,7 @@ from ferrokv.local.format.control import COMPACTOR
 from ferrokv.local.storage.directory import prepare_directory
 from ferrokv.local.storage.local import LocalStorage
 from ferrokv.local.storage.requests import ListDirectory, Open, Remove
-from ferrokv.local.storage.simulated import SimulatedStorage
+from ferrokv.testing.simulated import SimulatedStorage
 
 
 @pytest.fixture

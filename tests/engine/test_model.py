@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from ferrokv.errors import ResponseError
 from ferrokv.local.commands import keys, strings
-from ferrokv.local.storage.simulated import SimulatedStorage
+from ferrokv.testing.simulated import SimulatedStorage
 
 from ..support.harness import SCALE, EngineHarness, ManualClock, State
 

@@ -19,7 +19,7 @@ from ferrokv.local.log.replica import refresh
 from ferrokv.local.names import numbers_of
 from ferrokv.local.storage.drivers import complete
 from ferrokv.local.storage.requests import Op, Request, WriteAt
-from ferrokv.local.storage.simulated import SimulatedStorage
+from ferrokv.testing.simulated import SimulatedStorage
 
 from ..processes.test_interleavings import old_data, opened, preempting, schedules
 from ..support.harness import SCALE, TINY, EngineHarness, ManualClock

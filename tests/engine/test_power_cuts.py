@@ -16,7 +16,7 @@ from ferrokv.local.commands import keys, strings
 from ferrokv.local.opening.opening import open_engine
 from ferrokv.local.storage.drivers import complete
 from ferrokv.local.storage.requests import Request, Sync, WriteAt
-from ferrokv.local.storage.simulated import PowerCut, SimulatedStorage
+from ferrokv.testing.simulated import PowerCut, SimulatedStorage
 
 from ..support.harness import SCALE, TINY, EngineHarness, ManualClock, State
 

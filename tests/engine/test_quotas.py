@@ -24,7 +24,6 @@ from ferrokv.local.format.control import COMPACTOR, OVERFULL
 from ferrokv.local.log.transaction import Group, Transaction
 from ferrokv.local.runtime import room
 from ferrokv.local.storage.drivers import complete
-from ferrokv.local.storage.simulated import SimulatedStorage
 from ferrokv.local.upkeep.quotas import (
     Victims,
     count_written,
@@ -36,6 +35,7 @@ from ferrokv.local.upkeep.quotas import (
     tables_changed,
     watch_reads,
 )
+from ferrokv.testing.simulated import SimulatedStorage
 
 from ..support.harness import TINY, EngineHarness, ManualClock
 from ..support.peer import Peer

@@ -17,11 +17,11 @@ from ferrokv.errors import CorruptionError
 from ferrokv.local.storage import descriptors
 from ferrokv.local.storage.drivers import complete
 from ferrokv.local.storage.requests import Open, ReadAt, Request
-from ferrokv.local.storage.simulated import SimulatedStorage
 from ferrokv.local.tree.files import TableFiles, files_max
 from ferrokv.local.tree.lookups import SEARCHES_APART, SEARCHES_EACH_LOAD, SEARCHES_SLOW, make_cache
 from ferrokv.local.tree.merge import RunSource
 from ferrokv.local.tree.table import Table
+from ferrokv.testing.simulated import SimulatedStorage
 
 from ..support.harness import TINY, EngineHarness, ManualClock
 from ..support.peer import Peer

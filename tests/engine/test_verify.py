@@ -34,11 +34,11 @@ from ferrokv.local.format.tables import FOOTER_BYTES, decode_footer
 from ferrokv.local.runtime.long_tasks import ERRANDS_MAX
 from ferrokv.local.storage.drivers import complete
 from ferrokv.local.storage.requests import File, ListDirectory, Open, ReadAt, Request
-from ferrokv.local.storage.simulated import SimulatedStorage
 from ferrokv.local.upkeep.findings import Findings
 from ferrokv.local.upkeep.meter import TELL_BYTES, Meter
 from ferrokv.local.upkeep.verify import _check_levels, verify
 from ferrokv.local.upkeep.verify_table import TableCheck
+from ferrokv.testing.simulated import SimulatedStorage
 
 from ..support.harness import SCALE, EngineHarness, ManualClock
 from ..support.peer import Peer

@@ -26,7 +26,7 @@ from ferrokv.local.format.logs import (
 )
 from ferrokv.local.format.roots import HASH, RootFields
 from ferrokv.local.storage.drivers import complete
-from ferrokv.local.storage.simulated import Inode, SimulatedStorage
+from ferrokv.testing.simulated import Inode, SimulatedStorage
 
 from ..engine.test_damage import build, copy_disk
 from ..support.harness import EngineHarness

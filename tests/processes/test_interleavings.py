@@ -16,8 +16,8 @@ import pytest
 from ferrokv.errors import StoreBusy, StoreFailed, StoreFull
 from ferrokv.local.format import control
 from ferrokv.local.storage.requests import Open, Rename, Request, Sync, SyncDirectory, WriteAt
-from ferrokv.local.storage.simulated import SimulatedStorage
 from ferrokv.options import Options
+from ferrokv.testing.simulated import SimulatedStorage
 
 from ..support.harness import SCALE, TINY
 from ..support.linearizability import NEVER, explain

@@ -28,7 +28,7 @@ from ferrokv.local.storage import locks
 from ferrokv.local.storage.drivers import complete
 from ferrokv.local.storage.locks import Presence
 from ferrokv.local.storage.requests import Lock, ReadAt, Request, Sync, SyncDirectory
-from ferrokv.local.storage.simulated import SimulatedStorage
+from ferrokv.testing.simulated import SimulatedStorage
 
 from ..support.harness import EngineHarness, ManualClock
 from ..support.peer import Peer

@@ -7,7 +7,7 @@ import pytest
 from ferrokv.errors import StoreBusy
 from ferrokv.local.engine.slots import Slot, claim_slot, slots_in_use
 from ferrokv.local.format import control
-from ferrokv.local.storage.simulated import SimulatedStorage
+from ferrokv.testing.simulated import SimulatedStorage
 
 from ..support.harness import TINY, EngineHarness, ManualClock
 

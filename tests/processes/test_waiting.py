@@ -19,7 +19,7 @@ from ferrokv.local.format.roots import LIST, RootFields
 from ferrokv.local.log.replica import catch_up
 from ferrokv.local.storage.drivers import complete
 from ferrokv.local.storage.requests import Lock
-from ferrokv.local.storage.simulated import SimulatedStorage
+from ferrokv.testing.simulated import SimulatedStorage
 
 from ..support.harness import SCALE
 from ..support.simulation import Body, SimulatedProcess

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from django.conf import settings
 from django.core.cache import caches
 from django.test import override_settings
 
-from ferrokv.contrib.django import handles
+from ferrokv.contrib.django.handles import close_handles
 
 BACKEND = "ferrokv.contrib.django.FerroKVCache"
 
@@ -51,8 +50,4 @@ def configured(path: Path, aliases: dict[str, dict[str, Any]] | None = None, **o
 
 def close_store(path: Path) -> None:
     """Close this process's handles, so that the directory can be removed."""
-    for kept in (handles._blocking, handles._native):
-        for key in [key for key in kept if key[0] == str(path)]:
-            closing = kept.pop(key).close()  # type: ignore[attr-defined]
-            if closing is not None:
-                asyncio.run(closing)
+    close_handles(str(path))

@@ -22,12 +22,12 @@ from ferrokv.local.log.transaction import Group
 from ferrokv.local.log.writing import begin_writing
 from ferrokv.local.opening.opening import open_engine
 from ferrokv.local.storage.drivers import complete
-from ferrokv.local.storage.simulated import SimulatedStorage
 from ferrokv.local.tree.read import live, read_entry
 from ferrokv.local.tree.scan import Scan
 from ferrokv.local.tree.view import View
 from ferrokv.local.upkeep.invariants import check_invariants
 from ferrokv.options import Options
+from ferrokv.testing.simulated import SimulatedStorage
 
 SCALE = 50 if os.environ.get("FERROKV_TORTURE") else 1  # `make torture` runs so many times as many cases
 

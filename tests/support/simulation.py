@@ -18,8 +18,8 @@ from ferrokv.local.format import control
 from ferrokv.local.format.current import decode_current
 from ferrokv.local.names import file_name
 from ferrokv.local.storage.drivers import complete
-from ferrokv.local.storage.simulated import ProcessKilled, SimulatedStorage
 from ferrokv.options import Options
+from ferrokv.testing.simulated import ProcessKilled, SimulatedStorage
 
 from .harness import TINY, EngineHarness, ManualClock
 from .linearizability import Call

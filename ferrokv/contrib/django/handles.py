@@ -6,6 +6,7 @@ Handles live until the process ends or the directory is replaced, and work on in
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -95,3 +96,16 @@ def _forget(path: str) -> None:
         place = known()
         if place is not None and place.path == path:
             place.blocking_handle = place.native_handle = None
+
+
+def close_handles(path: str) -> None:
+    """Close this process's handles on a directory, which can then be removed; the next use opens it again.
+
+    For tests and for shutting down: whoever uses a cache meanwhile gets `StoreClosed`. Not in a running event loop.
+    """
+    for key in [key for key in list(_blocking) if key[0] == path]:
+        _blocking.pop(key).close()
+    native = [_native.pop(key) for key in list(_native) if key[0] == path]
+    _forget(path)
+    for handle in native:
+        asyncio.run(handle.close())

@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from .futex import LOW_HALF
-from .medium import Inode, NameChange, kept, overlay, taken
-from .requests import (
+from ..local.storage.futex import LOW_HALF
+from ..local.storage.requests import (
     UNBOUNDED,
     Allocate,
     Flag,
@@ -38,6 +37,7 @@ from .requests import (
     Words,
     WriteAt,
 )
+from .medium import Inode, NameChange, kept, overlay, taken
 
 
 class PowerCut(BaseException):
