@@ -10,7 +10,7 @@ from ferrokv.local.commands import floats
 from ferrokv.local.format import blocks, commits, control, current, edits, filters, keys, logs, roots, tables
 from ferrokv.local.format.checksums import hash_key, table_seed
 from ferrokv.local.format.limits import FORMAT_VERSION, NEVER
-from ferrokv.local.storage.simulated import SimulatedStorage
+from ferrokv.testing.simulated import SimulatedStorage
 from tests.support.harness import EngineHarness, ManualClock
 
 HOME = Path(__file__).parent.parent / "tests" / "format" / "golden"

@@ -17,9 +17,9 @@ COPY_MUTANTS = [
     ),
     Mutant(
         "a copy has what was written after its moment",
-        "ferrokv/local/upkeep/backup.py",
-        'MemtableSource(view.active, b"", None, as_of=view.as_of)',
-        'MemtableSource(view.active, b"", None)',
+        "ferrokv/local/tree/view.py",
+        "reverse=reverse, as_of=self.as_of)",
+        "reverse=reverse)",
         f"{BACKUP}test_what_this_process_overwrites_in_memory_meanwhile_is_copied_as_it_was",
     ),
     Mutant(

@@ -415,8 +415,8 @@ MUTANTS = [
     Mutant(
         "recovery trusts the header of a WAL",
         "ferrokv/local/opening/recovery.py",
-        "else 0  # the header",
-        "else HEADER_BYTES  # the header",
+        "control.wal_word(replay.end.number) else 0",
+        "control.wal_word(replay.end.number) else HEADER_BYTES",
         f"{ATTACKS}test_what_a_failed_sync_left_in_the_page_cache_is_written_again",
     ),
     Mutant(

@@ -133,8 +133,8 @@ REDIS_MUTANTS = [
     Mutant(
         "who is read most goes first",
         "ferrokv/local/upkeep/quotas.py",
-        "    order = (not 0 < expires_ms <= now_ms, reads,",
-        "    order = (not 0 < expires_ms <= now_ms, -reads,",
+        "    order = (not has_expired(expires_ms, now_ms), reads,",
+        "    order = (not has_expired(expires_ms, now_ms), -reads,",
         QUOTAS,
     ),
     Mutant(

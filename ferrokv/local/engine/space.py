@@ -84,7 +84,7 @@ def _save_small_pieces(engine: Engine, wanted: Mapping[str, int], names: Mapping
     Without a WAL nothing can be deleted, nor what was deleted be flushed. The table keeps what a flush of any memtable takes.
     """
     view = engine.view
-    largest = max(memtable.wal_bytes for memtable in (view.active, *view.sealed))
+    largest = max(memtable.wal_bytes for memtable in view.memtables)
     least = max(largest * 17 // 16, 2 * wanted[SPARE_WALS[0]]) + PIECE_BYTES_MIN
     left = names.get(SPARE_TABLE, 0)
     for name in (*SPARE_WALS, SPARE_CURRENT, SPARE_MANIFEST):

@@ -39,6 +39,9 @@ SLOT_BYTES: Final = 1024
 SLOTS_MAX: Final = 252
 CONTROL_BYTES: Final = HEAD_BYTES + SLOTS_MAX * SLOT_BYTES
 assert CONTROL_BYTES == 256 << 10
+# A position: the low half of a WAL number, and an end.
+_WAL_MASK: Final = (1 << 32) - 1
+_END_MASK: Final = (1 << 32) - 1
 SCORE_UNIT: Final = 1000  # SCORE of a level that is full
 FIRST_SLOT: Final = HEAD_BYTES // 8
 SLOT_WORDS: Final = SLOT_BYTES // 8
@@ -98,18 +101,28 @@ def _word(page: bytes, index: int) -> int:
     return int.from_bytes(page[index * 8 : index * 8 + 8], sys.byteorder)
 
 
+def wal_word(number: int) -> int:
+    """As much of a WAL's number as the words of the page hold: its low 32 bits."""
+    return number & _WAL_MASK
+
+
+def whole_wal_number(word: int, known: int) -> int:
+    """The WAL number that `wal_word` was made of, if it is not smaller than the `known` one, and less than 2³² ahead."""
+    return known + ((word - known) & _WAL_MASK)
+
+
 def pack_position(wal_number: int, end: int) -> int:
     """The single word that says how far which WAL is durable."""
     assert end < 1 << 32
-    return (wal_number & 0xFFFFFFFF) << 32 | end
+    return wal_word(wal_number) << 32 | end
 
 
 def is_reached(word: int, target: int) -> bool:
     """True if a COMMIT word is at `target` or beyond. WAL numbers are compared modulo 2³²."""
-    ahead = ((word >> 32) - (target >> 32)) & 0xFFFFFFFF
-    return word & 0xFFFFFFFF >= target & 0xFFFFFFFF if not ahead else ahead < 1 << 31
+    ahead = ((word >> 32) - (target >> 32)) & _WAL_MASK
+    return word & _END_MASK >= target & _END_MASK if not ahead else ahead < 1 << 31
 
 
 def unpack_position(word: int) -> tuple[int, int]:
     """(WAL number modulo 2³², end) of a COMMIT or INTENT word."""
-    return word >> 32, word & 0xFFFFFFFF
+    return word >> 32, word & _END_MASK

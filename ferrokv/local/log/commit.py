@@ -17,7 +17,18 @@ from ..engine.space import deletes, is_plenty, is_tight, store_full
 from ..engine.spares import SPARE_WALS, create_file, sizes_for, wal_sizes
 from ..engine.wakeups import wake_waiting
 from ..format.commits import Entry, encode_commit
-from ..format.control import APPENDED, COMMIT, INTENT, POISON, SHORT, SYNCER, is_reached, pack_position, unpack_position
+from ..format.control import (
+    APPENDED,
+    COMMIT,
+    INTENT,
+    POISON,
+    SHORT,
+    SYNCER,
+    is_reached,
+    pack_position,
+    unpack_position,
+    wal_word,
+)
 from ..format.logs import (
     HEADER_BYTES,
     TYPE_COMMIT,
@@ -92,7 +103,7 @@ def append(engine: Engine, writes: Writes, catalogue: Catalogue, *, sync_follows
         wal, position = engine.wal, engine.appended
     # What counts as durable here must be: a reader after a crash takes it for a proof (docs/format.md section 3).
     number, durable_end = unpack_position(words[COMMIT])
-    assert number == position.number & 0xFFFFFFFF
+    assert number == wal_word(position.number)
     frame = encode_frame(wal.header.checksum, position, TYPE_COMMIT, len(writes), payload, durable_end)
     after = position_after(position, frame)
     # Durability: in doubt until whole, for every process. Whatever ends this call early (an error, a signal handler that

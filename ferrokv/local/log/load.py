@@ -105,10 +105,10 @@ def _load_once(words: Words, store_id: bytes, cache: BlockCache, opened: Mapping
     tables, version = yield from load_tables(store_id, cache, opened)
     check_tables(tables, (yield ListDirectory()))
     # COMMIT was loaded first, so by now its WAL may have been flushed. The word has 32 bits of the number.
-    ahead = (number - tables.log_number) & 0xFFFFFFFF
-    if ahead >= 1 << 31:
+    wal_number = control.whole_wal_number(number, tables.log_number)
+    if wal_number - tables.log_number >= 1 << 31:
         raise _MovedOnError
-    memtable, wal = yield from _load_wal(store_id, tables.log_number + ahead, end)
+    memtable, wal = yield from _load_wal(store_id, wal_number, end)
     memtables = [memtable]
     newest = wal
     while wal.position.number > tables.log_number:
@@ -244,7 +244,7 @@ def _replay_newest(header: LogHeader, data: bytes, committed: int | None) -> Op[
     """
     memtable, position = yield from _read_frames(header, data, len(data))
     proven = (-1, 0) if committed is None else control.unpack_position(committed)
-    lost = proven > (header.number & 0xFFFFFFFF, position.end)
+    lost = proven > (control.wal_word(header.number), position.end)
     if lost or holds_later_durable(data, header.checksum, position.end):
         raise CorruptionError("acknowledged WAL frame does not verify or is missing", offset=position.end)
     return memtable, position

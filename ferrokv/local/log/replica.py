@@ -20,7 +20,6 @@ from ..tree.view import HotCache, View, entry_bytes
 from .load import ATTEMPTS_MAX, NAP_SECONDS, State, catalogue_after, load, load_tables, next_commit
 
 CHUNK_BYTES: Final = 256 << 10
-NUMBER_MASK: Final = 0xFFFFFFFF
 Commits = list[tuple[dict[bytes, Entry], Position]]
 
 
@@ -43,12 +42,12 @@ def catch_up(engine: Engine) -> Op[None]:
         if not behind or not word:
             return
         number, end = control.unpack_position(word)
-        if number == position.number & NUMBER_MASK and end == position.end:
+        if number == control.wal_word(position.number) and end == position.end:
             return
         if not control.is_reached(word, control.pack_position(position.number, position.end)) and engine.seen >= 0:
             raise engine.give_up("COMMIT went back, as when an older copy is put over it")
         try:
-            if number != position.number & NUMBER_MASK:
+            if number != control.wal_word(position.number):
                 yield from _enter_next(engine, wal, position)
             else:
                 yield from _follow(engine, wal, position, end)
@@ -63,7 +62,7 @@ def read_appended(engine: Engine) -> Op[None]:
     number, end = control.unpack_position(engine.words[control.APPENDED])
     with engine.lock:
         wal, position = engine.wal, engine.appended
-    if number != position.number & NUMBER_MASK or end <= position.end:
+    if number != control.wal_word(position.number) or end <= position.end:
         return
     try:
         data: bytes = yield ReadAt(wal.file, position.end, end - position.end)
@@ -217,7 +216,7 @@ def refresh(engine: Engine, *, anew: bool = False) -> Op[bool]:
             if engine.seen_version != before:
                 continue  # another thread has taken over, or made, what may be newer
             # Memtables that the manifest counts as flushed must all be here, and those that it does not, too.
-            if min(m.number for m in (view.active, *view.sealed)) <= tables.log_number <= view.active.number:
+            if min(m.number for m in view.memtables) <= tables.log_number <= view.active.number:
                 engine.show_tables(version, word, [m for m in view.sealed if m.number < tables.log_number])
                 anew = False
                 continue

@@ -26,7 +26,7 @@ from ..storage.drivers import complete
 from ..storage.requests import Op, T
 from ..tree.files import TableGoneError
 from ..tree.overlay import Changes
-from ..tree.read import Resume, probe_entry, read_entry, search
+from ..tree.read import Resume, has_expired, probe_entry, read_entry, search
 from ..tree.records import Found, read_scan
 from ..tree.scan import Pairs, Scan
 from ..tree.view import Catalogue, View
@@ -307,7 +307,7 @@ class Transaction:
                 if found is None:
                     return None
         value, expires_ms = found[0], found[1]
-        if value is None or (expires_ms and expires_ms <= self.now_ms):
+        if value is None or has_expired(expires_ms, self.now_ms):
             return None
         return value, expires_ms
 

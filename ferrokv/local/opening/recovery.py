@@ -108,7 +108,8 @@ def _write_again(replay: Replay, committed: int | None) -> Op[None]:
     has, and a sync may even report success for them. A new WAL will say that this one ends behind them. So what is not proven
     by COMMIT is written once more, which makes it dirty, and synced."""
     number, end = (-1, 0) if committed is None else control.unpack_position(committed)
-    start = end if number == replay.end.number & 0xFFFFFFFF else 0  # the header, too, may be in the page cache only
+    # From 0 if nothing is proven, for the header, too, may be in the page cache only.
+    start = end if number == control.wal_word(replay.end.number) else 0
     file = yield Open(file_name("wal", replay.end.number))
     if start < replay.end.end:
         yield WriteAt(file, start, replay.last_data[start : replay.end.end])

@@ -224,7 +224,7 @@ class Store:
     def _flush_for_next_opening(self) -> None:
         """Only for who has the turns of writer and background. A failure costs the next opening some milliseconds."""
         engine = self.engine
-        unflushed = sum(memtable.wal_bytes for memtable in (engine.view.active, *engine.view.sealed))
+        unflushed = sum(memtable.wal_bytes for memtable in engine.view.memtables)
         if engine.storage.read_only or engine.failure is not None or unflushed < engine.options.memtable_bytes // 4:
             return
         try:

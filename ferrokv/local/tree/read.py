@@ -101,4 +101,9 @@ def read_entry(view: View, key: bytes) -> Op[Entry | None]:
 
 def live(entry: Entry | None, now_ms: int) -> bool:
     """True if the newest version is a value that has not expired."""
-    return entry is not None and entry[0] is not None and not (entry[1] and entry[1] <= now_ms)
+    return entry is not None and entry[0] is not None and not has_expired(entry[1], now_ms)
+
+
+def has_expired(expires_ms: int, now_ms: int) -> bool:
+    """True at and after the moment `expires_ms`; never for 0. Hot loops (`probe`, scan.py) have it inline."""
+    return 0 < expires_ms <= now_ms

@@ -9,7 +9,7 @@ from ..clock import Now
 from ..format.commits import Entry
 from ..format.keys import successor_of_prefix
 from ..storage.requests import PAUSE, Op
-from .read import Resume, live, probe_entry, read_entry, search
+from .read import Resume, has_expired, live, probe_entry, read_entry, search
 from .scan import Pairs, Scan
 from .view import Catalogue, View
 
@@ -115,7 +115,7 @@ class ViewRecords:
             entry = probe_entry(self.view, prefix + key)
             if isinstance(entry, Resume):
                 entry = yield from search(entry)
-            if entry is None or entry[0] is None or (entry[1] and entry[1] <= now_ms):
+            if entry is None or entry[0] is None or has_expired(entry[1], now_ms):
                 found.append(None)
             else:
                 found.append((entry[0], entry[1]))
@@ -147,7 +147,7 @@ class ViewRecords:
         view = self.view
         skip = len(low)
         newest: dict[bytes, Entry] = {}
-        for memtable in (view.active, *view.sealed):
+        for memtable in view.memtables:
             seqno = view.as_of if memtable is view.active else None
             keys, entries, more = memtable.page(low, high, 2 * SLICE_KEYS, reverse=False, seqno=seqno)
             if more:

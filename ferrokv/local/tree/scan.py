@@ -10,7 +10,7 @@ from typing import Any, Final
 from ..clock import Now
 from ..format.commits import Entry
 from ..storage.requests import Op
-from .merge import MemtableSource, Merge, Page, RunSource, Source
+from .merge import Merge, Page
 from .overlay import Changes, ChangesSource
 from .view import View
 
@@ -43,11 +43,7 @@ class Scan:
         self._clock = clock
         self._reverse = reverse
         self._count = count
-        sources: list[Source] = [
-            RunSource(run, low, high, reverse=reverse, wanted=wanted) for run in view.version.runs(low, high)
-        ]
-        sources.extend(MemtableSource(m, low, high, reverse=reverse) for m in reversed(view.sealed))
-        sources.append(MemtableSource(view.active, low, high, reverse=reverse, as_of=view.as_of))
+        sources = view.sources(low, high, reverse=reverse, wanted=wanted)
         sources.extend(ChangesSource(changes, low, high, reverse=reverse) for changes in overlays if changes)
         self._merge = Merge(sources, reverse=reverse)
 

@@ -14,7 +14,7 @@ from ..format.blocks import decode_block, find_in_block, verify_block
 from ..format.checksums import table_seed
 from ..format.commits import Entry
 from ..format.edits import TableMeta
-from ..format.filters import MASKS, decode_filter, may_contain
+from ..format.filters import decode_filter, may_contain
 from ..format.tables import FOOTER_BYTES, BlockIndex, IndexSummary, decode_block_index, decode_footer
 from ..names import file_name
 from ..storage.requests import File, Op, ReadAt
@@ -96,8 +96,7 @@ class Table:
         words = lookup.words
         if words is None:
             return UNREAD
-        mask = MASKS[key_hash >> 8 & 4095]
-        if words[(key_hash >> 20) % len(words)] & mask != mask:
+        if not may_contain(words, key_hash):
             lookup.filter_used = True
             return None
         keys = lookup.keys

@@ -10,6 +10,7 @@ from ..format.commits import Entry
 from ..format.keys import decode_keyspace_id, encode_prefix
 from .cache import GenerationalCache
 from .memtable import Memtable
+from .merge import MemtableSource, RunSource, Source
 from .version import Version
 
 HotCache = GenerationalCache[bytes, Entry]
@@ -85,6 +86,28 @@ class View:
             newest,
             *(memtable.entries.get for memtable in sealed),
         )
+
+    @property
+    def memtables(self) -> tuple[Memtable, ...]:
+        """All memtables, from new to old."""
+        return self.active, *self.sealed
+
+    def sources(
+        self,
+        low: bytes,
+        high: bytes | None,
+        *,
+        reverse: bool = False,
+        wanted: int | None = None,
+        use_cache: bool = True,
+    ) -> list[Source]:
+        """All that holds keys of [low, high), from old to new, as a merge takes it."""
+        runs = self.version.runs(low, high)
+        return [
+            *(RunSource(run, low, high, reverse=reverse, wanted=wanted, use_cache=use_cache) for run in runs),
+            *(MemtableSource(memtable, low, high, reverse=reverse) for memtable in reversed(self.sealed)),
+            MemtableSource(self.active, low, high, reverse=reverse, as_of=self.as_of),
+        ]
 
     def pinned(self, version: Version | None = None, give_back: Callable[[], None] | None = None) -> View:
         """This view frozen at the newest commit; give it back with `unpin`. O(sealed memtables).

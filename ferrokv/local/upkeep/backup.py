@@ -28,7 +28,7 @@ from ..opening.recovery import create_store
 from ..storage.drivers import complete, elsewhere
 from ..storage.locks import lock_name
 from ..storage.requests import PAUSE, File, ListDirectory, Lock, Op, Remove, Storage, SyncDirectory, T
-from ..tree.merge import MemtableSource, Merge, RunSource, Source
+from ..tree.merge import Merge, RunSource
 from ..tree.version import LEVELS
 from ..tree.view import View
 from .meter import Meter, Progress
@@ -124,12 +124,11 @@ def _copy(engine: Engine, view: View, target: Storage, progress: Progress | None
 
 def _write_tables(engine: Engine, view: View, target: Storage, outputs: Outputs, progress: Progress | None) -> Op[None]:
     tables = view.version.tables()
-    runs = [RunSource(run, use_cache=False) for run in view.version.runs(b"", None)]
-    memtables: list[Source] = [MemtableSource(memtable, b"", None) for memtable in reversed(view.sealed)]
-    memtables.append(MemtableSource(view.active, b"", None, as_of=view.as_of))
-    merge = Merge([*runs, *memtables])
+    sources = view.sources(b"", None, use_cache=False)
+    merge = Merge(sources)
+    runs = [source for source in sources if isinstance(source, RunSource)]
     survivors = Survivors(engine.passed_ms(), view.catalogue)
-    in_memory = sum(memtable.wal_bytes for memtable in (view.active, *view.sealed))
+    in_memory = sum(memtable.wal_bytes for memtable in view.memtables)
     meter = Meter(sum(table.meta.file_bytes for table in tables) + in_memory, progress)
     while (page := (yield from _read(merge.next_page()))) is not None:
         # Nothing is older than the copy, so what is deleted or long expired hides nothing. What belonged to dead collections

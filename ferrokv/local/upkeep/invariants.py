@@ -17,7 +17,7 @@ def check_invariants(engine: Engine) -> Op[None]:
     metas = {table.number: table.meta for table in view.version.tables()}
     if engine.open_manifest is not None and engine.open_manifest.version_word == engine.seen_version:
         assert metas == engine.open_manifest.tables.metas, "view and manifest name different tables"
-    memtables = [view.active, *view.sealed]
+    memtables = list(view.memtables)
     assert all(a.number > b.number for a, b in pairwise(memtables)), "memtables are not ordered from new to old"
     assert view.active.number == engine.wal.position.number, "active memtable is not that of the WAL"
     assert engine.wal.position.seqno == view.active.seqno, "memtable and WAL disagree on the newest commit"

@@ -34,7 +34,7 @@ from ..log.transaction import Transaction
 from ..storage.requests import PAUSE, Op
 from ..tree.memtable import Memtable
 from ..tree.merge import RunSource
-from ..tree.read import read_entry
+from ..tree.read import has_expired, read_entry
 from ..tree.table import Table
 from ..tree.usage import RECORD_BYTES
 from ..tree.version import LEVELS
@@ -113,7 +113,7 @@ def flush_for_quota(engine: Engine, *, idle: bool) -> Op[bool]:
         if prefix is None:
             continue
         threshold = 0 if idle else max(UNFLUSHED_BYTES_MIN, quota // 4)
-        if sum(memtable.wal_bytes for memtable in (view.active, *view.sealed)) <= threshold:
+        if sum(memtable.wal_bytes for memtable in view.memtables) <= threshold:
             continue
         unflushed = _unflushed_bytes(view, prefix[:4])
         if unflushed > threshold and (yield from table_bytes(engine, prefix)) + unflushed > quota:
@@ -123,7 +123,7 @@ def flush_for_quota(engine: Engine, *, idle: bool) -> Op[bool]:
 
 def _unflushed_bytes(view: View, keyspace: bytes) -> int:
     size = 0
-    for memtable in (view.active, *view.sealed):
+    for memtable in view.memtables:
         # One C call for a copy: the writer may be inserting.
         for key, entry in memtable.entries.copy().items():
             if key[:4] == keyspace:
@@ -305,7 +305,7 @@ def _candidate(view: View, accesses: Accesses, key: bytes, entry: Entry, size: i
     # The generations at hand are not counted yet.
     reads = accesses.of(key_hash) + (1 if key in view.hot else 0)
     value, expires_ms = entry[0], entry[1]
-    order = (not 0 < expires_ms <= now_ms, reads, expires_ms or NEVER, key_hash)
+    order = (not has_expired(expires_ms, now_ms), reads, expires_ms or NEVER, key_hash)
     return order, size, (key[PREFIX_BYTES:], expires_ms, hash(value))
 
 

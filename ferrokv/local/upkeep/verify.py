@@ -19,7 +19,7 @@ from ..format.current import CURRENT_BYTES, Current
 from ..format.edits import TableMeta
 from ..log.load import ATTEMPTS_MAX, NAP_SECONDS, read_current
 from ..log.pins import pin_tables
-from ..log.replica import NUMBER_MASK, catch_up
+from ..log.replica import catch_up
 from ..names import CURRENT, file_name
 from ..storage.requests import PAUSE, File, ListDirectory, Nap, Op, Open
 from .findings import Findings, reading_error
@@ -139,7 +139,7 @@ def _look(engine: Engine, findings: Findings) -> Op[_Scene | None]:
     with engine.lock:
         view = engine.view
         metas = [table.meta for table in view.version.tables()]
-        first_wal = min(memtable.number for memtable in (view.active, *view.sealed))
+        first_wal = min(memtable.number for memtable in view.memtables)
         newest_wal, durable_end = engine.wal.position[:2]
     # Order: COMMIT before the manifest, and that before the names, so that nothing is missed that they need.
     commit = engine.words[control.COMMIT] if engine.page_is_kept else 0
@@ -151,7 +151,7 @@ def _look(engine: Engine, findings: Findings) -> Op[_Scene | None]:
         first_wal = manifest.tables.log_number
     if commit:
         number, durable_end = control.unpack_position(commit)
-        newest_wal = first_wal + ((number - first_wal) & NUMBER_MASK)
+        newest_wal = control.whole_wal_number(number, first_wal)
     if not first_wal <= newest_wal < first_wal + (1 << 31):
         return None
     sizes: dict[str, int] = yield ListDirectory()
