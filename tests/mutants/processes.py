@@ -118,8 +118,8 @@ PROCESS_MUTANTS = [
     Mutant(
         "COMMIT may go back",
         "ferrokv/local/log/replica.py",
-        "        if number == position.number & NUMBER_MASK and end == position.end:",
-        "        if number == position.number & NUMBER_MASK and end <= position.end:",
+        "        if number == control.wal_word(position.number) and end == position.end:",
+        "        if number == control.wal_word(position.number) and end <= position.end:",
         f"{CHANGES}test_a_page_that_goes_back_is_told_at_the_next_call",
     ),
     Mutant(
