@@ -9,7 +9,8 @@ from pathlib import Path
 from ferrokv.local.commands import floats
 from ferrokv.local.format import blocks, commits, control, current, edits, filters, keys, logs, roots, tables
 from ferrokv.local.format.checksums import hash_key, table_seed
-from ferrokv.local.format.limits import FORMAT_VERSION, NEVER
+from ferrokv.local.format.limits import NEVER
+from ferrokv.local.format.versions import STORE
 from ferrokv.testing.simulated import SimulatedStorage
 from tests.support.harness import EngineHarness, ManualClock
 
@@ -38,7 +39,7 @@ def encoders() -> dict[str, str]:
         "block": blocks.encode_block(list(records), [(*entry, 0, None) for entry in records.values()], tags, seed),
         "filter": filters.encode_filter(words, seed + 100),
         "index": tables.encode_index(tables.Index((0, 200), (NEVER,), [b"\0\0\0\x01kc"]), seed + 200),
-        "footer": tables.encode_footer(tables.Footer(3, 100, 200, 3), seed + 300),
+        "footer": tables.encode_footer(tables.Footer(1, 3, 100, 200, 3), seed + 300),
         "control": control.encode_page(STORE_ID, bytes(16), 1)[:128],
         "prefix": keys.encode_prefix(258),
         "root": roots.RootFields(roots.LIST, 5 << 20 | 3, 7, 2, roots.FIRST_INDEX - 1).encode(),
@@ -86,5 +87,5 @@ def write_store(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    write_store(HOME / f"v{FORMAT_VERSION}")
-    (HOME / f"v{FORMAT_VERSION}.json").write_text(json.dumps(encoders(), indent=1) + "\n")
+    write_store(HOME / f"v{STORE.written}")
+    (HOME / f"v{STORE.written}.json").write_text(json.dumps(encoders(), indent=1) + "\n")

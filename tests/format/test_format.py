@@ -207,7 +207,7 @@ def test_index_and_footer(found: list[bytes], seed: int) -> None:
     index = tables.Index(tuple(range(len(found) + 1)), tuple(range(len(found))), found)
     data = tables.encode_index(index, seed)
     assert tables.decode_index(data, seed) == index
-    footer = tables.Footer(5, 10, 20, 3)
+    footer = tables.Footer(1, 5, 10, 20, 3)
     assert tables.decode_footer(tables.encode_footer(footer, seed), 5, 30, seed) == footer
     with pytest.raises(CorruptionError):
         tables.decode_footer(tables.encode_footer(footer, seed), 6, 30, seed)

@@ -13,13 +13,13 @@ from ferrokv.local.commands.floats import encode_score, score_of
 from ferrokv.local.format.blocks import decode_block, find_in_block, verify_block
 from ferrokv.local.format.checksums import hash_key
 from ferrokv.local.format.commits import decode_commit
-from ferrokv.local.format.limits import FORMAT_VERSION
 from ferrokv.local.format.roots import Root, decode_root
+from ferrokv.local.format.versions import STORE
 from tools.make_golden import HOME, collection_records, encoders
 
 
 def test_the_encoders_make_the_bytes_of_the_golden_file() -> None:
-    assert encoders() == json.loads((HOME / f"v{FORMAT_VERSION}.json").read_text())
+    assert encoders() == json.loads((HOME / f"v{STORE.written}.json").read_text())
 
 
 def test_a_store_of_version_1_reads_as_it_was_written(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_a_store_of_version_1_reads_as_it_was_written(tmp_path: Path) -> None:
 
 def test_what_the_golden_file_says_of_collections_decodes() -> None:
     golden = {
-        name: bytes.fromhex(data) for name, data in json.loads((HOME / f"v{FORMAT_VERSION}.json").read_text()).items()
+        name: bytes.fromhex(data) for name, data in json.loads((HOME / f"v{STORE.written}.json").read_text()).items()
     }
     assert decode_root(golden["root"]) == (b"l", 5 << 20 | 3, 7, 2, (1 << 63) - 1)
     decoded = decode_commit(golden["collections"], 3, 41)

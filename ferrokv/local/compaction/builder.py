@@ -13,13 +13,13 @@ from ...options import Options
 from ..engine.engine import logger
 from ..engine.removal import remove_files
 from ..engine.spares import NO_SPACE, SPARE_TABLE, create_file, cut_to_length
-from ..format.blocks import BLOCK_RECORDS_MAX, encode_block
 from ..format.checksums import hash_key, table_seed
 from ..format.commits import Entry
 from ..format.edits import TableMeta
-from ..format.filters import add_hashes, encode_filter, word_count
+from ..format.filters import add_hashes, word_count
 from ..format.limits import NEVER
-from ..format.tables import Footer, Index, encode_footer, encode_index
+from ..format.table_formats import newest_format
+from ..format.tables import Footer, Index, encode_footer
 from ..names import file_name
 from ..storage.requests import PAUSE, File, Op, Rename, Sync, SyncDirectory, WriteAt
 
@@ -49,6 +49,7 @@ class TableBuilder:
         self.name = file_name("table", number)
         self.file_bytes = 0
         self.records = 0
+        self._format = newest_format()
         self._seed = table_seed(store_id, number)
         self._block_bytes = block_bytes
         self._seqnos = seqnos
@@ -82,7 +83,7 @@ class TableBuilder:
                 self._close_block(keys[start:i], entries[start:i])
                 start, pending = i, 0
             pending += size
-            if pending >= self._block_bytes or i - start + len(self._keys) + 1 >= BLOCK_RECORDS_MAX:
+            if pending >= self._block_bytes or i - start + len(self._keys) + 1 >= self._format.block_records_max:
                 self._close_block(keys[start : i + 1], entries[start : i + 1])
                 start = i + 1
                 pending = 0
@@ -103,11 +104,11 @@ class TableBuilder:
         for start in range(0, len(self._hashes), FILTER_SLICE):
             add_hashes(words, self._hashes[start : start + FILTER_SLICE])
             yield PAUSE
-        self._append(encode_filter(words, self._seed + filter_offset))
+        self._append(self._format.encode_filter(words, self._seed + filter_offset))
         index_offset = self.file_bytes
         index = Index(self._offsets, self._max_expiries, self._last_keys)
-        self._append(encode_index(index, self._seed + index_offset))
-        footer = Footer(self.number, filter_offset, index_offset, self.records)
+        self._append(self._format.encode_index(index, self._seed + index_offset))
+        footer = Footer(self._format.version, self.number, filter_offset, index_offset, self.records)
         self._append(encode_footer(footer, self._seed + self.file_bytes))
         yield from self._write()
         assert self._file is not None
@@ -152,8 +153,7 @@ class TableBuilder:
             raise CorruptionError("keys of a table that is merged are not ascending")  # checksums do not show that
         hashes = [hash_key(key) for key in keys]
         self._hashes.extend(hashes)
-        tags = bytes([key_hash & 255 for key_hash in hashes])
-        self._append(encode_block(keys, entries, tags, self._seed + self.file_bytes))
+        self._append(self._format.encode_block(keys, entries, hashes, self._seed + self.file_bytes))
         self._offsets.append(self.file_bytes)
         self._last_keys.append(keys[-1])
         self._note_expiries(entries)

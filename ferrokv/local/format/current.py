@@ -7,7 +7,8 @@ from typing import Final, NamedTuple
 
 from ...errors import CorruptionError, UnsupportedFormat
 from .checksums import checksum
-from .limits import FORMAT_VERSION, NUMBER_MAX
+from .limits import NUMBER_MAX
+from .versions import STORE
 
 MAGIC: Final = b"FERROKV\n"
 LAYOUT: Final = struct.Struct("<8sHHI16sQQQ")
@@ -27,8 +28,8 @@ def encode_current(current: Current) -> bytes:
     """The 56 bytes of the file."""
     fields = (
         MAGIC,
-        FORMAT_VERSION,
-        FORMAT_VERSION,
+        STORE.written,
+        STORE.written,
         0,
         current.store_id,
         current.manifest_number,
@@ -45,10 +46,10 @@ def decode_current(data: bytes) -> Current:
     magic, min_reader, min_writer, features, store_id, manifest_number, created_ms, stored = LAYOUT.unpack(data)
     if magic != MAGIC or stored != checksum(data[:48]):
         raise CorruptionError("checksum mismatch", offset=0)
-    if max(min_reader, min_writer) > FORMAT_VERSION or features:
+    if max(min_reader, min_writer) > STORE.written or features:
         raise UnsupportedFormat(
             f"the store needs a newer ferrokv: needs_version={max(min_reader, min_writer)} "
-            f"this_version={FORMAT_VERSION} features={features:#x}"
+            f"this_version={STORE.written} features={features:#x}"
         )
     if not 1 <= manifest_number <= NUMBER_MAX:
         raise CorruptionError(f"manifest number out of range: number={manifest_number}", offset=32)

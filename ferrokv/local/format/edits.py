@@ -7,7 +7,8 @@ from typing import Final, NamedTuple
 
 from ...errors import CorruptionError, UnsupportedFormat
 from .keys import PREFIX_BYTES
-from .limits import FILE_BYTES_MAX, FORMAT_VERSION, LEVELS, NEVER, NUMBER_MAX, SEQNO_MAX
+from .limits import FILE_BYTES_MAX, LEVELS, NEVER, NUMBER_MAX, SEQNO_MAX
+from .versions import MANIFEST
 
 TAG_ADD: Final = 1
 TAG_REMOVE: Final = 2
@@ -123,7 +124,7 @@ def decode_edit(payload: bytes, count: int) -> Edit:
         elif tag >= IGNORABLE:
             unknown.append(tag)
         else:
-            raise UnsupportedFormat(f"manifest field with an unknown tag: tag={tag} this_version={FORMAT_VERSION}")
+            raise UnsupportedFormat(f"manifest field with an unknown tag: tag={tag} this_version={MANIFEST.written}")
     if position != len(payload):
         raise CorruptionError("manifest edit lengths do not add up")
     return Edit(

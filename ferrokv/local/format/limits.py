@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-FORMAT_VERSION: Final = 1
 KEY_BYTES_MAX: Final = 65_535
 VALUE_BYTES_MAX: Final = 64 << 20
 BATCH_BYTES_MAX: Final = 64 << 20

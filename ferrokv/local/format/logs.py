@@ -9,12 +9,14 @@ from __future__ import annotations
 import struct
 from typing import Final, NamedTuple
 
-from ...errors import CorruptionError, DataError, UnsupportedFormat
+from ...errors import CorruptionError, DataError
 from .checksums import MASK_64, checksum
-from .limits import FORMAT_VERSION, FRAME_PAYLOAD_BYTES_MAX, NUMBER_MAX, SEQNO_MAX, WAL_BYTES_MAX
+from .limits import FRAME_PAYLOAD_BYTES_MAX, NUMBER_MAX, SEQNO_MAX, WAL_BYTES_MAX
+from .versions import MANIFEST, WAL, FileVersions
 
 WAL_MAGIC: Final = b"FKVWAL\0\0"
 MANIFEST_MAGIC: Final = b"FKVMAN\0\0"
+_VERSIONS: Final[dict[bytes, FileVersions]] = {WAL_MAGIC: WAL, MANIFEST_MAGIC: MANIFEST}
 HEADER: Final = struct.Struct("<8sH6s16sQQQQQQQQ")
 HEADER_BYTES: Final = 96
 assert HEADER.size == HEADER_BYTES
@@ -69,7 +71,7 @@ def encode_header(magic: bytes, store_id: bytes, number: int, salt: int, predece
     """The 96 bytes that open a log."""
     p = predecessor
     body = HEADER.pack(
-        magic, FORMAT_VERSION, bytes(6), store_id, number, salt, p.number, p.end, p.seqno, p.checksum, 0, 0
+        magic, _VERSIONS[magic].written, bytes(6), store_id, number, salt, p.number, p.end, p.seqno, p.checksum, 0, 0
     )[:88]
     return body + checksum(body).to_bytes(8, "little")
 
@@ -84,8 +86,7 @@ def decode_header(data: bytes, magic: bytes, store_id: bytes, number: int) -> Lo
     fields = HEADER.unpack_from(data)
     if fields[0] != magic or fields[11] != checksum(data[:88]):
         raise CorruptionError("log header checksum mismatch", offset=0)
-    if fields[1] != FORMAT_VERSION:
-        raise UnsupportedFormat(f"log of another format version: found={fields[1]} this_version={FORMAT_VERSION}")
+    _VERSIONS[magic].check(fields[1])
     if fields[3] != store_id or fields[4] != number:
         raise CorruptionError("log belongs to another store or another place", offset=16)
     predecessor = Position(*fields[6:10])

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final, Literal, NamedTuple
 
-from ...errors import CorruptionError, UnsupportedFormat
+from ...errors import CorruptionError
 from .checksums import MASK_64, checksum
-from .limits import FORMAT_VERSION
 
 SAMPLE: Final = 16
 SAMPLE_OVERHEAD: Final = 57  # of a bytes object, rounded up, and the pointer to it
@@ -146,8 +145,9 @@ class IndexSummary:
 
 
 class Footer(NamedTuple):
-    """The end of a table: where its filter and index begin, and how many records it has."""
+    """The end of a table, the same in all versions: where its filter and index begin, and how many records it has."""
 
+    version: int
     number: int
     filter_offset: int
     index_offset: int
@@ -229,7 +229,7 @@ def encode_footer(footer: Footer, seed: int) -> bytes:
     data = FOOTER.pack(
         0,
         FOOTER_MAGIC,
-        FORMAT_VERSION,
+        footer.version,
         bytes(6),
         footer.number,
         footer.filter_offset,
@@ -247,8 +247,6 @@ def decode_footer(data: bytes, number: int, footer_offset: int, seed: int) -> Fo
     stored, magic, version, _, found, filter_offset, index_offset, records, _ = FOOTER.unpack(data)
     if magic != FOOTER_MAGIC or stored != checksum(data[8:], seed & MASK_64):
         raise CorruptionError("table footer checksum mismatch", offset=footer_offset)
-    if version != FORMAT_VERSION:
-        raise UnsupportedFormat(f"table of another format version: found={version} this_version={FORMAT_VERSION}")
     if found != number or not 0 < filter_offset < index_offset < footer_offset:
         raise CorruptionError("table footer does not fit the file", offset=footer_offset)
-    return Footer(found, filter_offset, index_offset, records)
+    return Footer(version, found, filter_offset, index_offset, records)

@@ -17,6 +17,7 @@ from threading import Lock
 from typing import Final
 
 from ...options import Options
+from ..format.table_formats import V1
 from ..format.tables import BlockIndex, IndexSummary
 from ..storage.requests import Storage
 from .cache import GenerationalCache
@@ -36,6 +37,7 @@ class Lookup:
 
     __slots__ = (
         "filter_used",
+        "format",
         "found",
         "index",
         "index_bytes",
@@ -55,6 +57,7 @@ class Lookup:
         # The last keys of the blocks once more, as objects: twice the memory, and a third of the time of a search.
         self.keys: list[bytes] | None = None
         self.places: tuple[int, int] | None = None  # offsets of filter and index
+        self.format = V1  # of the table, once there are places
         self.found: tuple[bytes, int] | None = None  # the last key that was searched for, and its block
         self.index_bytes = 0  # of the index, also when it is not in memory
         self.keys_bytes = 0

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from typing import Final
 
 from ...errors import CorruptionError
-from ..format.blocks import decode_block, find_in_block, verify_block
 from ..format.checksums import table_seed
 from ..format.commits import Entry
 from ..format.edits import TableMeta
-from ..format.filters import decode_filter, may_contain
-from ..format.tables import FOOTER_BYTES, BlockIndex, IndexSummary, decode_block_index, decode_footer
+from ..format.filters import may_contain
+from ..format.table_formats import format_of
+from ..format.tables import FOOTER_BYTES, BlockIndex, IndexSummary, decode_footer
 from ..names import file_name
 from ..storage.requests import File, Op, ReadAt
 from .lookups import SEARCHES_EACH_LOAD, BlockCache, Lookup
@@ -111,7 +111,7 @@ class Table:
         block = self._cache.get(self._block_base + number)
         if block is None:
             return UNREAD if key <= self.max_key else None
-        return find_in_block(block, key, key_hash & 255)
+        return lookup.format.find_in_block(block, key, key_hash & 255)
 
     def search(self, key: bytes, key_hash: int) -> Op[Entry | None]:
         """The record of `key`, with one block read at most once filter and index are loaded."""
@@ -126,7 +126,7 @@ class Table:
         if block is None:
             block = yield from self._fetch(offset, size)
             self._cache.put(self._block_base + number, block)
-        return find_in_block(block, key, key_hash & 255)
+        return lookup.format.find_in_block(block, key, key_hash & 255)
 
     def _find_block(self, key: bytes) -> Op[tuple[int, int, int]]:
         """(number, offset, size) of the only block that may have the key, which is not behind the last one of the table."""
@@ -170,7 +170,7 @@ class Table:
         with damage_in(self.name):
             start, index_offset = yield from self._find_places(file)
             data = yield ReadAt(file, index_offset, self.meta.file_bytes - FOOTER_BYTES - index_offset)
-            index = decode_block_index(data, self._seed + index_offset, again=bool(lookup.index_bytes))
+            index = lookup.format.decode_block_index(data, self._seed + index_offset, again=bool(lookup.index_bytes))
             if index.offsets[-1] != start or index.last_key() != self.max_key:
                 raise CorruptionError("index does not fit the table", offset=index_offset)
         lookup.index_bytes = index.nbytes
@@ -178,7 +178,9 @@ class Table:
         if keep and self._cache.has_room(lookup):
             self._cache.keep(lookup, index)
         if keep and lookup.summary is None:
-            self._cache.keep(lookup, index.summary(data))
+            summary = lookup.format.summarise(index, data)
+            if summary is not None:
+                self._cache.keep(lookup, summary)
         return index
 
     def _load_filter(self) -> Op[array[int]]:
@@ -186,7 +188,7 @@ class Table:
         with damage_in(self.name):
             start, index_offset = yield from self._find_places(file)
             data = yield ReadAt(file, start, index_offset - start)
-            words = decode_filter(data, self._seed + start)
+            words = self._lookup.format.decode_filter(data, self._seed + start)
         self._cache.keep(self._lookup, words)
         return words
 
@@ -197,6 +199,8 @@ class Table:
             footer_offset = self.meta.file_bytes - FOOTER_BYTES
             data = yield ReadAt(file, footer_offset, FOOTER_BYTES)
             footer = decode_footer(data, self.number, footer_offset, self._seed + footer_offset)
+            # Order: the version first, since whoever finds places takes it for known.
+            self._lookup.format = format_of(footer)
             places = self._lookup.places = footer.filter_offset, footer.index_offset
         return places
 
@@ -225,7 +229,7 @@ class Table:
                 raise
             raise damage from error
         try:
-            verify_block(block, self._seed + offset)
+            self._lookup.format.verify_block(block, self._seed + offset)
         except CorruptionError as error:
             raise CorruptionError(error.reason, path=self.name, offset=offset) from error
         return block
@@ -257,4 +261,4 @@ class Table:
 
     def decode(self, block: bytes) -> tuple[list[bytes], list[Entry]]:
         """Keys and entries of a verified block."""
-        return decode_block(block)
+        return self._lookup.format.decode_block(block)

@@ -11,13 +11,13 @@ from xxhash import xxh3_64
 
 from ...errors import CorruptionError
 from ..compaction.builder import expiry_range
-from ..format.blocks import HEAD_BYTES, decode_block, verify_block
 from ..format.checksums import hash_key, table_seed
 from ..format.commits import Entry
 from ..format.edits import TableMeta
-from ..format.filters import decode_filter, may_contain
+from ..format.filters import may_contain
 from ..format.roots import Root, decode_root
-from ..format.tables import FOOTER_BYTES, Footer, Index, decode_footer, decode_index
+from ..format.table_formats import V1, TableFormat, format_of
+from ..format.tables import FOOTER_BYTES, Footer, Index, decode_footer
 from ..storage.requests import PAUSE, File, Op, ReadAt
 from ..tree.merge import PAGE_BYTES, PAGE_RECORDS
 from .findings import Findings
@@ -28,6 +28,7 @@ class _Parts(NamedTuple):
     """What stands behind the blocks; None for what is damaged."""
 
     footer: Footer | None = None
+    format: TableFormat = V1
     words: array[int] | None = None
     blocks: Index | None = None
     data: bytes = b""  # all of it as it was read
@@ -57,7 +58,7 @@ class TableCheck:
         parts = yield from self._read_parts()
         self._meter.add(len(parts.data))
         if parts.blocks is not None:
-            yield from self._read_blocks(parts.blocks, parts.words)
+            yield from self._read_blocks(parts.blocks, parts.words, parts.format)
         if not findings.problems:
             self._digest.update(parts.data)
             self._compare(parts)
@@ -75,28 +76,29 @@ class TableCheck:
             footer = decode_footer(footer_data, self._meta.number, footer_offset, seed + footer_offset)
             start = footer.filter_offset
             data = yield ReadAt(self._file, start, footer_offset - start)
-            parts = _Parts(footer, data=data + footer_data)
+            parts = _Parts(footer, format_of(footer), data=data + footer_data)
             split = footer.index_offset - start
             with findings.collecting(name, start):
-                parts = parts._replace(words=decode_filter(data[:split], seed + start))
+                parts = parts._replace(words=parts.format.decode_filter(data[:split], seed + start))
             with findings.collecting(name, footer.index_offset):
-                index = decode_index(data[split:], seed + footer.index_offset)
+                index = parts.format.decode_index(data[split:], seed + footer.index_offset)
                 if index.offsets[0] or index.offsets[-1] != start:
                     raise CorruptionError("index does not fit the table")
                 parts = parts._replace(blocks=index)
         return parts
 
-    def _read_blocks(self, index: Index, words: array[int] | None) -> Op[None]:
+    def _read_blocks(self, index: Index, words: array[int] | None, table_format: TableFormat) -> Op[None]:
         """Each block, also behind a damaged one."""
         records = read_bytes = 0
         for i, (offset, end) in enumerate(pairwise(index.offsets)):
             with self.findings.collecting(self._file.name, offset):
                 data: bytes = yield ReadAt(self._file, offset, end - offset)
                 self._digest.update(data)
-                verify_block(data, self._seed + offset)
-                keys, entries = decode_block(data)
+                table_format.verify_block(data, self._seed + offset)
+                keys, entries = table_format.decode_block(data)
                 self._take(keys, entries)
-                _check_block(data, keys, entries, index, i, words)
+                _check_block(keys, entries, index, i)
+                _check_hashes(data, keys, words, table_format)
                 records += len(keys)
             read_bytes += end - offset
             self._meter.add(end - offset)
@@ -137,19 +139,21 @@ class TableCheck:
             self.findings.add("file checksum is not as the manifest says", self._file.name)
 
 
-def _check_block(
-    data: bytes, keys: Sequence[bytes], entries: Sequence[Entry], index: Index, i: int, words: array[int] | None
-) -> None:
-    """Return if what look-ups rely on is true of a block that verifies by itself; else `CorruptionError`."""
+def _check_block(keys: Sequence[bytes], entries: Sequence[Entry], index: Index, i: int) -> None:
+    """Return if the records of a block that verifies by itself are in order, and what the index says; else `CorruptionError`."""
     if any(a >= b for a, b in pairwise(keys)):
         raise CorruptionError("keys of a block are not ascending")
     if keys[-1] != index.last_keys[i] or expiry_range(entries)[1] != index.max_expiries[i]:
         raise CorruptionError("index does not fit the block")
-    hashes = [hash_key(key) for key in keys]
-    if data[HEAD_BYTES : HEAD_BYTES + len(keys)] != bytes([key_hash & 255 for key_hash in hashes]):
-        raise CorruptionError("tags of a block do not fit its keys")
-    if words is not None and not all(may_contain(words, key_hash) for key_hash in hashes):
-        raise CorruptionError("filter does not hold a key of the block")
     for entry in entries:
         if isinstance(entry[0], Root):
             decode_root(entry[0])
+
+
+def _check_hashes(data: bytes, keys: Sequence[bytes], words: array[int] | None, table_format: TableFormat) -> None:
+    """Return if look-ups by hash find every key of a block; else `CorruptionError`."""
+    hashes = [hash_key(key) for key in keys]
+    if not table_format.block_fits(data, hashes):
+        raise CorruptionError("tags of a block do not fit its keys")
+    if words is not None and not all(may_contain(words, key_hash) for key_hash in hashes):
+        raise CorruptionError("filter does not hold a key of the block")
