@@ -38,7 +38,7 @@ def put(store: EngineHarness, names: str, ttl_ms: int | None = None) -> None:
 def choice(store: EngineHarness, **changes: int) -> object:
     view = store.engine.view
     survivors = Survivors(store.clock(), view.catalogue)
-    return pick(view.version, store.options._replace(**changes), survivors, Situation(store.engine.compaction_cursors))
+    return pick(view.version, store.options._replace(**changes), survivors, Situation(store.engine.compactor.cursors))
 
 
 def picture(store: EngineHarness) -> list[str]:
@@ -119,7 +119,9 @@ def test_a_table_without_overlap_below_moves_by_an_edit_alone(store: EngineHarne
     chosen = choice(store, level1_bytes=1)
     assert isinstance(chosen, Move)
     store.engine.options = store.options._replace(level1_bytes=1)
-    store.engine.sweep_looks_left = 0  # at tables that may be full of dead elements, which reads their indexes
+    store.engine.compactor.sweep_looks_left = (
+        0  # at tables that may be full of dead elements, which reads their indexes
+    )
     reads: list[Request] = []
     store.storage.observe = lambda index, request: reads.append(request) if isinstance(request, ReadAt) else None
     before = set(store.storage.machine.names)

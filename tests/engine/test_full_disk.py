@@ -348,13 +348,15 @@ def test_a_manifest_that_is_kept_is_made_durable_first() -> None:
     machine = store.storage.machine
     for name in (SPARE_MANIFEST, SPARE_CURRENT):
         del machine.names[name]
-    inode = machine.names[store.engine.manifest.file.name]
+    inode = machine.names[store.engine.compactor.manifest.file.name]
     edits = bytes(inode.durable)
     inode.durable[-100:] = bytes(100)  # as if a sync had failed, and then a killed process been forgotten
-    inode.durable[store.engine.manifest.position.end - 60 :] = b""
+    inode.durable[store.engine.compactor.manifest.position.end - 60 :] = b""
     take_all(store)
     opened = store.reopen()
-    assert opened.engine.manifest.file.name == store.engine.manifest.file.name, "there was room for a new one"
+    assert opened.engine.compactor.manifest.file.name == store.engine.compactor.manifest.file.name, (
+        "there was room for a new one"
+    )
     assert bytes(inode.durable[: len(edits)]).rstrip(b"\0") == edits.rstrip(b"\0")
     assert opened.get(b"a") == b"1"
 

@@ -116,14 +116,14 @@ def test_each_part_of_a_merge_is_installed_and_the_next_process_goes_on(store: E
             break
         rounds += 1
         store = store.reopen()
-        progress = store.engine.manifest.tables.merge
+        progress = store.engine.compactor.manifest.tables.merge
         assert progress.done >= behind or not progress.upper
         behind = progress.done
         assert dict(store.scan()) == model
         assert rounds < 100, "each process comes a part further"
     assert rounds > 2, "the merge is longer than what one process does of it"
     assert level_sizes(store)[0] == 0
-    assert store.engine.manifest.tables.merge == NO_MERGE
+    assert store.engine.compactor.manifest.tables.merge == NO_MERGE
     assert written < 2 * len(store.engine.view.version.levels[1]) + rounds, "little is done again"
     store.check()
 
@@ -219,7 +219,7 @@ def test_a_damaged_table_in_the_middle_of_level_0_never_lets_older_records_win(s
     first = fill(store, 1)
     old = store.engine.view.version.levels[0][0]
     model = {**first, **fill(store, 12, seed=1)}
-    store.engine.damaged[old.number] = CorruptionError("as if")
+    store.engine.compactor.damaged[old.number] = CorruptionError("as if")
     store.compact()
     assert [table.number for table in store.engine.view.version.levels[0]][-1] == old.number
     assert all(store.get(key) == value for key, value in model.items())
@@ -359,7 +359,7 @@ def test_the_score_is_told_to_every_process_and_none_that_damage_keeps_high(monk
     tables = store.engine.view.version.levels[0]
     assert words[control.SCORE] == sum(table.meta.file_bytes for table in tables) > 3_000
     told = words[control.SCORE]
-    store.engine.damaged[tables[0].number] = CorruptionError("as if")
+    store.engine.compactor.damaged[tables[0].number] = CorruptionError("as if")
     fill(store, 1, seed=2)
     assert (words[control.SCORE], words[control.DAMAGED]) == (0, 1)
     assert store.reopen().engine.words[control.SCORE] > told

@@ -125,7 +125,7 @@ def test_a_reader_beside_compactions_finds_its_tables_at_every_interleaving(read
             assert all(process.done for process in world.processes)
             compactor = world.processes[1].store
             assert compactor is not None
-            waited += bool(compactor.engine.waiting)
+            waited += bool(compactor.engine.compactor.waiting)
             judge(world)
     assert waited > 0 or reader != "snapshot"
 
@@ -153,11 +153,11 @@ def test_the_tables_of_a_reader_that_dies_go_at_every_step() -> None:
         died += not reader.storage.alive
         store = compactor.store
         assert store is not None
-        before = len(store.engine.waiting)
+        before = len(store.engine.compactor.waiting)
         waited += bool(before)
         store.rotate()
         store.flush()
-        assert not store.engine.waiting, "the pins of a dead process count"
+        assert not store.engine.compactor.waiting, "the pins of a dead process count"
         judge(world)
     assert step > 30
     assert waited
@@ -185,7 +185,7 @@ def test_what_the_dead_left_to_wait_is_found_by_the_next_compactor() -> None:
     before = table_files(first)
     first.compact(everything=True)
     assert table_files(first) > before
-    assert sum(table.bytes for table in first.engine.waiting) > 0
+    assert sum(table.bytes for table in first.engine.compactor.waiting) > 0
     first.storage.kill()
     third = EngineHarness(SimulatedStorage(3, beside=second.storage), second.clock, COLD)
     third.set(b"c", b"1")
@@ -208,15 +208,15 @@ def test_the_oldest_of_several_pins_counts_until_it_is_given_back() -> None:
     second.refresh()
     young = second.pin()
     assert oldest_pin(first.engine) < first.engine.seen_version
-    waiting = {table.name for table in first.engine.waiting}
+    waiting = {table.name for table in first.engine.compactor.waiting}
     young.unpin()
     first.flush()
-    assert {table.name for table in first.engine.waiting} == waiting
+    assert {table.name for table in first.engine.compactor.waiting} == waiting
     young = second.pin()
     old.unpin()
     assert oldest_pin(first.engine) == first.engine.seen_version
     with first.compacting():
-        assert not first.engine.waiting
+        assert not first.engine.compactor.waiting
     young.unpin()
     assert oldest_pin(first.engine) == 0
 

@@ -80,7 +80,7 @@ def test_a_sound_store_has_no_problem(seed: int) -> None:
     assert report.records > 20
     end = unpack_position(store.engine.words[COMMIT])[1]
     newest = max(name for name in names if name.startswith("wal"))
-    manifest = store.engine.manifest  # whose file has room for edits, which is not read
+    manifest = store.engine.compactor.manifest  # whose file has room for edits, which is not read
     room = names[manifest.file.name] - manifest.position.end
     assert report.bytes == sum(names.values()) - names[newest] + end - room
     store.check()
@@ -231,7 +231,7 @@ def test_a_damaged_or_cut_end_of_the_manifest_is_told(store_path: Path) -> None:
 def test_tables_of_a_level_that_overlap_are_told() -> None:
     store, _ = build(1)
     meta = store.engine.view.version.tables()[0].meta
-    manifest = store.engine.manifest
+    manifest = store.engine.compactor.manifest
     for level, expected in ((0, 0), (3, 1)):
         metas = {number: meta._replace(number=number, level=level) for number in (1, 2)}
         manifest.tables = manifest.tables._replace(metas=metas)

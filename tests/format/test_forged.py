@@ -37,7 +37,7 @@ HUGE = (1 << 64) - 1
 
 def closed_store() -> tuple[EngineHarness, Tables]:
     store, _ = build(1)
-    tables = store.engine.manifest.tables if store.engine.open_manifest else None
+    tables = store.engine.compactor.manifest.tables if store.engine.compactor.open_manifest else None
     assert tables is not None
     store.storage.close()
     return store, tables
@@ -93,7 +93,7 @@ EDITS: dict[str, Callable[[Tables], Edit]] = {
 def test_a_forged_manifest_is_refused_by_name(name: str) -> None:
     store, tables = closed_store()
     disk = copy_disk(store.storage)
-    current = store.engine.manifest.current._replace(manifest_number=77)
+    current = store.engine.compactor.manifest.current._replace(manifest_number=77)
     complete(create_manifest(disk, current, tables), disk)
     inode = disk.machine.names["manifest-00000077.log"]
     header = decode_header(bytes(inode.content), b"FKVMAN\0\0", current.store_id, 77)

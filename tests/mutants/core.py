@@ -275,8 +275,8 @@ MUTANTS = [
     Mutant(
         "what a failed flush left is removed although another process has used its number",
         "ferrokv/local/compaction/holder.py",
-        "    engine.orphans = []\n",
-        "    engine.orphans = engine.orphans\n",
+        "    engine.compactor.orphans = []\n",
+        "    engine.compactor.orphans = engine.compactor.orphans\n",
         "tests/engine/test_compaction.py::test_tables_of_another_process_are_not_removed_with_the_rest_of_a_failed_flush",
     ),
     Mutant(
@@ -331,8 +331,8 @@ MUTANTS = [
     Mutant(
         "a stale manifest is appended to",
         "ferrokv/local/compaction/holder.py",
-        "engine.open_manifest is None or engine.open_manifest.version_word != engine.words[VERSION]",
-        "engine.open_manifest is None",
+        "engine.compactor.open_manifest is None or engine.compactor.open_manifest.version_word != engine.words[VERSION]",
+        "engine.compactor.open_manifest is None",
         f"{ORDERS}[both flush]",
     ),
     Mutant(

@@ -28,14 +28,14 @@ REDIS_MUTANTS = [
     Mutant(
         "every generation counts as dead",
         "ferrokv/local/compaction/dead_generations.py",
-        "            self._engine.expired_roots.add(root_key)\n        return False",
-        "            self._engine.expired_roots.add(root_key)\n        return True",
+        "            self._engine.compactor.expired_roots.add(root_key)\n        return False",
+        "            self._engine.compactor.expired_roots.add(root_key)\n        return True",
         COLLECTIONS,
     ),
     Mutant(
         "expired collections are not deleted",
         "ferrokv/local/compaction/dead_generations.py",
-        "            self._engine.expired_roots.add(root_key)",
+        "            self._engine.compactor.expired_roots.add(root_key)",
         "            pass",
         COLLECTIONS,
     ),
@@ -56,8 +56,8 @@ REDIS_MUTANTS = [
     Mutant(
         "tables of dead elements are never looked at",
         "ferrokv/local/compaction/flush.py",
-        "    engine.sweep_looks_left = LOOKS_EACH_FLUSH",
-        "    engine.sweep_looks_left = 0",
+        "    engine.compactor.sweep_looks_left = LOOKS_EACH_FLUSH",
+        "    engine.compactor.sweep_looks_left = 0",
         COLLECTIONS,
     ),
     Mutant(

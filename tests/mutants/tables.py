@@ -105,8 +105,8 @@ TABLE_MUTANTS = [
     Mutant(
         "the files that the dead had to remove stay for ever",
         "ferrokv/local/engine/removal.py",
-        "    engine.waiting = [Waiting(version_word, name, names[name]) for name in left]",
-        "    engine.waiting = [Waiting(version_word, name, names[name]) for name in left[:0]]",
+        "    engine.compactor.waiting = [Waiting(version_word, name, names[name]) for name in left]",
+        "    engine.compactor.waiting = [Waiting(version_word, name, names[name]) for name in left[:0]]",
         f"{PINS}test_what_the_dead_left_to_wait_is_found_by_the_next_compactor",
     ),
     Mutant(
@@ -154,7 +154,7 @@ TABLE_MUTANTS = [
     Mutant(
         "tables of an edit in doubt go although somebody reads them",
         "ferrokv/local/compaction/install.py",
-        "        engine.waiting += [Waiting(rolled.version_word, name, 0) for name in orphans]\n",
+        "        engine.compactor.waiting += [Waiting(rolled.version_word, name, 0) for name in orphans]\n",
         "        yield from remove_files(orphans)\n",
         f"{PINS}test_tables_of_an_edit_in_doubt_stay_while_somebody_reads_them",
     ),

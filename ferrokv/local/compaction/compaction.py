@@ -71,10 +71,10 @@ def _compact_once(engine: Engine, *, everything: bool) -> Op[bool]:
 
 
 def _situation(engine: Engine) -> Situation:
-    manifest = engine.open_manifest
+    manifest = engine.compactor.open_manifest
     if manifest is None:
-        return Situation(engine.compaction_cursors, damaged=engine.damaged)
-    return Situation(engine.compaction_cursors, manifest.tables.merge, engine.damaged)
+        return Situation(engine.compactor.cursors, damaged=engine.compactor.damaged)
+    return Situation(engine.compactor.cursors, manifest.tables.merge, engine.compactor.damaged)
 
 
 def _carry_out(engine: Engine, choice: Choice, survivors: Survivors) -> Op[None]:
@@ -84,7 +84,7 @@ def _carry_out(engine: Engine, choice: Choice, survivors: Survivors) -> Op[None]
         engine.counters.tables_dropped_unread += len(choice.tables)
     elif isinstance(choice, Move):
         moved = choice.table.moved(choice.level)
-        engine.compaction_cursors[choice.table.meta.level] = choice.table.min_key
+        engine.compactor.cursors[choice.table.meta.level] = choice.table.min_key
         yield from install(engine, Edit(added=(moved.meta,), removed=(moved.number,)), [moved])
     elif isinstance(choice, Merging):
         yield from run_merge(engine, choice, survivors)

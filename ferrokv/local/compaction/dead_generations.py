@@ -74,14 +74,14 @@ class Generations:
         if decode_root(found[0]).generation != int.from_bytes(number, "big"):
             return True
         # An expired root counts for as long as it is there, since a clock that goes backwards may revive it. So it has to go first.
-        if 0 < found[1] < self._limit_ms and len(self._engine.expired_roots) < EXPIRED_ROOTS_MAX:
-            self._engine.expired_roots.add(root_key)
+        if 0 < found[1] < self._limit_ms and len(self._engine.compactor.expired_roots) < EXPIRED_ROOTS_MAX:
+            self._engine.compactor.expired_roots.add(root_key)
         return False
 
 
 def take_expired_roots(engine: Engine) -> dict[str, list[bytes]]:
     """Keyspace -> user keys of long expired collections that compaction came across; each is answered once."""
-    taken, engine.expired_roots = engine.expired_roots, set()
+    taken, engine.compactor.expired_roots = engine.compactor.expired_roots, set()
     names = {prefix: name for name, prefix in engine.view.catalogue.prefixes.items()}
     found: dict[str, list[bytes]] = {}
     for root_key in sorted(taken):

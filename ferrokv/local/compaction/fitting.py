@@ -112,7 +112,7 @@ def merge_that_fits(
         return choice, False
     room = yield from look_for_room(engine)
     version = engine.view.version
-    tables_word, tried = engine.nothing_fits
+    tables_word, tried = engine.compactor.nothing_fits
     if tables_word == engine.seen_version and room.most <= tried:
         raise _nothing_fits(room)
     for candidate in (choice, *(() if engine.is_short else smaller_merges(version, choice, situation))):
@@ -122,7 +122,7 @@ def merge_that_fits(
     freeing = yield from merge_that_frees(engine, situation, weigh)
     if freeing is not None:
         return freeing, takes_spare(engine, (yield from weigh(freeing)), room)
-    engine.nothing_fits = engine.seen_version, room.most  # not the version itself, which would keep its files
+    engine.compactor.nothing_fits = engine.seen_version, room.most  # not the version itself, which would keep its files
     raise _nothing_fits(room)
 
 
@@ -130,7 +130,7 @@ def merge_that_frees(engine: Engine, situation: Situation, weigh: Callable[[Merg
     """On a full disk, a merge that is not due but gives something back, or None. Reads all that it weighs, once for each change."""
     view = engine.view
     state = engine.seen_version, view.catalogue.next_id
-    if not engine.is_short or engine.nothing_freed == state:
+    if not engine.is_short or engine.compactor.nothing_freed == state:
         return None
     room = yield from look_for_room(engine)
     for candidate in _freeing_merges(engine, view.version, situation):
@@ -138,7 +138,7 @@ def merge_that_frees(engine: Engine, situation: Situation, weigh: Callable[[Merg
         needed = yield from weigh(candidate)
         if needed <= room.most and needed + max(FREED_BYTES_MIN, inputs // 16) <= inputs:
             return candidate
-    engine.nothing_freed = state
+    engine.compactor.nothing_freed = state
     return None
 
 
@@ -155,9 +155,9 @@ def _freeing_merges(engine: Engine, version: Version, situation: Situation) -> I
         yield within
     yield from single_merges(version, situation)
     deeper = [table for level in version.levels[1:] for table in level if _is_deleted_from(version, table, situation)]
-    start = engine.stripped % max(1, len(deeper))
+    start = engine.compactor.tables_weighed % max(1, len(deeper))
     for table in [*deeper[start:], *deeper[:start]][:STRIPS_MAX]:
-        engine.stripped += 1
+        engine.compactor.tables_weighed += 1
         yield rewriting(table)._replace(stripped=True)
 
 

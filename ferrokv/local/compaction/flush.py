@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
-from ..engine.engine import LOOKS_EACH_FLUSH, Engine
+from ..engine.compactor import LOOKS_EACH_FLUSH
+from ..engine.engine import Engine
 from ..format.control import SHORT
 from ..format.edits import Edit
 from ..names import file_name
@@ -44,7 +45,7 @@ def flush(engine: Engine) -> Op[bool]:
         return False
     sealed, spare = yield from memtables_that_fit(engine, sealed, partial(_weigh, engine, view))
     newer = next((memtable for memtable in reversed(view.sealed) if memtable not in sealed), view.active)
-    tables = engine.manifest.tables
+    tables = engine.compactor.manifest.tables
     number = tables.next_table
     last_seqno = sealed[-1].seqno
     builder = TableBuilder(
@@ -56,7 +57,7 @@ def flush(engine: Engine) -> Op[bool]:
         spare=spare,
     )
     # A number is used once, even by a flush that fails.
-    engine.manifest.tables = tables.with_next_table(number + 1)
+    engine.compactor.manifest.tables = tables.with_next_table(number + 1)
     try:
         engine.counters.records_expired += yield from _build(engine, view, sealed, builder)
         added = []
@@ -70,13 +71,13 @@ def flush(engine: Engine) -> Op[bool]:
     edit = Edit(
         added=tuple(table.meta for table in added),
         log_number=newer.number,
-        next_table=engine.manifest.tables.next_table,
+        next_table=engine.compactor.manifest.tables.next_table,
         last_seqno=max(last_seqno, tables.last_seqno),
     )
     obsolete = [file_name("wal", wal) for wal in range(tables.log_number, newer.number)]
     yield from install(engine, edit, added, sealed, obsolete)
     engine.counters.flushes += 1
-    engine.sweep_looks_left = LOOKS_EACH_FLUSH
+    engine.compactor.sweep_looks_left = LOOKS_EACH_FLUSH
     return True
 
 

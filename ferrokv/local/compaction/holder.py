@@ -41,18 +41,22 @@ def _take_over(engine: Engine) -> Op[None]:
     engine.words[COMPACTOR] = engine.process_id
     if left:
         yield from _clean_up(engine)
-    elif engine.open_manifest is None or engine.open_manifest.version_word != engine.words[VERSION]:
+    elif engine.compactor.open_manifest is None or engine.compactor.open_manifest.version_word != engine.words[VERSION]:
         yield from _open_manifest(engine)
         yield from find_unnamed(engine)
     yield from refresh(engine)
     # The last holder may have died between its edit and these words, or have found other tables damaged.
-    announce_score(engine.words, engine.view.version, engine.options, len(engine.damaged))
+    announce_score(engine.words, engine.view.version, engine.options, len(engine.compactor.damaged))
     yield from remove_waiting(engine)
 
 
 def end_compacting(engine: Engine) -> None:
     """Say that everything is in order, before the compact lock is let go."""
-    if engine.open_manifest is not None and not engine.open_manifest.doubtful and not engine.orphans:
+    if (
+        engine.compactor.open_manifest is not None
+        and not engine.compactor.open_manifest.doubtful
+        and not engine.compactor.orphans
+    ):
         engine.words[COMPACTOR] = 0
 
 
@@ -63,7 +67,7 @@ def _clean_up(engine: Engine) -> Op[None]:
     """
     yield from _open_manifest(engine)
     yield from roll(engine)
-    engine.manifest.version_word = version_word = engine.words[VERSION] + 1
+    engine.compactor.manifest.version_word = version_word = engine.words[VERSION] + 1
     engine.words[VERSION] = version_word
     yield from find_unnamed(engine)
 
@@ -72,8 +76,8 @@ def _open_manifest(engine: Engine) -> Op[None]:
     current = yield from read_current()
     if current.store_id != engine.store_id:
         raise engine.give_up("another store has taken its place")
-    engine.open_manifest = yield from read_manifest(current)
-    engine.manifest.version_word = engine.words[VERSION]
+    engine.compactor.open_manifest = yield from read_manifest(current)
+    engine.compactor.manifest.version_word = engine.words[VERSION]
     # What waited to be removed was no part of the state that this one replaces. It may be one of this: the edit that failed may be
     # there all the same, or another process has cleaned up and given the numbers out again.
-    engine.orphans = []
+    engine.compactor.orphans = []

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ...errors import FerroKVError
-from ..engine.engine import Engine, Waiting
+from ..engine.compactor import Waiting
+from ..engine.engine import Engine
 from ..engine.manifest import ROLL_BYTES, prepare_roll, rename_current, write_edit
 from ..engine.removal import remove_files, remove_obsolete, remove_waiting
 from ..format.control import VERSION
@@ -32,7 +33,7 @@ def install(
     because the old one may or may not name them.
     """
     engine.check_usable()
-    manifest = engine.manifest
+    manifest = engine.compactor.manifest
     # Of a table that moves, the file is one that the manifest names already, and goes on to name if this fails.
     made = [table.name for table in added if table.number not in edit.removed]
     if manifest.doubtful or manifest.position.end >= ROLL_BYTES:
@@ -42,12 +43,12 @@ def install(
             if engine.failure is None:
                 yield from remove_files(made)
             raise
-        manifest = engine.manifest
+        manifest = engine.compactor.manifest
     try:
         position, tables = yield from write_edit(manifest, edit)
     except OSError as error:
         manifest.doubtful = True
-        engine.orphans.extend(made)
+        engine.compactor.orphans.extend(made)
         raise engine.write_error("writing the manifest", error) from error
     try:
         yield Sync(manifest.file)
@@ -59,15 +60,15 @@ def install(
     engine.words[VERSION] = version_word
     manifest.version_word = version_word
     engine.install_tables(added, edit.removed, flushed, version_word)
-    for number in edit.removed if engine.damaged else ():
-        engine.damaged.pop(number, None)
-    announce_score(engine.words, engine.view.version, engine.options, len(engine.damaged))
+    for number in edit.removed if engine.compactor.damaged else ():
+        engine.compactor.damaged.pop(number, None)
+    announce_score(engine.words, engine.view.version, engine.options, len(engine.compactor.damaged))
     yield from remove_obsolete(engine, obsolete, before)
 
 
 def roll(engine: Engine) -> Op[None]:
     """Go on in a new manifest, and remove the files that only a doubtful edit of the old one may have named."""
-    old = engine.manifest
+    old = engine.compactor.manifest
     try:
         rolled = yield from prepare_roll(engine.storage, old)
     except OSError as error:
@@ -83,12 +84,12 @@ def roll(engine: Engine) -> Op[None]:
     except OSError as error:
         raise engine.poison("renaming CURRENT", error) from error
     rolled.version_word = old.version_word
-    engine.open_manifest = rolled
+    engine.compactor.open_manifest = rolled
     old.file.close()
     yield from remove_files([file_name("manifest", old.current.manifest_number)])
-    orphans, engine.orphans = engine.orphans, []
+    orphans, engine.compactor.orphans = engine.compactor.orphans, []
     if orphans:
         # Whoever read the old manifest may have found the doubtful edit whole, and its tables: they have to look again.
         rolled.version_word = engine.words[VERSION] = engine.words[VERSION] + 1
-        engine.waiting += [Waiting(rolled.version_word, name, 0) for name in orphans]
+        engine.compactor.waiting += [Waiting(rolled.version_word, name, 0) for name in orphans]
         yield from remove_waiting(engine)

@@ -99,7 +99,9 @@ class Merger:
         self._lower = list(reversed(choice.lower))  # those not used up, the next one last
         self._used_up: list[Table] = []  # since the last part
         # The manifest knows of this merge, or of one whose outputs are about to lose what its upper tables hide.
-        self._is_under_way = bool(choice.done) or (choice.stripped and bool(engine.manifest.tables.merge.upper))
+        self._is_under_way = bool(choice.done) or (
+            choice.stripped and bool(engine.compactor.manifest.tables.merge.upper)
+        )
         metas = [table.meta for table in choice.inputs]
         self._seqnos = min(meta.first_seqno for meta in metas), max(meta.last_seqno for meta in metas)
         # Order: within level 0 the higher number is newer. A flush in between takes a number behind this one.
@@ -145,11 +147,11 @@ class Merger:
         elif self._is_under_way:
             progress = NO_MERGE
         if done is None and choice.level and choice.upper:
-            engine.compaction_cursors[choice.level] = choice.upper[-1].min_key
+            engine.compactor.cursors[choice.level] = choice.upper[-1].min_key
         edit = Edit(
             added=tuple(table.meta for table in self._tables),
             removed=tuple(table.number for table in removed),
-            next_table=engine.manifest.tables.next_table,
+            next_table=engine.compactor.manifest.tables.next_table,
             merge=progress,
         )
         tables, self._tables = self._tables, []
@@ -178,21 +180,21 @@ def _take_table(engine: Engine, tables: list[Table], meta: TableMeta, file: File
 
 def take_number(engine: Engine) -> int:
     """A number for a table. It is used once, even if nothing comes of the table."""
-    number = engine.manifest.tables.next_table
-    engine.manifest.tables = engine.manifest.tables.with_next_table(number + 1)
+    number = engine.compactor.manifest.tables.next_table
+    engine.compactor.manifest.tables = engine.compactor.manifest.tables.with_next_table(number + 1)
     return number
 
 
 def set_aside(engine: Engine, error: CorruptionError) -> None:
     """Compact around the table that the error names from now on. Raises the error if it names none, or one set aside before."""
     numbers = numbers_of("table", [error.path or ""])
-    if not numbers or numbers[0] in engine.damaged:
+    if not numbers or numbers[0] in engine.compactor.damaged:
         raise error
     # Without the frames, which would keep files.
     for link in (error, error.__cause__):
         if link is not None:
             link.__traceback__ = None
-    engine.damaged[numbers[0]] = error
-    engine.nothing_fits = engine.nothing_freed = (0, 0)  # other merges are looked for now
-    engine.words[DAMAGED] = len(engine.damaged)
+    engine.compactor.damaged[numbers[0]] = error
+    engine.compactor.nothing_fits = engine.compactor.nothing_freed = (0, 0)  # other merges are looked for now
+    engine.words[DAMAGED] = len(engine.compactor.damaged)
     logger.error("a damaged table is set aside, compaction goes on without it: %s", error)

@@ -32,7 +32,7 @@ def holds_parts(table: Table) -> bool:
 def sweepable(engine: Engine) -> list[Table]:
     """The tables to be looked at, in a fixed order. Not those of level 0, which go down soon, nor damaged ones."""
     levels = engine.view.version.levels[1:]
-    tables = (table for level in levels for table in level if table.number not in engine.damaged)
+    tables = (table for level in levels for table in level if table.number not in engine.compactor.damaged)
     return sorted(filter(holds_parts, tables), key=_place)
 
 
@@ -42,18 +42,18 @@ def _place(table: Table) -> tuple[bytes, int]:
 
 def sweep_due(engine: Engine) -> bool:
     """True if there are tables to be looked at."""
-    if engine.sweep_looks_left and not sweepable(engine):
-        engine.sweep_looks_left = 0
-    return engine.sweep_looks_left > 0
+    if engine.compactor.sweep_looks_left and not sweepable(engine):
+        engine.compactor.sweep_looks_left = 0
+    return engine.compactor.sweep_looks_left > 0
 
 
 def look_for_dead(engine: Engine) -> Op[Choice | None]:
     """What to do about the next table that is mostly dead, if one is found while looks are left."""
     while sweep_due(engine):
-        engine.sweep_looks_left -= 1
+        engine.compactor.sweep_looks_left -= 1
         tables = sweepable(engine)
-        table = next((table for table in tables if _place(table) > engine.sweep_cursor), tables[0])
-        engine.sweep_cursor = _place(table)
+        table = next((table for table in tables if _place(table) > engine.compactor.sweep_cursor), tables[0])
+        engine.compactor.sweep_cursor = _place(table)
         choice = yield from _judge(engine, table)
         if choice is not None:
             return choice

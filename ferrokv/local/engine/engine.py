@@ -13,7 +13,6 @@ from threading import RLock
 from typing import Final, NamedTuple
 
 from ...errors import (
-    CorruptionError,
     FerroKVError,
     StoreBusy,
     StoreClosed,
@@ -45,8 +44,7 @@ from ..tree.memtable import Memtable
 from ..tree.table import Table
 from ..tree.version import Version
 from ..tree.view import Catalogue, View
-from .accesses import Keeping
-from .manifest import Manifest
+from .compactor import Compactor
 from .slots import Pins, Slot
 from .spares import NO_SPACE as NO_SPACE
 from .wakeups import Waited
@@ -55,7 +53,6 @@ logger = logging.getLogger("ferrokv.engine")
 
 # Compaction may drop what had expired for so long at `certain_ms`: clocks of two boots may disagree by minutes.
 EXPIRY_GRACE_MS: Final = 600_000
-LOOKS_EACH_FLUSH: Final = 8  # at tables that may be full of dead elements (sweeping.py), and as many after opening
 
 
 class Wal:
@@ -77,14 +74,6 @@ class Pending(NamedTuple):
     entries: dict[bytes, Entry]
     after: Position
     catalogue: Catalogue
-
-
-class Waiting(NamedTuple):
-    """A table file that the store does not need any more, since the edit that made VERSION `version_word`."""
-
-    version_word: int
-    name: str
-    bytes: int
 
 
 class Counters:
@@ -140,20 +129,7 @@ class Engine:
         self.block_cache = block_cache
         self.counters = Counters()
         self.failure: StoreFailed | None = None
-        self.open_manifest: Manifest | None = None  # owner: the holder of the compact lock
-        self.orphans: list[str] = []  # files to remove after the next manifest roll; owner: the same
-        self.nothing_fits = (0, 0)  # VERSION and room for which no merge was found; owner: the same
-        self.stripped = 0  # how many tables were weighed for what is hidden in them; owner: the same
-        self.nothing_freed = (0, 0)  # VERSION and next keyspace for which no merge gives anything back; owner: the same
-        self.waiting: list[Waiting] = []  # tables to remove when nobody reads them; owner: the background thread
-        self.compaction_cursors: dict[int, bytes] = {}  # level -> where to go on; owner: the same
-        self.sweep_cursor = (b"", 0)  # the place of the table that was last looked at (sweeping.py); owner: the same
-        # Numbers of tables that could not be read, each with the reason: compaction goes on without them; owner: the same.
-        self.damaged: dict[int, CorruptionError] = {}
-        self.sweep_looks_left = LOOKS_EACH_FLUSH  # at tables, before the next flush; owner: the same
-        self.keeping = Keeping()  # what is known of quotas; owner: the same
-        # Internal keys of long expired roots that compaction came across (dead_generations.py); owner: the same.
-        self.expired_roots: set[bytes] = set()
+        self.compactor = Compactor()  # owner: the holder of the compact lock
         self.rotated: Callable[[], None] = lambda: None  # called after a memtable was sealed, here or elsewhere
         self.ran_short: Callable[[], None] = lambda: None  # called when the disk is full, or may give something back
         self.page_is_kept = True  # False: read only, and no living process is known that keeps the control page
@@ -163,12 +139,6 @@ class Engine:
         self.unlock_write = _nothing if storage.read_only else storage.unlocker("write")
         self.unlock_sync = _nothing if storage.read_only else storage.unlocker("sync")
         self.unlock_compact = _nothing if storage.read_only else storage.unlocker("compact")
-
-    @property
-    def manifest(self) -> Manifest:
-        """The open manifest. Only for the holder of the compact lock."""
-        assert self.open_manifest is not None
-        return self.open_manifest
 
     @property
     def appended(self) -> Position:

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from ..format.control import PINNED, VERSION
 from ..names import file_name, numbers_of
 from ..storage.requests import ListDirectory, Op, Remove
-from .engine import Engine, Waiting, logger
+from .compactor import Waiting
+from .engine import Engine, logger
 from .manifest import Tables
 from .slots import slots_in_use
 
@@ -38,7 +39,7 @@ def remove_obsolete(engine: Engine, names: Iterable[str], before: Tables) -> Op[
     metas = before.metas
     tables = {file_name("table", number): number for number in numbers_of("table", names)}
     for name, number in tables.items():
-        engine.waiting.append(Waiting(version_word, name, metas[number].file_bytes if number in metas else 0))
+        engine.compactor.waiting.append(Waiting(version_word, name, metas[number].file_bytes if number in metas else 0))
     yield from remove_files(name for name in names if name not in tables)
     yield from remove_waiting(engine)
 
@@ -46,16 +47,18 @@ def remove_obsolete(engine: Engine, names: Iterable[str], before: Tables) -> Op[
 def remove_waiting(engine: Engine) -> Op[None]:
     """Remove the tables that wait and that nobody reads any more. For the thread that does the background work, or at closing."""
     engine.pins.settle()  # of those who read here; and a fence behind the store of VERSION
-    if not engine.waiting:
+    if not engine.compactor.waiting:
         return
     try:
         oldest = oldest_pin(engine)
     except OSError as error:  # no descriptor to look at a lock file, for instance
         logger.warning("could not look who reads old tables: %s", error.strerror)
         return
-    free = [table.name for table in engine.waiting if not oldest or oldest >= table.version_word]
+    free = [table.name for table in engine.compactor.waiting if not oldest or oldest >= table.version_word]
     if free:
-        engine.waiting = [table for table in engine.waiting if oldest and oldest < table.version_word]
+        engine.compactor.waiting = [
+            table for table in engine.compactor.waiting if oldest and oldest < table.version_word
+        ]
         yield from remove_files(free)
 
 
@@ -78,15 +81,15 @@ def find_unnamed(engine: Engine) -> Op[None]:
 
     Only for the holder of the compact lock, who has just read the manifest: nobody else writes tables.
     """
-    tables = engine.manifest.tables
+    tables = engine.compactor.manifest.tables
     names = yield ListDirectory()
     unnamed = [number for number in numbers_of("table", names) if number not in tables.metas]
     # A table that some edit added has a number that this edit made durable. The others never came into any version.
     yield from remove_files(file_name("table", number) for number in unnamed if number >= tables.next_table)
     version_word = engine.words[VERSION]
     left = [file_name("table", number) for number in unnamed if number < tables.next_table]
-    engine.waiting = [Waiting(version_word, name, names[name]) for name in left]
-    own = engine.manifest.current.manifest_number
+    engine.compactor.waiting = [Waiting(version_word, name, names[name]) for name in left]
+    own = engine.compactor.manifest.current.manifest_number
     dead = [file_name("manifest", n) for n in numbers_of("manifest", names) if n != own]
     dead += [file_name("wal", n) for n in numbers_of("wal", names) if n < tables.log_number]
     yield from remove_files(dead)

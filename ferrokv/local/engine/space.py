@@ -65,7 +65,7 @@ def rebuild(engine: Engine) -> Op[bool]:
     names: dict[str, int] = yield ListDirectory()
     sizes = sizes_for(engine.options.memtable_bytes, engine.storage.space())
     wanted = sizes.by_name()
-    wanted[SPARE_MANIFEST] += engine.manifest.position.end
+    wanted[SPARE_MANIFEST] += engine.compactor.manifest.position.end
     yield from _save_small_pieces(engine, wanted, names)
     names = yield ListDirectory()
     missing = {name: size for name, size in wanted.items() if names.get(name, 0) < size}

@@ -71,7 +71,7 @@ def recover(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
     view = View(active, tuple(reversed(replay.memtables)), version, catalogue, hot)
     manifest.version_word = words[control.VERSION]
     engine = Engine(storage, options, clock, current.store_id, words, wal, view, cache, manifest.version_word)
-    engine.open_manifest = manifest
+    engine.compactor.open_manifest = manifest
     engine.certain_ms()  # so that a step of the wall clock is one from here on
     assert all(memtable.number >= manifest.tables.log_number for memtable in (active, *replay.memtables))
     yield from _remove_leftovers(manifest, replay.unfinished)

@@ -334,8 +334,8 @@ class Background:
         finally:
             engine.unlock_compact()
         self._drop_expired()
-        if request.args == ("compact",) and engine.damaged:
-            raise copy(next(iter(engine.damaged.values())))  # all else is compacted
+        if request.args == ("compact",) and engine.compactor.damaged:
+            raise copy(next(iter(engine.compactor.damaged.values())))  # all else is compacted
         request.answer = True
 
     def _flush_all(self) -> None:

@@ -14,7 +14,7 @@ def stats_of(directory: Directory, storage: LocalStorage, engine: Engine, brake:
     """Numbers from memory, and a few file system calls to see who else is alive."""
     view = engine.view
     counters = engine.counters
-    waiting = engine.waiting
+    waiting = engine.compactor.waiting
     processes = storage.attached()
     # The word keeps the pid of a holder that died, for the next one to clean up after.
     living = {engine.process_id, *(process.pid for process in processes)}

@@ -15,8 +15,11 @@ def check_invariants(engine: Engine) -> Op[None]:
     """Return if the state fits together and every table reads back as the manifest says; else AssertionError."""
     view = engine.view
     metas = {table.number: table.meta for table in view.version.tables()}
-    if engine.open_manifest is not None and engine.open_manifest.version_word == engine.seen_version:
-        assert metas == engine.open_manifest.tables.metas, "view and manifest name different tables"
+    if (
+        engine.compactor.open_manifest is not None
+        and engine.compactor.open_manifest.version_word == engine.seen_version
+    ):
+        assert metas == engine.compactor.open_manifest.tables.metas, "view and manifest name different tables"
     memtables = list(view.memtables)
     assert all(a.number > b.number for a, b in pairwise(memtables)), "memtables are not ordered from new to old"
     assert view.active.number == engine.wal.position.number, "active memtable is not that of the WAL"

@@ -65,9 +65,9 @@ def quota_due(engine: Engine, *, idle: bool = False) -> bool:
     if not quotas:
         return False
     if idle:
-        return _written(engine) != engine.keeping.checked_idle
+        return _written(engine) != engine.compactor.keeping.checked_idle
     step = max(STEP_BYTES_MIN, min(quotas.values()) // 16)
-    return engine.keeping.checked < 0 or not 0 <= _written(engine) - engine.keeping.checked < step
+    return engine.compactor.keeping.checked < 0 or not 0 <= _written(engine) - engine.compactor.keeping.checked < step
 
 
 def _written(engine: Engine) -> int:
@@ -79,7 +79,7 @@ def tables_changed(engine: Engine) -> bool:
     """True if quotas have not been looked at since the tables or the quotas changed, or if writers are told to wait."""
     view = engine.view
     return bool(view.catalogue.quotas or engine.words[OVERFULL]) and (
-        engine.keeping.settled != (view.version, view.catalogue) or bool(engine.words[OVERFULL])
+        engine.compactor.keeping.settled != (view.version, view.catalogue) or bool(engine.words[OVERFULL])
     )
 
 
@@ -104,9 +104,9 @@ def _bit(prefix: bytes) -> int:
 
 def flush_for_quota(engine: Engine, *, idle: bool) -> Op[bool]:
     """True if what is only in memory should be flushed, for a keyspace holds too much. Only for the holder of the compact lock."""
-    engine.keeping.checked = _written(engine)
+    engine.compactor.keeping.checked = _written(engine)
     if idle:
-        engine.keeping.checked_idle = engine.keeping.checked
+        engine.compactor.keeping.checked_idle = engine.compactor.keeping.checked
     view = engine.view
     for name, quota in view.catalogue.quotas.items():
         prefix = view.prefix(name)
@@ -134,7 +134,7 @@ def _unflushed_bytes(view: View, keyspace: bytes) -> int:
 def table_bytes(engine: Engine, prefix: bytes) -> Op[int]:
     """What the tables hold of a keyspace, in bytes of files."""
     size = 0
-    shares = engine.keeping.shares
+    shares = engine.compactor.keeping.shares
     for table in engine.view.version.tables():
         if _may_hold(table, prefix):
             known = shares.get((table.number, prefix))
@@ -162,11 +162,11 @@ def _share(table: Table, prefix: bytes) -> Op[int]:
 
 def watch_reads(engine: Engine) -> Accesses:
     """The record of what is read; it begins with the first call, for stores without quotas do not need it."""
-    if engine.keeping.accesses is None:
-        engine.keeping.accesses = Accesses()
+    if engine.compactor.keeping.accesses is None:
+        engine.compactor.keeping.accesses = Accesses()
     with engine.lock:
-        engine.view.hot.generations = engine.keeping.accesses.generations
-    return engine.keeping.accesses
+        engine.view.hot.generations = engine.compactor.keeping.accesses.generations
+    return engine.compactor.keeping.accesses
 
 
 def count_written(engine: Engine, flushed: Sequence[Memtable]) -> Op[None]:
@@ -204,7 +204,7 @@ def find_room(engine: Engine) -> Op[Victims | Merging | None]:
     engine.words[OVERFULL] = word
     _forget_shares(engine)
     # A merge in parts is finished first: until then its upper tables hold what its outputs hold as well.
-    situation = Situation(merge=engine.manifest.tables.merge, damaged=engine.damaged)
+    situation = Situation(merge=engine.compactor.manifest.tables.merge, damaged=engine.compactor.damaged)
     if full and resume(view.version, situation) is not None:
         return None
     for name, prefix, needed in full:
@@ -213,37 +213,37 @@ def find_room(engine: Engine) -> Op[Victims | Merging | None]:
             return found
     # Nothing more can be done until something changes, so nobody is kept waiting for it.
     engine.words[OVERFULL] = 0
-    engine.keeping.settled = (view.version, view.catalogue)
+    engine.compactor.keeping.settled = (view.version, view.catalogue)
     return None
 
 
 def _forget_shares(engine: Engine) -> None:
     numbers = {table.number for table in engine.view.version.tables()}
-    for known in [known for known in engine.keeping.shares if known[0] not in numbers]:
-        del engine.keeping.shares[known]
+    for known in [known for known in engine.compactor.keeping.shares if known[0] not in numbers]:
+        del engine.compactor.keeping.shares[known]
 
 
 def _room_in(engine: Engine, name: str, prefix: bytes, needed: int) -> Op[Victims | Merging | None]:
     version = engine.view.version
     if any(_may_hold(table, prefix) for table in version.levels[0]):
-        merging = merge_level0(version, engine.options, Situation(damaged=engine.damaged))
+        merging = merge_level0(version, engine.options, Situation(damaged=engine.compactor.damaged))
         if merging is not None and _is_readable(engine, merging):
             return merging
     tables = [
         table
         for level in version.levels[:0:-1]
         for table in level
-        if _may_hold(table, prefix) and table.number not in engine.damaged
+        if _may_hold(table, prefix) and table.number not in engine.compactor.damaged
     ]
-    if engine.keeping.fruitless_visits >= len(tables):
+    if engine.compactor.keeping.fruitless_visits >= len(tables):
         # What is read there is replaced or dead already: it goes when what hides it comes down.
-        engine.keeping.fruitless_visits = 0
+        engine.compactor.keeping.fruitless_visits = 0
         return next((c for t in reversed(tables) if (c := _hiding(engine, t)) is not None), None)
     tables.sort(key=lambda table: table.min_key)
-    cursor = engine.keeping.cursors.get(prefix, b"")
+    cursor = engine.compactor.keeping.cursors.get(prefix, b"")
     first = next((i for i, table in enumerate(tables) if table.min_key > cursor), 0)
     for table in (*tables[first:], *tables[:first]):
-        engine.keeping.cursors[prefix] = table.min_key
+        engine.compactor.keeping.cursors[prefix] = table.min_key
         records = yield from _choose(engine, table, prefix, needed)
         if records:
             return Victims(name, prefix, table, records)
@@ -251,7 +251,7 @@ def _room_in(engine: Engine, name: str, prefix: bytes, needed: int) -> Op[Victim
 
 
 def _is_readable(engine: Engine, merging: Merging) -> bool:
-    return not any(table.number in engine.damaged for table in merging.inputs)
+    return not any(table.number in engine.compactor.damaged for table in merging.inputs)
 
 
 def _hiding(engine: Engine, table: Table) -> Merging | None:
@@ -346,15 +346,15 @@ def make_room(engine: Engine, found: Victims | Merging, gone: frozenset[bytes]) 
         yield from run_merge(engine, found, survivors)
         return
     if not gone:
-        engine.keeping.fruitless_visits += 1
+        engine.compactor.keeping.fruitless_visits += 1
         return
-    engine.keeping.fruitless_visits = 0
+    engine.compactor.keeping.fruitless_visits = 0
     quota = engine.view.catalogue.quotas.get(found.keyspace, 0)
     before = yield from table_bytes(engine, found.prefix)
     survivors.gone = gone
     yield from run_merge(engine, rewriting(found.table), survivors)
-    engine.keeping.evicted_bytes += max(0, before - (yield from table_bytes(engine, found.prefix)))
+    engine.compactor.keeping.evicted_bytes += max(0, before - (yield from table_bytes(engine, found.prefix)))
     # What was read long ago counts less: half, each time that so many times as much has gone as the keyspace holds.
-    if engine.keeping.evicted_bytes > TURNOVERS * quota:
-        engine.keeping.evicted_bytes = 0
+    if engine.compactor.keeping.evicted_bytes > TURNOVERS * quota:
+        engine.compactor.keeping.evicted_bytes = 0
         watch_reads(engine).halve()
