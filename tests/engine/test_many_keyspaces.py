@@ -11,8 +11,7 @@ from ferrokv.local.compaction.survivors import Survivors
 from ferrokv.local.format.commits import Entry
 from ferrokv.local.format.keys import CATALOGUE_NAMES, CATALOGUE_QUOTAS, encode_keyspace_id, encode_prefix, encode_quota
 from ferrokv.local.log import load
-from ferrokv.local.log.load import catalogue_after
-from ferrokv.local.tree.view import Catalogue
+from ferrokv.local.tree.view import Catalogue, catalogue_after
 from ferrokv.testing.simulated import SimulatedStorage
 
 from ..support.harness import EngineHarness, ManualClock

@@ -13,29 +13,23 @@ from ...errors import CorruptionError, StoreBusy
 from ..engine.engine import Wal
 from ..engine.manifest import Manifest, Tables, overlaps, read_manifest
 from ..format import control
-from ..format.commits import Entry, decode_commit
+from ..format.commits import Entry
 from ..format.current import Current, decode_current
 from ..format.keys import (
     CATALOGUE_END,
-    CATALOGUE_NAMES,
     CATALOGUE_NEXT_ID,
-    CATALOGUE_QUOTAS,
-    decode_catalogue_id,
-    decode_name,
-    decode_quota,
 )
 from ..format.limits import WAL_BYTES_MAX
 from ..format.logs import (
     FRAME_MAGIC,
     HEADER_BYTES,
-    TYPE_COMMIT,
     WAL_MAGIC,
     LogHeader,
     Position,
     decode_header,
     holds_later_durable,
-    read_frame,
 )
+from ..format.wal import next_commit
 from ..names import CURRENT, file_name, numbers_of
 from ..storage.requests import PAUSE, File, ListDirectory, Nap, Op, Open, ReadAt, Words
 from ..tree.files import TableGoneError
@@ -45,7 +39,7 @@ from ..tree.merge import MemtableSource, Merge, RunSource
 from ..tree.table import Table, damage_in
 from ..tree.version import EMPTY as NO_VERSION
 from ..tree.version import Version
-from ..tree.view import Catalogue
+from ..tree.view import Catalogue, catalogue_after
 
 ATTEMPTS_MAX: Final = 200
 NAP_SECONDS: Final = 0.002
@@ -265,21 +259,6 @@ def _read_frames(header: LogHeader, data: bytes, end: int) -> Op[tuple[Memtable,
     return memtable, position
 
 
-def next_commit(
-    data: bytes, header: LogHeader, position: Position, base: int = 0
-) -> tuple[dict[bytes, Entry], Position] | None:
-    """The records of the frame at `position` and the position behind it; None where the valid part of `data` ends.
-
-    `data` begins at offset `base` of the WAL.
-    """
-    frame = read_frame(data, header.checksum, position, base)
-    if frame is None:
-        return None
-    if frame.type != TYPE_COMMIT:
-        raise CorruptionError(f"WAL frame of an unknown type: type={frame.type}", offset=position.end)
-    return decode_commit(frame.payload, frame.records, frame.after.seqno), frame.after
-
-
 def open_tail(header: LogHeader, end: Position) -> Op[Wal]:
     """The WAL's file, opened to be followed from `end` on."""
     file: File = yield Open(file_name("wal", header.number))
@@ -295,23 +274,3 @@ def read_catalogue(version: Version, memtables: Iterable[Memtable]) -> Op[Catalo
     while (page := (yield from merge.next_page())) is not None:
         found.update(zip(*page, strict=True))
     return catalogue_after(Catalogue({}, 1, {}), found)
-
-
-def catalogue_after(catalogue: Catalogue, entries: Mapping[bytes, Entry]) -> Catalogue:
-    """The catalogue with what a commit's records say of it; the same object if they say nothing. Copied once at most."""
-    names: dict[str, int] = {}
-    quotas: dict[str, int] = {}
-    next_id = catalogue.next_id
-    for key, entry in entries.items():
-        value = entry[0]
-        if key[:4] != b"\0\0\0\0" or value is None:
-            continue
-        if key == CATALOGUE_NEXT_ID:
-            next_id = max(next_id, decode_catalogue_id(value))
-        elif key.startswith(CATALOGUE_NAMES):
-            names[decode_name(key, CATALOGUE_NAMES)] = decode_catalogue_id(value)
-        elif key.startswith(CATALOGUE_QUOTAS):
-            quotas[decode_name(key, CATALOGUE_QUOTAS)] = decode_quota(value)
-    if not names and not quotas and next_id == catalogue.next_id:
-        return catalogue
-    return catalogue.changed(names, quotas, next_id)

@@ -13,11 +13,12 @@ from ..engine.engine import Engine, Pending, Wal, named
 from ..format import control
 from ..format.commits import Entry
 from ..format.logs import HEADER_BYTES, WAL_MAGIC, Position, decode_header
+from ..format.wal import next_commit
 from ..names import file_name
 from ..storage.requests import PAUSE, Nap, Op, Open, ReadAt, Storage, Words
 from ..tree.table import damage_in
-from ..tree.view import HotCache, View, entry_bytes
-from .load import ATTEMPTS_MAX, NAP_SECONDS, State, catalogue_after, load, load_tables, next_commit
+from ..tree.view import HotCache, View, catalogue_after, entry_bytes
+from .load import ATTEMPTS_MAX, NAP_SECONDS, State, load, load_tables
 
 CHUNK_BYTES: Final = 256 << 10
 Commits = list[tuple[dict[bytes, Entry], Position]]

@@ -7,7 +7,16 @@ from functools import partial
 from typing import NamedTuple
 
 from ..format.commits import Entry
-from ..format.keys import decode_keyspace_id, encode_prefix
+from ..format.keys import (
+    CATALOGUE_NAMES,
+    CATALOGUE_NEXT_ID,
+    CATALOGUE_QUOTAS,
+    decode_catalogue_id,
+    decode_keyspace_id,
+    decode_name,
+    decode_quota,
+    encode_prefix,
+)
 from .cache import GenerationalCache
 from .memtable import Memtable
 from .merge import MemtableSource, RunSource, Source
@@ -127,3 +136,23 @@ class View:
     def prefix(self, keyspace: str) -> bytes | None:
         """Prefix of the keyspace's keys, None while nothing was ever written to it."""
         return self.catalogue.prefixes.get(keyspace)
+
+
+def catalogue_after(catalogue: Catalogue, entries: Mapping[bytes, Entry]) -> Catalogue:
+    """The catalogue with what a commit's records say of it; the same object if they say nothing. Copied once at most."""
+    names: dict[str, int] = {}
+    quotas: dict[str, int] = {}
+    next_id = catalogue.next_id
+    for key, entry in entries.items():
+        value = entry[0]
+        if key[:4] != b"\0\0\0\0" or value is None:
+            continue
+        if key == CATALOGUE_NEXT_ID:
+            next_id = max(next_id, decode_catalogue_id(value))
+        elif key.startswith(CATALOGUE_NAMES):
+            names[decode_name(key, CATALOGUE_NAMES)] = decode_catalogue_id(value)
+        elif key.startswith(CATALOGUE_QUOTAS):
+            quotas[decode_name(key, CATALOGUE_QUOTAS)] = decode_quota(value)
+    if not names and not quotas and next_id == catalogue.next_id:
+        return catalogue
+    return catalogue.changed(names, quotas, next_id)

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from ...errors import CorruptionError
 from ..format.limits import FRAME_PAYLOAD_BYTES_MAX
 from ..format.logs import FRAME_BYTES, HEADER_BYTES, WAL_MAGIC, LogHeader, Position, decode_header
-from ..log.load import next_commit
+from ..format.wal import next_commit
 from ..storage.requests import PAUSE, File, Op, ReadAt
 from .findings import Findings
 from .meter import Meter

@@ -20,10 +20,10 @@ from ferrokv.local.engine.manifest import EMPTY, overlaps
 from ferrokv.local.format import blocks, commits, control, current, edits, filters, logs, tables
 from ferrokv.local.format.checksums import MASK_64, checksum, hash_key
 from ferrokv.local.format.roots import Root, decode_root
-from ferrokv.local.log.load import catalogue_after, next_commit
+from ferrokv.local.format.wal import next_commit
 from ferrokv.local.storage import locks
 from ferrokv.local.tree.version import LEVELS
-from ferrokv.local.tree.view import Catalogue
+from ferrokv.local.tree.view import Catalogue, catalogue_after
 
 STORE_ID = b"s" * 16
 REFUSED = (CorruptionError, UnsupportedFormat)
