@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self, TypedDict
 
 from .errors import DataError
 
@@ -86,6 +86,24 @@ class Options(NamedTuple):
     def stop_at(self) -> int:
         """The number of tables in level 0 with which writes wait."""
         return self.level0_stop or 5 * self.level0_tables
+
+
+class OpenOptions(TypedDict, total=False):
+    """The same as keyword arguments of `open`, for type checkers. `Options` says what each means."""
+
+    memtable_bytes: int
+    sealed_memtables_max: int
+    table_bytes: int
+    block_bytes: int
+    level0_tables: int
+    level0_slowdown: int
+    level0_stop: int
+    score_slowdown: int
+    level1_bytes: int
+    block_cache_bytes: int
+    hot_cache_bytes: int
+    open_tables_max: int
+    busy_timeout: float
 
 
 _LOWEST: Final = {

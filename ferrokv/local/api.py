@@ -15,9 +15,10 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
 from ..errors import FerroKVError, ResponseError, StorePathError
+from ..options import OpenOptions
 from ..stats import BackupReport, Stats, VerifyReport
 from .commands import keys
 from .commands.collections import WRONG_TYPE
@@ -106,7 +107,12 @@ class FerroKV(
 
     @classmethod
     def open(
-        cls, path: str | os.PathLike[str], *, keyspace: str = "default", read_only: bool = False, **options: Any
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        keyspace: str = "default",
+        read_only: bool = False,
+        **options: Unpack[OpenOptions],
     ) -> Opening:
         """A handle on the store of a directory, which is made if it is missing; its parent must exist.
 
@@ -310,9 +316,7 @@ class Opening:
 
     __slots__ = ("_handle", "_keyspace", "_options", "_path", "_read_only")
 
-    def __init__(
-        self, path: str | os.PathLike[str], keyspace: str, read_only: bool, options: dict[str, object]
-    ) -> None:
+    def __init__(self, path: str | os.PathLike[str], keyspace: str, read_only: bool, options: OpenOptions) -> None:
         self._path = path
         self._keyspace = keyspace
         self._read_only = read_only
@@ -353,7 +357,7 @@ class _Waiting:
         self._gave_up = False
         self._store: Store | None = None
 
-    def open(self, path: str | os.PathLike[str], read_only: bool, options: dict[str, object]) -> Store:
+    def open(self, path: str | os.PathLike[str], read_only: bool, options: OpenOptions) -> Store:
         store = open_store(path, options, read_only=read_only)
         with self._lock:
             self._store = store

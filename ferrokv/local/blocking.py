@@ -10,9 +10,10 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
 from ..errors import FerroKVError, ResponseError, StorePathError
+from ..options import OpenOptions
 from ..stats import BackupReport, Stats, VerifyReport
 from .commands import keys
 from .commands.collections import WRONG_TYPE
@@ -99,7 +100,12 @@ class BlockingFerroKV(
 
     @classmethod
     def open(
-        cls, path: str | os.PathLike[str], *, keyspace: str = "default", read_only: bool = False, **options: Any
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        keyspace: str = "default",
+        read_only: bool = False,
+        **options: Unpack[OpenOptions],
     ) -> BlockingFerroKV:
         """A handle on the store of a directory, which is made if it is missing; its parent must exist.
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import get_type_hints
 
 import pytest
 
 import ferrokv
+from ferrokv.options import OpenOptions, Options
 
 
 def modules_after(statement: str) -> set[str]:
@@ -40,3 +42,9 @@ def test_threads_need_no_asyncio() -> None:
     found = modules_after("from ferrokv import BlockingFerroKV")
     assert "ferrokv.local.runtime.writer" in found
     assert not found & {"asyncio", "ferrokv.local.api", "ferrokv.local.faces.pipelines", "ferrokv.local.upkeep.verify"}
+
+
+def test_the_keywords_of_open_are_the_options() -> None:
+    hints = get_type_hints(OpenOptions)
+    assert hints == get_type_hints(Options)
+    assert list(hints) == list(Options._fields)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from threading import RLock, Thread, current_thread
 from typing import Protocol
@@ -32,7 +32,7 @@ class Closable(Protocol):
         """Its memtables may have been in the middle of a change when the process forked."""
 
 
-def open_store(path: str | os.PathLike[str], given: dict[str, object], *, read_only: bool = False) -> Store:
+def open_store(path: str | os.PathLike[str], given: Mapping[str, object], *, read_only: bool = False) -> Store:
     """The process's store for the directory, opened if it is not yet. Blocks; any thread.
 
     Options count for the first opening; later ones may leave them out or repeat them. `DataError` if they differ.
@@ -124,7 +124,7 @@ def refuse_reentry() -> None:
         raise StoreBusy("a signal handler or destructor came in the middle of an opening or closing by its own thread")
 
 
-def _check_same(options: Options, given: dict[str, object]) -> None:
+def _check_same(options: Options, given: Mapping[str, object]) -> None:
     differing = [name for name, value in given.items() if getattr(options, name) != value]
     if differing:
         name = differing[0]
