@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from ferrokv import BlockingFerroKV, CorruptionError, DataError, Options, StoreBusy
+from ferrokv.local.compaction import compaction
 from ferrokv.local.compaction.compaction import compact_once
 from ferrokv.local.compaction.picker import MERGED_FACTOR, Drop, Merging, Move, Situation, pick
 from ferrokv.local.compaction.score import score
@@ -236,6 +237,28 @@ def test_a_damaged_table_in_the_middle_of_level_0_never_lets_older_records_win(s
     store.check()
 
 
+def test_a_table_that_is_flushed_while_a_merge_within_level_0_is_weighed_stays_newer(
+    store: EngineHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a merge takes the newest tables, and its output a higher number: what came meanwhile would count as older."""
+    fill(store, 4)
+    tables = store.engine.view.version.levels[0]
+    newest: dict[bytes, bytes] = {}
+
+    def weighed(engine: Engine, choice: Merging, *rest: object) -> Iterator[Any]:
+        newest.update(fill(store, 1, seed=9))
+        yield from ()
+        return choice, False
+
+    monkeypatch.setattr(compaction, "merge_that_fits", weighed)
+    survivors = Survivors(store.clock(), store.engine.view.catalogue)
+    with store.compacting():
+        complete(compaction.run_merge(store.engine, Merging(0, tuple(tables[:3]), (), 0), survivors), store.storage)
+    assert len(newest) > 20
+    assert all(store.get(key) == value for key, value in newest.items())
+    assert all(store.reopen().get(key) == value for key, value in newest.items())
+
+
 def test_a_bad_disk_while_compacting_poisons_nobody(store_path: Path) -> None:
     options = {"memtable_bytes": 20_000, "table_bytes": 10_000, "level0_tables": 2}
     with BlockingFerroKV.open(store_path, **options) as db, Peer(store_path, **options) as peer:
@@ -448,6 +471,29 @@ def test_a_stopped_writer_is_told_why_and_goes_on_when_compaction_has_come(
         db.compact()
         db.set("more", 1)
         assert db.get("more") == b"1"
+
+
+def test_deletions_on_a_full_disk_do_not_wait_for_compaction(
+    store_path: Path, no_compaction: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are what gives the disk back the room that compaction needs."""
+    options = {"memtable_bytes": 400, "level0_tables": 1, "level0_slowdown": 2, "level0_stop": 3, "busy_timeout": 0.3}
+    with BlockingFerroKV.open(store_path, **options) as db:
+        with pytest.raises(StoreBusy):
+            write_on(db.set)
+
+        def not_yet(engine: Engine) -> Iterator[None]:
+            yield from ()
+            return False
+
+        monkeypatch.setattr("ferrokv.local.runtime.background.rebuild", not_yet)
+        db._store.engine.words[control.SHORT] = 1
+        assert db.delete("key:0") == 1
+        assert db.get("key:0") is None
+        db._store.engine.words[control.SHORT] = 0
+        with pytest.raises(StoreBusy):
+            db.delete("key:1")
+        no_compaction.set()
 
 
 def test_writers_of_another_process_are_stopped_as_well(store_path: Path, no_compaction: threading.Event) -> None:

@@ -85,6 +85,13 @@ LOAD_MUTANTS = [
         f"{LEVEL0}test_writers_of_another_process_are_stopped_as_well",
     ),
     Mutant(
+        "a merge within level 0 forgets what is flushed while it is weighed",
+        "ferrokv/local/compaction/compaction.py",
+        "    if choice.target == 0 and choice.upper[0] is not",
+        "    if not choice.upper and choice.upper[0] is not",
+        f"{LEVEL0}test_a_table_that_is_flushed_while_a_merge_within_level_0_is_weighed_stays_newer",
+    ),
+    Mutant(
         "what is on its way into a level does not count",
         "ferrokv/local/compaction/score.py",
         "        arriving = max(0, held - most)",
