@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-MODULES: Final = ("command_base", "keys", "strings", "lists", "hashes", "sets", "sorted_sets")
+MODULES: Final = ("command_base", "keys", "strings", "lists", "hashes", "sets", "sorted_set_ranges", "sorted_sets")
 FOR_THREADS: Final = ("scans", "changes", "locks", "deferred")  # a pipeline does not iterate, hold locks, or wait
 DJANGO_MODULES: Final = ("looking", "contract", "locks", "extras", "herd", "sessions")
 HOME: Final = Path(__file__).parent.parent / "ferrokv" / "local" / "faces"
@@ -33,6 +33,9 @@ _DJANGO_NAMES: Final = (
     ("on the event loop: no method needs a thread for what memory can answer", "for threads"),
 )
 _SIGNATURE: Final = re.compile(r"(    def (?!_)\w+\((?:[^()]|\([^()]*\))*?\)) -> [^\n]+:\n")
+_OVERLOAD: Final = re.compile(r"    @overload\n    def \w+\((?:[^()]|\([^()]*\))*?\) -> [^\n]+: \.\.\.\n")
+_IMPORT: Final = re.compile(r"^from (?!__future__)(\S+) import ([^\n(]+)\n", re.MULTILINE)
+_TYPE_VARIABLE: Final = 'T = TypeVar("T")\n'
 _ANSWER_TYPES: Final = re.compile(r"^from \S+ import KeyspaceStats\n", re.MULTILINE)
 _NAMES: Final = (
     ("__aenter__", "__enter__"),
@@ -66,12 +69,27 @@ def blocking(source: str) -> str:
 def queued(source: str) -> str:
     """The twin for pipelines."""
     source = re.sub(r"\bAsync([A-Z]\w*)", r"Queued\1", without_waiting(source))
-    source = _SIGNATURE.sub(r"\1 -> Any:\n", source)
+    source = _SIGNATURE.sub(r"\1 -> Any:\n", _OVERLOAD.sub("", source))
     source = _ANSWER_TYPES.sub("", source)
+    if not re.search(r"\bT\b", source.replace(_TYPE_VARIABLE, "")):
+        source = source.replace(_TYPE_VARIABLE, "")
     if "-> Any:" in source and not re.search(r"^from typing import .*\bAny\b", source, re.MULTILINE):
-        gap = "\n\n" if "import annotations\n\nfrom ..." in source else "\n"
-        source = source.replace("\n\nfrom ...", gap + "from typing import Any\n\nfrom ...", 1)
-    return source
+        source = _with_any(source)
+    source = _IMPORT.sub(lambda line: _of_used(line, source), source)
+    return re.sub(r"\n{4,}", "\n\n\n", source)
+
+
+def _with_any(source: str) -> str:
+    if "\nfrom typing import " in source:
+        return source.replace("\nfrom typing import ", "\nfrom typing import Any, ", 1)
+    gap = "\n\n" if "import annotations\n\nfrom ..." in source else "\n"
+    return source.replace("\n\nfrom ...", gap + "from typing import Any\n\nfrom ...", 1)
+
+
+def _of_used(line: re.Match[str], source: str) -> str:
+    """An import of just those names that the text uses: answers and their overloads are gone from it."""
+    names = [name for name in line[2].split(", ") if len(re.findall(rf"\b{name.split()[-1]}\b", source)) > 1]
+    return f"from {line[1]} import {', '.join(names)}\n" if names else ""
 
 
 def django_blocking(source: str, methods: frozenset[str]) -> str:

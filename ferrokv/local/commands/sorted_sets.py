@@ -165,7 +165,9 @@ def score(records: Records, key: bytes, member: bytes) -> Op[float | None]:
     return (yield from scores_of(records, key, (member,)))[0]
 
 
-def rank(records: Records, key: bytes, member: bytes, reverse: bool, with_score: bool) -> Op[Any]:
+def rank(
+    records: Records, key: bytes, member: bytes, reverse: bool, with_score: bool
+) -> Op[int | list[int | float] | None]:
     """ZRANK and ZREVRANK. The position, or None; with `with_score`, [position, score]. O(members on the near side)."""
     opened = yield from open_collection(records, key, SORTED_SET)
     data = None if opened is None else (yield from records.read(opened.prefix + BY_MEMBER + member))
@@ -224,7 +226,9 @@ def _store(tx: Transaction, target: bytes, pairs: Scored) -> int:
     return made.size
 
 
-def random_members(records: Records, key: bytes, number: int | None, with_scores: bool) -> Op[Any]:
+def random_members(
+    records: Records, key: bytes, number: int | None, with_scores: bool
+) -> Op[bytes | list[bytes] | list[bytes | float] | None]:
     """ZRANDMEMBER. One member or None; with a count a list, as HRANDFIELD makes it. O(n)."""
     opened = yield from open_collection(records, key, SORTED_SET)
     if opened is None:

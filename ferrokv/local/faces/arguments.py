@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -31,6 +31,7 @@ from ..format.roots import TYPES
 
 CHOICE_MAX: Final = 1 << 20  # members drawn by one command
 Names = Key | Iterable[Key]
+Cast = Callable[[float], Any]
 
 
 def encode_names(names: Names, more: tuple[Key, ...] = ()) -> list[bytes]:

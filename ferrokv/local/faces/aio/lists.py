@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import overload
 
 from ...commands import lists
 from ...commands.encoding import Key, Value, encode_key, encode_value
@@ -27,9 +27,21 @@ class AsyncListReads(CommandBase):
         """The elements from `start` to `end`, both included, counted from the end if negative. O(elements answered)."""
         return await self._query(lists.slice_of, encode_key(name), check_int(start), check_int(end))
 
+    @overload
+    async def lpos(
+        self, name: Key, value: Value, rank: int | None = None, count: None = None, maxlen: int | None = None
+    ) -> int | None: ...
+    @overload
+    async def lpos(
+        self, name: Key, value: Value, rank: int | None = None, *, count: int, maxlen: int | None = None
+    ) -> list[int]: ...
+    @overload
+    async def lpos(
+        self, name: Key, value: Value, rank: int | None, count: int, maxlen: int | None = None
+    ) -> list[int]: ...
     async def lpos(
         self, name: Key, value: Value, rank: int | None = None, count: int | None = None, maxlen: int | None = None
-    ) -> Any:
+    ) -> int | list[int] | None:
         """The position of the element, or None; with `count`, a list of up to so many (0: all). O(n)."""
         number = None if count is None else check_int(count)
         limits = (check_int(1 if rank is None else rank), number, check_int(0 if maxlen is None else maxlen))
@@ -57,13 +69,21 @@ class AsyncListWrites(CommandBase):
         """As `rpush`, if there is such a list; else 0."""
         return await self._write(lists.push, encode_key(name), encode_values(values, "rpushx"), False, True)
 
-    async def lpop(self, name: Key, count: int | None = None) -> Any:
+    @overload
+    async def lpop(self, name: Key, count: None = None) -> bytes | None: ...
+    @overload
+    async def lpop(self, name: Key, count: int) -> list[bytes] | None: ...
+    async def lpop(self, name: Key, count: int | None = None) -> bytes | list[bytes] | None:
         """The first element, or None; with `count`, a list of up to so many. O(1) for each."""
         if count is None:
             return await self._write(lists.pop_one, encode_key(name), True)
         return await self._write(lists.pop_many, encode_key(name), check_count(count), True)
 
-    async def rpop(self, name: Key, count: int | None = None) -> Any:
+    @overload
+    async def rpop(self, name: Key, count: None = None) -> bytes | None: ...
+    @overload
+    async def rpop(self, name: Key, count: int) -> list[bytes] | None: ...
+    async def rpop(self, name: Key, count: int | None = None) -> bytes | list[bytes] | None:
         """The last element, or None; with `count`, a list of up to so many, the last one first. O(1) for each."""
         if count is None:
             return await self._write(lists.pop_one, encode_key(name), False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import overload
 
 from ...commands import sets
 from ...commands.encoding import Key, Value, encode_key, encode_member
@@ -42,7 +42,11 @@ class AsyncSetReads(CommandBase):
         """1 or 0 for each."""
         return await self._query(sets.have_members, encode_key(name), encode_fields(values, args, "smismember"))
 
-    async def srandmember(self, name: Key, number: int | None = None) -> Any:
+    @overload
+    async def srandmember(self, name: Key, number: None = None) -> bytes | None: ...
+    @overload
+    async def srandmember(self, name: Key, number: int) -> list[bytes]: ...
+    async def srandmember(self, name: Key, number: int | None = None) -> bytes | list[bytes] | None:
         """A random member or None; with `number` a list: different ones, or with repetition if negative. O(n)."""
         if number is None:
             return await self._query(sets.random_member, encode_key(name))
@@ -83,7 +87,11 @@ class AsyncSetWrites(CommandBase):
         """True if `src` had the member, which is now in `dst`."""
         return await self._write(sets.move, encode_key(src), encode_key(dst), encode_member(value))
 
-    async def spop(self, name: Key, count: int | None = None) -> Any:
+    @overload
+    async def spop(self, name: Key, count: None = None) -> bytes | None: ...
+    @overload
+    async def spop(self, name: Key, count: int) -> list[bytes]: ...
+    async def spop(self, name: Key, count: int | None = None) -> bytes | list[bytes] | None:
         """A random member, which is gone, or None; with `count`, a list of up to so many. O(n)."""
         if count is None:
             return await self._write(sets.pop_one, encode_key(name))

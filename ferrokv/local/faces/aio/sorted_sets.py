@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, TypeVar, overload
 
 from ...commands import sorted_sets
 from ...commands.encoding import Key, Value, encode_key, encode_member
 from ...commands.zranges import Span
 from ..arguments import (
+    Cast,
     Names,
     check_aggregate,
     check_choice,
@@ -25,11 +26,14 @@ from ..arguments import (
     make_span,
 )
 from .command_base import CommandBase
+from .sorted_set_ranges import AsyncSortedSetRanges
 
-Cast = Callable[[float], Any]
+T = TypeVar("T")
+RankAndScore = list[int | float]
+"""[position, score]"""
 
 
-class AsyncSortedSetReads(CommandBase):
+class AsyncSortedSetReads(AsyncSortedSetRanges):
     """What can be asked of sorted sets."""
 
     __slots__ = ()
@@ -46,115 +50,118 @@ class AsyncSortedSetReads(CommandBase):
         """The scores in the order of the members, None for missing ones."""
         return await self._query(sorted_sets.scores_of, encode_key(key), encode_members(members, "zmscore"))
 
-    async def zrank(self, name: Key, value: Value, withscore: bool = False) -> Any:
+    @overload
+    async def zrank(self, name: Key, value: Value, withscore: Literal[False] = False) -> int | None: ...
+    @overload
+    async def zrank(self, name: Key, value: Value, withscore: Literal[True]) -> RankAndScore | None: ...
+    async def zrank(self, name: Key, value: Value, withscore: bool = False) -> int | RankAndScore | None:
         """The position of a member from the lowest score on, or None; with `withscore`, [position, score]. O(position)."""
         return await self._query(sorted_sets.rank, encode_key(name), encode_member(value), False, withscore)
 
-    async def zrevrank(self, name: Key, value: Value, withscore: bool = False) -> Any:
+    @overload
+    async def zrevrank(self, name: Key, value: Value, withscore: Literal[False] = False) -> int | None: ...
+    @overload
+    async def zrevrank(self, name: Key, value: Value, withscore: Literal[True]) -> RankAndScore | None: ...
+    async def zrevrank(self, name: Key, value: Value, withscore: bool = False) -> int | RankAndScore | None:
         """As `zrank`, from the highest score on."""
         return await self._query(sorted_sets.rank, encode_key(name), encode_member(value), True, withscore)
 
-    async def zcount(self, name: Key, min: Value, max: Value) -> int:
-        """How many members have a score from `min` to `max`; "(5" leaves 5 out, "-inf" and "+inf" are the ends."""
-        return await self._query(sorted_sets.count, encode_key(name), Span.by_score(min, max))
-
-    async def zlexcount(self, name: Key, min: Value, max: Value) -> int:
-        """How many members are from `min` to `max`: "[a", "(a", "-" or "+"."""
-        return await self._query(sorted_sets.count, encode_key(name), Span.by_member(min, max))
-
-    async def zrange(
-        self,
-        name: Key,
-        start: Value,
-        end: Value,
-        desc: bool = False,
-        withscores: bool = False,
-        score_cast_func: Cast = float,
-        byscore: bool = False,
-        bylex: bool = False,
-        offset: int | None = None,
-        num: int | None = None,
-    ) -> Any:
-        """Members from position `start` to `end`, or from score to score, or from member to member; in order, or with `desc`
-        from the end on. With `withscores`, (member, score)."""
-        span = make_span(start, end, desc, byscore, bylex, offset, num)
-        return await self._zrange(name, span, withscores, score_cast_func)
-
-    async def zrevrange(
-        self, name: Key, start: int, end: int, withscores: bool = False, score_cast_func: Cast = float
-    ) -> Any:
-        """As `zrange` with `desc`."""
-        return await self._zrange(name, Span.by_rank(start, end, reverse=True), withscores, score_cast_func)
-
-    async def zrangebyscore(
-        self,
-        name: Key,
-        min: Value,
-        max: Value,
-        start: int | None = None,
-        num: int | None = None,
-        withscores: bool = False,
-        score_cast_func: Cast = float,
-    ) -> Any:
-        """As `zrange` by score, without the first `start` members and with `num` at most."""
-        return await self._zrange(name, Span.by_score(min, max).part(start, num), withscores, score_cast_func)
-
-    async def zrevrangebyscore(
-        self,
-        name: Key,
-        max: Value,
-        min: Value,
-        start: int | None = None,
-        num: int | None = None,
-        withscores: bool = False,
-        score_cast_func: Cast = float,
-    ) -> Any:
-        """As `zrangebyscore`, from the highest score on."""
-        span = Span.by_score(min, max, reverse=True).part(start, num)
-        return await self._zrange(name, span, withscores, score_cast_func)
-
-    async def zrangebylex(
-        self, name: Key, min: Value, max: Value, start: int | None = None, num: int | None = None
-    ) -> list[bytes]:
-        """As `zrange` by member, without the first `start` members and with `num` at most."""
-        span = Span.by_member(min, max).part(start, num)
-        return await self._query(sorted_sets.members_in, encode_key(name), span)
-
-    async def zrevrangebylex(
-        self, name: Key, max: Value, min: Value, start: int | None = None, num: int | None = None
-    ) -> list[bytes]:
-        """As `zrangebylex`, from the last member on."""
-        span = Span.by_member(min, max, reverse=True).part(start, num)
-        return await self._query(sorted_sets.members_in, encode_key(name), span)
-
-    async def zrandmember(self, key: Key, count: int | None = None, withscores: bool = False) -> Any:
+    @overload
+    async def zrandmember(self, key: Key, count: None = None, withscores: bool = False) -> bytes | None: ...
+    @overload
+    async def zrandmember(self, key: Key, count: int, withscores: Literal[False] = False) -> list[bytes]: ...
+    @overload
+    async def zrandmember(self, key: Key, count: int, withscores: Literal[True]) -> list[bytes | float]: ...
+    async def zrandmember(
+        self, key: Key, count: int | None = None, withscores: bool = False
+    ) -> bytes | list[bytes] | list[bytes | float] | None:
         """A random member or None; with `count` a list: different ones, or with repetition if negative. O(n)."""
         number = None if count is None else check_choice(count)
         return await self._query(sorted_sets.random_members, encode_key(key), number, withscores)
 
+    @overload
+    async def zunion(
+        self,
+        keys: Names | Mapping[Any, float],
+        aggregate: str | None = None,
+        withscores: Literal[False] = False,
+        score_cast_func: Cast = float,
+    ) -> list[bytes]: ...
+    @overload
+    async def zunion(
+        self,
+        keys: Names | Mapping[Any, float],
+        aggregate: str | None = None,
+        *,
+        withscores: Literal[True],
+    ) -> list[tuple[bytes, float]]: ...
+    @overload
+    async def zunion(
+        self,
+        keys: Names | Mapping[Any, float],
+        aggregate: str | None = None,
+        *,
+        withscores: Literal[True],
+        score_cast_func: Callable[[float], T],
+    ) -> list[tuple[bytes, T]]: ...
     async def zunion(
         self,
         keys: Names | Mapping[Any, float],
         aggregate: str | None = None,
         withscores: bool = False,
         score_cast_func: Cast = float,
-    ) -> Any:
+    ) -> list[bytes] | list[tuple[bytes, Any]]:
         """The members that any has, scores weighted and added (or "MIN", "MAX"). A set counts with scores of 1."""
         wanted = (encode_weights(keys, "zunion"), check_aggregate(aggregate))
         if not withscores:
             return await self._query(sorted_sets.combined_members, "union", *wanted)
         return await self._query(sorted_sets.combined_scores, "union", *wanted, score_cast_func)
 
+    @overload
     async def zinter(
-        self, keys: Names | Mapping[Any, float], aggregate: str | None = None, withscores: bool = False
-    ) -> Any:
+        self,
+        keys: Names | Mapping[Any, float],
+        aggregate: str | None = None,
+        withscores: Literal[False] = False,
+    ) -> list[bytes]: ...
+    @overload
+    async def zinter(
+        self,
+        keys: Names | Mapping[Any, float],
+        aggregate: str | None = None,
+        *,
+        withscores: Literal[True],
+    ) -> list[tuple[bytes, float]]: ...
+    async def zinter(
+        self,
+        keys: Names | Mapping[Any, float],
+        aggregate: str | None = None,
+        withscores: bool = False,
+    ) -> list[bytes] | list[tuple[bytes, Any]]:
         """As `zunion`, the members that all have."""
         wanted = (encode_weights(keys, "zinter"), check_aggregate(aggregate))
         if not withscores:
             return await self._query(sorted_sets.combined_members, "inter", *wanted)
         return await self._query(sorted_sets.combined_scores, "inter", *wanted, float)
 
-    async def zdiff(self, keys: Names, withscores: bool = False) -> Any:
+    @overload
+    async def zdiff(
+        self,
+        keys: Names,
+        withscores: Literal[False] = False,
+    ) -> list[bytes]: ...
+    @overload
+    async def zdiff(
+        self,
+        keys: Names,
+        *,
+        withscores: Literal[True],
+    ) -> list[tuple[bytes, float]]: ...
+    async def zdiff(
+        self,
+        keys: Names,
+        withscores: bool = False,
+    ) -> list[bytes] | list[tuple[bytes, Any]]:
         """The members of the first that no other has; with `withscores`, (member, score)."""
         wanted = (encode_weights(keys, "zdiff"), check_aggregate(None))
         if not withscores:
@@ -166,17 +173,37 @@ class AsyncSortedSetReads(CommandBase):
         names = check_numkeys(numkeys, encode_names(keys), "at least 1 input key is needed for 'zintercard' command")
         return await self._query(sorted_sets.count_common, names, check_int(limit))
 
-    async def _zrange(self, name: Key, span: Span, withscores: bool, cast: Cast) -> Any:
-        if not withscores:
-            return await self._query(sorted_sets.members_in, encode_key(name), span)
-        return await self._query(sorted_sets.scored_in, encode_key(name), span, cast)
-
 
 class AsyncSortedSetWrites(CommandBase):
     """What can be done to sorted sets."""
 
     __slots__ = ()
 
+    @overload
+    async def zadd(
+        self,
+        name: Key,
+        mapping: Mapping[Any, Value],
+        nx: bool = False,
+        xx: bool = False,
+        ch: bool = False,
+        incr: Literal[False] = False,
+        gt: bool = False,
+        lt: bool = False,
+    ) -> int: ...
+    @overload
+    async def zadd(
+        self,
+        name: Key,
+        mapping: Mapping[Any, Value],
+        nx: bool = False,
+        xx: bool = False,
+        ch: bool = False,
+        *,
+        incr: Literal[True],
+        gt: bool = False,
+        lt: bool = False,
+    ) -> float | None: ...
     async def zadd(
         self,
         name: Key,
@@ -187,7 +214,7 @@ class AsyncSortedSetWrites(CommandBase):
         incr: bool = False,
         gt: bool = False,
         lt: bool = False,
-    ) -> Any:
+    ) -> int | float | None:
         """How many members are new (with `ch`: or have another score); with `incr`, the one member's new score or None."""
         options = make_add_options(mapping, nx, xx, gt, lt, ch, incr)
         scores = encode_scores(mapping)

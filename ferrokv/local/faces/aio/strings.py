@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, overload
 
 from ...batch import WriteBatch
 from ...commands import bits, counters, strings
@@ -77,6 +77,35 @@ class AsyncStringWrites(CommandBase):
 
     __slots__ = ()
 
+    @overload
+    async def set(
+        self,
+        name: Key,
+        value: Value,
+        ex: Expiry | None = None,
+        px: Expiry | None = None,
+        nx: bool = False,
+        xx: bool = False,
+        keepttl: bool = False,
+        get: Literal[False] = False,
+        exat: int | datetime | None = None,
+        pxat: int | datetime | None = None,
+    ) -> bool | None: ...
+    @overload
+    async def set(
+        self,
+        name: Key,
+        value: Value,
+        ex: Expiry | None = None,
+        px: Expiry | None = None,
+        nx: bool = False,
+        xx: bool = False,
+        keepttl: bool = False,
+        *,
+        get: Literal[True],
+        exat: int | datetime | None = None,
+        pxat: int | datetime | None = None,
+    ) -> bytes | None: ...
     async def set(
         self,
         name: Key,
@@ -89,7 +118,7 @@ class AsyncStringWrites(CommandBase):
         get: bool = False,
         exat: int | datetime | None = None,
         pxat: int | datetime | None = None,
-    ) -> Any:
+    ) -> bool | bytes | None:
         """True, or None when `nx` or `xx` forbade it; with `get`, the old value or None."""
         options = strings.make_set_options(ex, px, nx, xx, keepttl, get, exat, pxat)
         return await self._write(strings.set_value, encode_key(name), encode_value(value), options)
@@ -174,19 +203,35 @@ class AsyncStringWrites(CommandBase):
         """True. Every write of the batch, or none: one frame, one sync."""
         return await self._write(strings.write_many, check_batch(batch))
 
-    async def incrby(self, name: Key, amount: int = 1, *, xx: bool = False) -> Any:
+    @overload
+    async def incrby(self, name: Key, amount: int = 1, *, xx: Literal[False] = False) -> int: ...
+    @overload
+    async def incrby(self, name: Key, amount: int = 1, *, xx: bool) -> int | None: ...
+    async def incrby(self, name: Key, amount: int = 1, *, xx: bool = False) -> int | None:
         """The counter after adding; its TTL stays. A missing key counts as 0, or answers None with `xx`."""
         return await self._write(counters.increment, encode_key(name), counters.check_amount(amount), xx)
 
-    async def incr(self, name: Key, amount: int = 1, *, xx: bool = False) -> Any:
+    @overload
+    async def incr(self, name: Key, amount: int = 1, *, xx: Literal[False] = False) -> int: ...
+    @overload
+    async def incr(self, name: Key, amount: int = 1, *, xx: bool) -> int | None: ...
+    async def incr(self, name: Key, amount: int = 1, *, xx: bool = False) -> int | None:
         """As `incrby`."""
         return await self.incrby(name, amount, xx=xx)
 
-    async def decrby(self, name: Key, amount: int = 1, *, xx: bool = False) -> Any:
+    @overload
+    async def decrby(self, name: Key, amount: int = 1, *, xx: Literal[False] = False) -> int: ...
+    @overload
+    async def decrby(self, name: Key, amount: int = 1, *, xx: bool) -> int | None: ...
+    async def decrby(self, name: Key, amount: int = 1, *, xx: bool = False) -> int | None:
         """The counter after subtracting; otherwise as `incrby`."""
         return await self.incrby(name, negative(amount), xx=xx)
 
-    async def decr(self, name: Key, amount: int = 1, *, xx: bool = False) -> Any:
+    @overload
+    async def decr(self, name: Key, amount: int = 1, *, xx: Literal[False] = False) -> int: ...
+    @overload
+    async def decr(self, name: Key, amount: int = 1, *, xx: bool) -> int | None: ...
+    async def decr(self, name: Key, amount: int = 1, *, xx: bool = False) -> int | None:
         """As `decrby`."""
         return await self.decrby(name, amount, xx=xx)
 

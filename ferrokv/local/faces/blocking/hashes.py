@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
 from ...commands import hashes
 from ...commands.encoding import Key, Value, encode_key, encode_member, encode_value
@@ -49,7 +49,13 @@ class BlockingHashReads(CommandBase):
         """How many bytes the value of a field has."""
         return self._query(hashes.value_length, encode_key(name), encode_member(key))
 
-    def hrandfield(self, key: Key, count: int | None = None, withvalues: bool = False) -> Any:
+    @overload
+    def hrandfield(self, key: Key, count: None = None, withvalues: bool = False) -> bytes | None: ...
+    @overload
+    def hrandfield(self, key: Key, count: int, withvalues: bool = False) -> list[bytes]: ...
+    def hrandfield(
+        self, key: Key, count: int | None = None, withvalues: bool = False
+    ) -> bytes | list[bytes] | None:
         """A random field or None; with `count` a list: different ones, or with repetition if negative. O(n)."""
         number = None if count is None else check_choice(count)
         return self._query(hashes.random_fields, encode_key(key), number, withvalues)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import overload
 
 from ...commands import lists
 from ...commands.encoding import Key, Value, encode_key, encode_value
@@ -28,9 +28,21 @@ class BlockingListReads(CommandBase):
         """The elements from `start` to `end`, both included, counted from the end if negative. O(elements answered)."""
         return self._query(lists.slice_of, encode_key(name), check_int(start), check_int(end))
 
+    @overload
+    def lpos(
+        self, name: Key, value: Value, rank: int | None = None, count: None = None, maxlen: int | None = None
+    ) -> int | None: ...
+    @overload
+    def lpos(
+        self, name: Key, value: Value, rank: int | None = None, *, count: int, maxlen: int | None = None
+    ) -> list[int]: ...
+    @overload
+    def lpos(
+        self, name: Key, value: Value, rank: int | None, count: int, maxlen: int | None = None
+    ) -> list[int]: ...
     def lpos(
         self, name: Key, value: Value, rank: int | None = None, count: int | None = None, maxlen: int | None = None
-    ) -> Any:
+    ) -> int | list[int] | None:
         """The position of the element, or None; with `count`, a list of up to so many (0: all). O(n)."""
         number = None if count is None else check_int(count)
         limits = (check_int(1 if rank is None else rank), number, check_int(0 if maxlen is None else maxlen))
@@ -58,13 +70,21 @@ class BlockingListWrites(CommandBase):
         """As `rpush`, if there is such a list; else 0."""
         return self._write(lists.push, encode_key(name), encode_values(values, "rpushx"), False, True)
 
-    def lpop(self, name: Key, count: int | None = None) -> Any:
+    @overload
+    def lpop(self, name: Key, count: None = None) -> bytes | None: ...
+    @overload
+    def lpop(self, name: Key, count: int) -> list[bytes] | None: ...
+    def lpop(self, name: Key, count: int | None = None) -> bytes | list[bytes] | None:
         """The first element, or None; with `count`, a list of up to so many. O(1) for each."""
         if count is None:
             return self._write(lists.pop_one, encode_key(name), True)
         return self._write(lists.pop_many, encode_key(name), check_count(count), True)
 
-    def rpop(self, name: Key, count: int | None = None) -> Any:
+    @overload
+    def rpop(self, name: Key, count: None = None) -> bytes | None: ...
+    @overload
+    def rpop(self, name: Key, count: int) -> list[bytes] | None: ...
+    def rpop(self, name: Key, count: int | None = None) -> bytes | list[bytes] | None:
         """The last element, or None; with `count`, a list of up to so many, the last one first. O(1) for each."""
         if count is None:
             return self._write(lists.pop_one, encode_key(name), False)

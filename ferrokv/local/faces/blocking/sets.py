@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import overload
 
 from ...commands import sets
 from ...commands.encoding import Key, Value, encode_key, encode_member
@@ -43,7 +43,11 @@ class BlockingSetReads(CommandBase):
         """1 or 0 for each."""
         return self._query(sets.have_members, encode_key(name), encode_fields(values, args, "smismember"))
 
-    def srandmember(self, name: Key, number: int | None = None) -> Any:
+    @overload
+    def srandmember(self, name: Key, number: None = None) -> bytes | None: ...
+    @overload
+    def srandmember(self, name: Key, number: int) -> list[bytes]: ...
+    def srandmember(self, name: Key, number: int | None = None) -> bytes | list[bytes] | None:
         """A random member or None; with `number` a list: different ones, or with repetition if negative. O(n)."""
         if number is None:
             return self._query(sets.random_member, encode_key(name))
@@ -84,7 +88,11 @@ class BlockingSetWrites(CommandBase):
         """True if `src` had the member, which is now in `dst`."""
         return self._write(sets.move, encode_key(src), encode_key(dst), encode_member(value))
 
-    def spop(self, name: Key, count: int | None = None) -> Any:
+    @overload
+    def spop(self, name: Key, count: None = None) -> bytes | None: ...
+    @overload
+    def spop(self, name: Key, count: int) -> list[bytes]: ...
+    def spop(self, name: Key, count: int | None = None) -> bytes | list[bytes] | None:
         """A random member, which is gone, or None; with `count`, a list of up to so many. O(n)."""
         if count is None:
             return self._write(sets.pop_one, encode_key(name))

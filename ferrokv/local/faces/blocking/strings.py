@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, overload
 
 from ...batch import WriteBatch
 from ...commands import bits, counters, strings
@@ -78,6 +78,35 @@ class BlockingStringWrites(CommandBase):
 
     __slots__ = ()
 
+    @overload
+    def set(
+        self,
+        name: Key,
+        value: Value,
+        ex: Expiry | None = None,
+        px: Expiry | None = None,
+        nx: bool = False,
+        xx: bool = False,
+        keepttl: bool = False,
+        get: Literal[False] = False,
+        exat: int | datetime | None = None,
+        pxat: int | datetime | None = None,
+    ) -> bool | None: ...
+    @overload
+    def set(
+        self,
+        name: Key,
+        value: Value,
+        ex: Expiry | None = None,
+        px: Expiry | None = None,
+        nx: bool = False,
+        xx: bool = False,
+        keepttl: bool = False,
+        *,
+        get: Literal[True],
+        exat: int | datetime | None = None,
+        pxat: int | datetime | None = None,
+    ) -> bytes | None: ...
     def set(
         self,
         name: Key,
@@ -90,7 +119,7 @@ class BlockingStringWrites(CommandBase):
         get: bool = False,
         exat: int | datetime | None = None,
         pxat: int | datetime | None = None,
-    ) -> Any:
+    ) -> bool | bytes | None:
         """True, or None when `nx` or `xx` forbade it; with `get`, the old value or None."""
         options = strings.make_set_options(ex, px, nx, xx, keepttl, get, exat, pxat)
         return self._write(strings.set_value, encode_key(name), encode_value(value), options)
@@ -175,19 +204,35 @@ class BlockingStringWrites(CommandBase):
         """True. Every write of the batch, or none: one frame, one sync."""
         return self._write(strings.write_many, check_batch(batch))
 
-    def incrby(self, name: Key, amount: int = 1, *, xx: bool = False) -> Any:
+    @overload
+    def incrby(self, name: Key, amount: int = 1, *, xx: Literal[False] = False) -> int: ...
+    @overload
+    def incrby(self, name: Key, amount: int = 1, *, xx: bool) -> int | None: ...
+    def incrby(self, name: Key, amount: int = 1, *, xx: bool = False) -> int | None:
         """The counter after adding; its TTL stays. A missing key counts as 0, or answers None with `xx`."""
         return self._write(counters.increment, encode_key(name), counters.check_amount(amount), xx)
 
-    def incr(self, name: Key, amount: int = 1, *, xx: bool = False) -> Any:
+    @overload
+    def incr(self, name: Key, amount: int = 1, *, xx: Literal[False] = False) -> int: ...
+    @overload
+    def incr(self, name: Key, amount: int = 1, *, xx: bool) -> int | None: ...
+    def incr(self, name: Key, amount: int = 1, *, xx: bool = False) -> int | None:
         """As `incrby`."""
         return self.incrby(name, amount, xx=xx)
 
-    def decrby(self, name: Key, amount: int = 1, *, xx: bool = False) -> Any:
+    @overload
+    def decrby(self, name: Key, amount: int = 1, *, xx: Literal[False] = False) -> int: ...
+    @overload
+    def decrby(self, name: Key, amount: int = 1, *, xx: bool) -> int | None: ...
+    def decrby(self, name: Key, amount: int = 1, *, xx: bool = False) -> int | None:
         """The counter after subtracting; otherwise as `incrby`."""
         return self.incrby(name, negative(amount), xx=xx)
 
-    def decr(self, name: Key, amount: int = 1, *, xx: bool = False) -> Any:
+    @overload
+    def decr(self, name: Key, amount: int = 1, *, xx: Literal[False] = False) -> int: ...
+    @overload
+    def decr(self, name: Key, amount: int = 1, *, xx: bool) -> int | None: ...
+    def decr(self, name: Key, amount: int = 1, *, xx: bool = False) -> int | None:
         """As `decrby`."""
         return self.decrby(name, amount, xx=xx)
 

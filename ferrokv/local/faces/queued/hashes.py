@@ -49,7 +49,9 @@ class QueuedHashReads(CommandBase):
         """How many bytes the value of a field has."""
         return self._query(hashes.value_length, encode_key(name), encode_member(key))
 
-    def hrandfield(self, key: Key, count: int | None = None, withvalues: bool = False) -> Any:
+    def hrandfield(
+        self, key: Key, count: int | None = None, withvalues: bool = False
+    ) -> Any:
         """A random field or None; with `count` a list: different ones, or with repetition if negative. O(n)."""
         number = None if count is None else check_choice(count)
         return self._query(hashes.random_fields, encode_key(key), number, withvalues)

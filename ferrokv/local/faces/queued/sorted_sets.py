@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...commands import sorted_sets
 from ...commands.encoding import Key, Value, encode_key, encode_member
 from ...commands.zranges import Span
 from ..arguments import (
+    Cast,
     Names,
     check_aggregate,
     check_choice,
@@ -26,11 +27,13 @@ from ..arguments import (
     make_span,
 )
 from .command_base import CommandBase
+from .sorted_set_ranges import QueuedSortedSetRanges
 
-Cast = Callable[[float], Any]
+RankAndScore = list[int | float]
+"""[position, score]"""
 
 
-class QueuedSortedSetReads(CommandBase):
+class QueuedSortedSetReads(QueuedSortedSetRanges):
     """What can be asked of sorted sets."""
 
     __slots__ = ()
@@ -55,80 +58,9 @@ class QueuedSortedSetReads(CommandBase):
         """As `zrank`, from the highest score on."""
         return self._query(sorted_sets.rank, encode_key(name), encode_member(value), True, withscore)
 
-    def zcount(self, name: Key, min: Value, max: Value) -> Any:
-        """How many members have a score from `min` to `max`; "(5" leaves 5 out, "-inf" and "+inf" are the ends."""
-        return self._query(sorted_sets.count, encode_key(name), Span.by_score(min, max))
-
-    def zlexcount(self, name: Key, min: Value, max: Value) -> Any:
-        """How many members are from `min` to `max`: "[a", "(a", "-" or "+"."""
-        return self._query(sorted_sets.count, encode_key(name), Span.by_member(min, max))
-
-    def zrange(
-        self,
-        name: Key,
-        start: Value,
-        end: Value,
-        desc: bool = False,
-        withscores: bool = False,
-        score_cast_func: Cast = float,
-        byscore: bool = False,
-        bylex: bool = False,
-        offset: int | None = None,
-        num: int | None = None,
+    def zrandmember(
+        self, key: Key, count: int | None = None, withscores: bool = False
     ) -> Any:
-        """Members from position `start` to `end`, or from score to score, or from member to member; in order, or with `desc`
-        from the end on. With `withscores`, (member, score)."""
-        span = make_span(start, end, desc, byscore, bylex, offset, num)
-        return self._zrange(name, span, withscores, score_cast_func)
-
-    def zrevrange(
-        self, name: Key, start: int, end: int, withscores: bool = False, score_cast_func: Cast = float
-    ) -> Any:
-        """As `zrange` with `desc`."""
-        return self._zrange(name, Span.by_rank(start, end, reverse=True), withscores, score_cast_func)
-
-    def zrangebyscore(
-        self,
-        name: Key,
-        min: Value,
-        max: Value,
-        start: int | None = None,
-        num: int | None = None,
-        withscores: bool = False,
-        score_cast_func: Cast = float,
-    ) -> Any:
-        """As `zrange` by score, without the first `start` members and with `num` at most."""
-        return self._zrange(name, Span.by_score(min, max).part(start, num), withscores, score_cast_func)
-
-    def zrevrangebyscore(
-        self,
-        name: Key,
-        max: Value,
-        min: Value,
-        start: int | None = None,
-        num: int | None = None,
-        withscores: bool = False,
-        score_cast_func: Cast = float,
-    ) -> Any:
-        """As `zrangebyscore`, from the highest score on."""
-        span = Span.by_score(min, max, reverse=True).part(start, num)
-        return self._zrange(name, span, withscores, score_cast_func)
-
-    def zrangebylex(
-        self, name: Key, min: Value, max: Value, start: int | None = None, num: int | None = None
-    ) -> Any:
-        """As `zrange` by member, without the first `start` members and with `num` at most."""
-        span = Span.by_member(min, max).part(start, num)
-        return self._query(sorted_sets.members_in, encode_key(name), span)
-
-    def zrevrangebylex(
-        self, name: Key, max: Value, min: Value, start: int | None = None, num: int | None = None
-    ) -> Any:
-        """As `zrangebylex`, from the last member on."""
-        span = Span.by_member(min, max, reverse=True).part(start, num)
-        return self._query(sorted_sets.members_in, encode_key(name), span)
-
-    def zrandmember(self, key: Key, count: int | None = None, withscores: bool = False) -> Any:
         """A random member or None; with `count` a list: different ones, or with repetition if negative. O(n)."""
         number = None if count is None else check_choice(count)
         return self._query(sorted_sets.random_members, encode_key(key), number, withscores)
@@ -147,7 +79,10 @@ class QueuedSortedSetReads(CommandBase):
         return self._query(sorted_sets.combined_scores, "union", *wanted, score_cast_func)
 
     def zinter(
-        self, keys: Names | Mapping[Any, float], aggregate: str | None = None, withscores: bool = False
+        self,
+        keys: Names | Mapping[Any, float],
+        aggregate: str | None = None,
+        withscores: bool = False,
     ) -> Any:
         """As `zunion`, the members that all have."""
         wanted = (encode_weights(keys, "zinter"), check_aggregate(aggregate))
@@ -155,7 +90,11 @@ class QueuedSortedSetReads(CommandBase):
             return self._query(sorted_sets.combined_members, "inter", *wanted)
         return self._query(sorted_sets.combined_scores, "inter", *wanted, float)
 
-    def zdiff(self, keys: Names, withscores: bool = False) -> Any:
+    def zdiff(
+        self,
+        keys: Names,
+        withscores: bool = False,
+    ) -> Any:
         """The members of the first that no other has; with `withscores`, (member, score)."""
         wanted = (encode_weights(keys, "zdiff"), check_aggregate(None))
         if not withscores:
@@ -166,11 +105,6 @@ class QueuedSortedSetReads(CommandBase):
         """How many members all have, counted up to `limit` unless that is 0."""
         names = check_numkeys(numkeys, encode_names(keys), "at least 1 input key is needed for 'zintercard' command")
         return self._query(sorted_sets.count_common, names, check_int(limit))
-
-    def _zrange(self, name: Key, span: Span, withscores: bool, cast: Cast) -> Any:
-        if not withscores:
-            return self._query(sorted_sets.members_in, encode_key(name), span)
-        return self._query(sorted_sets.scored_in, encode_key(name), span, cast)
 
 
 class QueuedSortedSetWrites(CommandBase):

@@ -1,0 +1,53 @@
+"""The types that a program sees: `mypy --strict` on one that is right, and on mistakes that it has to find."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .test_architecture import ROOT
+
+PROGRAM = Path(__file__).parent / "typed_program.py"
+MISTAKES = '''
+from ferrokv import BlockingFerroKV, FerroKV
+
+with BlockingFerroKV.open("store", memtable_byte=5) as db:  # line 4
+    wrong: str = db.incr("n")  # line 5
+    db.lpop("l", 2).append(b"x")  # line 6
+    db.zrange("z", 0, -1)[0][0].decode()  # line 7
+    db.expire("k")  # line 8
+
+
+async def later() -> bytes:
+    async with FerroKV.open("store", busy_timeout="5") as db:  # line 12
+        return await db.get("k")  # line 13
+'''
+
+
+def mypy(program: Path, cache: Path) -> str:
+    """What it says of a program that has ferrokv installed."""
+    options = ["--strict", "--config-file", os.devnull, "--follow-imports", "silent", "--cache-dir", str(cache)]
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", *options, str(program)],
+        env={**os.environ, "MYPYPATH": str(ROOT)},
+        cwd=cache.parent,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_answers_have_types_and_mistakes_are_found(tmp_path: Path) -> None:
+    assert "Success" in (said := mypy(PROGRAM, tmp_path / "cache")), said
+    mistaken = tmp_path / "mistaken.py"
+    mistaken.write_text(MISTAKES)
+    lines = {int(line.split(":")[1]) for line in mypy(mistaken, tmp_path / "cache").splitlines() if ": error:" in line}
+    assert lines == {4, 5, 6, 7, 8, 12, 13}
