@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from .local.batch import WriteBatch
     from .local.blocking import BlockingFerroKV, BlockingSnapshot
     from .local.commands.keyspaces import KeyspaceStats
-    from .local.faces.aio.deferred import AsyncDeferredCommands
-    from .local.faces.aio.locks import AsyncLock
+    from .local.faces.aio.deferred import DeferredCommands
+    from .local.faces.aio.locks import Lock
     from .local.faces.blocking.deferred import BlockingDeferredCommands
     from .local.faces.blocking.locks import BlockingLock
     from .local.faces.deferral import Deferral
-    from .local.faces.pipelines import AsyncPipeline, Pipeline, Tx
+    from .local.faces.pipelines import BlockingPipeline, Pipeline, Tx
     from .local.storage.directory import DirectoryReport, inspect_directory
     from .options import Options
     from .stats import BackupReport, LevelStats, ProcessStats, Stats, VerifyReport
@@ -44,22 +44,22 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "AsyncDeferredCommands",
-    "AsyncLock",
-    "AsyncPipeline",
     "BackupReport",
     "BlockingDeferredCommands",
     "BlockingFerroKV",
     "BlockingLock",
+    "BlockingPipeline",
     "BlockingSnapshot",
     "CorruptionError",
     "DataError",
     "Deferral",
+    "DeferredCommands",
     "DirectoryReport",
     "FerroKV",
     "FerroKVError",
     "KeyspaceStats",
     "LevelStats",
+    "Lock",
     "LockError",
     "LockNotOwnedError",
     "Options",
@@ -93,12 +93,12 @@ _HOMES: Final = {
     ".local.batch": "WriteBatch",
     ".local.blocking": "BlockingFerroKV BlockingSnapshot",
     ".local.commands.keyspaces": "KeyspaceStats",
-    ".local.faces.aio.deferred": "AsyncDeferredCommands",
-    ".local.faces.aio.locks": "AsyncLock",
+    ".local.faces.aio.deferred": "DeferredCommands",
+    ".local.faces.aio.locks": "Lock",
     ".local.faces.blocking.deferred": "BlockingDeferredCommands",
     ".local.faces.blocking.locks": "BlockingLock",
     ".local.faces.deferral": "Deferral",
-    ".local.faces.pipelines": "AsyncPipeline Pipeline Tx",
+    ".local.faces.pipelines": "Pipeline BlockingPipeline Tx",
     ".local.storage.directory": "DirectoryReport inspect_directory",
     ".options": "Options",
     ".stats": "BackupReport LevelStats ProcessStats Stats VerifyReport",

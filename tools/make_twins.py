@@ -34,6 +34,7 @@ _DJANGO_NAMES: Final = (
 )
 _SIGNATURE: Final = re.compile(r"(    def (?!_)\w+\((?:[^()]|\([^()]*\))*?\)) -> [^\n]+:\n")
 _OVERLOAD: Final = re.compile(r"    @overload\n    def \w+\((?:[^()]|\([^()]*\))*?\) -> [^\n]+: \.\.\.\n")
+_PUBLIC: Final = re.compile(r"\b(Lock|DeferredCommands)\b")  # those of asyncio have the plain names
 _IMPORT: Final = re.compile(r"^from (?!__future__)(\S+) import ([^\n(]+)\n", re.MULTILINE)
 _TYPE_VARIABLE: Final = 'T = TypeVar("T")\n'
 _ANSWER_TYPES: Final = re.compile(r"^from \S+ import KeyspaceStats\n", re.MULTILINE)
@@ -63,6 +64,7 @@ def blocking(source: str) -> str:
         source = source.replace(old, new)
     source = source.replace("asyncio.sleep", "time.sleep")
     source = re.sub(r"\bAsync([A-Z]\w*)", r"Blocking\1", without_waiting(source))
+    source = _PUBLIC.sub(r"Blocking\1", source)
     return re.sub(r"for (\w+) in (\w+):\n +yield \1\n", r"yield from \2\n", source)
 
 

@@ -48,9 +48,9 @@ from .storage.requests import Op
 from .tree.records import Records
 
 if TYPE_CHECKING:
-    from .faces.aio.deferred import AsyncDeferredCommands
+    from .faces.aio.deferred import DeferredCommands
     from .faces.deferral import Deferral
-    from .faces.pipelines import AsyncPipeline, Tx  # 13 ms to import, and few processes need them
+    from .faces.pipelines import Pipeline, Tx  # 13 ms to import, and few processes need them
     from .upkeep.meter import Progress
 
 P = ParamSpec("P")
@@ -161,11 +161,11 @@ class FerroKV(
         remember_snapshot(snapshot)
         return snapshot
 
-    def pipeline(self, transaction: bool = True, shard_hint: None = None) -> AsyncPipeline:
+    def pipeline(self, transaction: bool = True, shard_hint: None = None) -> Pipeline:
         """An empty pipeline. What it gathers is run as one, with or without `transaction`."""
-        from .faces.pipelines import AsyncPipeline
+        from .faces.pipelines import Pipeline
 
-        return AsyncPipeline(self)
+        return Pipeline(self)
 
     async def transaction(self, function: Callable[[Tx], T]) -> T:
         """What `function(tx)` returns, run once on the newest state: all that it wrote through `tx`, or nothing if it raises.
@@ -186,14 +186,14 @@ class FerroKV(
 
         return Deferral(self._store, self._keyspace)
 
-    def within(self, deferral: Deferral, *, forgiving: bool = False) -> AsyncDeferredCommands:
+    def within(self, deferral: Deferral, *, forgiving: bool = False) -> DeferredCommands:
         """The commands of this handle, which answer before what they write is durable; it is once the deferral is settled.
 
         If gathered writes of `forgiving` ones are lost, settling logs it and does not raise.
         """
-        from .faces.aio.deferred import AsyncDeferredCommands
+        from .faces.aio.deferred import DeferredCommands
 
-        return AsyncDeferredCommands(deferral.unsettled(self._store), self, self._keyspace, forgiving)
+        return DeferredCommands(deferral.unsettled(self._store), self, self._keyspace, forgiving)
 
     async def flush(self) -> bool:
         """True. What was written before is in tables, and its WALs are gone."""

@@ -43,7 +43,7 @@ from .tree.records import Records
 if TYPE_CHECKING:
     from .faces.blocking.deferred import BlockingDeferredCommands
     from .faces.deferral import Deferral
-    from .faces.pipelines import Pipeline, Tx  # 13 ms to import, and few processes need them
+    from .faces.pipelines import BlockingPipeline, Tx  # 13 ms to import, and few processes need them
     from .upkeep.meter import Progress
 
 P = ParamSpec("P")
@@ -143,11 +143,11 @@ class BlockingFerroKV(
         remember_snapshot(snapshot)
         return snapshot
 
-    def pipeline(self, transaction: bool = True, shard_hint: None = None) -> Pipeline:
+    def pipeline(self, transaction: bool = True, shard_hint: None = None) -> BlockingPipeline:
         """An empty pipeline. What it gathers is run as one, with or without `transaction`."""
-        from .faces.pipelines import Pipeline
+        from .faces.pipelines import BlockingPipeline
 
-        return Pipeline(self)
+        return BlockingPipeline(self)
 
     def transaction(self, function: Callable[[Tx], T]) -> T:
         """What `function(tx)` returns, run once on the newest state: all that it wrote through `tx`, or nothing if it raises.

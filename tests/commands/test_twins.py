@@ -6,7 +6,7 @@ import inspect
 
 import pytest
 
-from ferrokv import AsyncPipeline, BlockingFerroKV, DataError, FerroKV, Pipeline, Tx
+from ferrokv import BlockingFerroKV, BlockingPipeline, DataError, FerroKV, Pipeline, Tx
 from tools.make_twins import made
 
 
@@ -32,7 +32,7 @@ def test_pipelines_and_transactions_have_every_command_of_the_faces() -> None:
     no_commands = {"lock", "changes", "scan", "scan_iter", "hscan_iter", "sscan_iter", "zscan_iter"}
     expected = {name: said for name, said in commands(FerroKV).items() if name not in no_commands}
     assert len(expected) > 120
-    for kind in (BlockingFerroKV, Tx, Pipeline, AsyncPipeline):
+    for kind in (BlockingFerroKV, Tx, BlockingPipeline, Pipeline):
         assert {name: said for name, said in commands(kind).items() if name not in no_commands} == expected, kind
 
 

@@ -12,7 +12,7 @@ import pytest
 from .test_architecture import ROOT
 
 PROGRAM = Path(__file__).parent / "typed_program.py"
-MISTAKES = '''
+MISTAKES = """
 from ferrokv import BlockingFerroKV, FerroKV
 
 with BlockingFerroKV.open("store", memtable_byte=5) as db:  # line 4
@@ -25,7 +25,7 @@ with BlockingFerroKV.open("store", memtable_byte=5) as db:  # line 4
 async def later() -> bytes:
     async with FerroKV.open("store", busy_timeout="5") as db:  # line 12
         return await db.get("k")  # line 13
-'''
+"""
 
 
 def mypy(program: Path, cache: Path) -> str:

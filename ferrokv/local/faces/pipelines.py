@@ -227,7 +227,7 @@ class Queue(
         return self._write(command, *args, **kwargs)
 
 
-class Pipeline(Queue):
+class BlockingPipeline(Queue):
     """A pipeline for threads, made by `pipeline`."""
 
     __slots__ = ()
@@ -263,7 +263,7 @@ class Pipeline(Queue):
         self._clear()
 
 
-class AsyncPipeline(Queue):
+class Pipeline(Queue):
     """A pipeline for asyncio, made by `pipeline`. After `watch` and before `multi`, what commands answer has to be awaited."""
 
     __slots__ = ()

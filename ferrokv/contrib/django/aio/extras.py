@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 from datetime import datetime
 from typing import Any, Final
 
-from ferrokv import AsyncLock
+from ferrokv import Lock
 
 from ..envelopes import STALE, open_envelope
 from ..patterns import glob_of, reversal_of
@@ -115,7 +115,7 @@ class AsyncExtras(AsyncContract):
         blocking: bool = True,
         blocking_timeout: float | None = None,
         thread_local: bool = True,
-    ) -> AsyncLock:
+    ) -> Lock:
         """A lock among all processes: a context manager, freed after `timeout` or when its process ends."""
         db = await self._place.native()
         name = self._key(key, version)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ferrokv import AsyncLock
+from ferrokv import Lock
 
 from ..pipelining import current
 
 
-class AsyncAppendingLock(AsyncLock):
+class AsyncAppendingLock(Lock):
     """A lock whose release comes behind everything that the block has gathered, and is durable together with it."""
 
     __slots__ = ()

@@ -29,7 +29,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class AsyncDeferredCommands(
+class DeferredCommands(
     AsyncKeyReads,
     AsyncKeyWrites,
     AsyncStringReads,

@@ -15,7 +15,7 @@ from ..arguments import check_seconds, encode_positive_ttl
 from .changes import AsyncWaits
 
 
-class AsyncLock:
+class Lock:
     """A lock with the methods of redis-py's, made by `lock`. Freed by `release`, after `timeout`, or when its process ends.
     Closing the last handle of a process on the store counts as its end.
 
@@ -193,11 +193,11 @@ class AsyncLocking(AsyncWaits):
         sleep: float = 0.1,
         blocking: bool = True,
         blocking_timeout: float | None = None,
-        lock_class: type[AsyncLock] | None = None,
+        lock_class: type[Lock] | None = None,
         thread_local: bool = True,
-    ) -> AsyncLock:
+    ) -> Lock:
         """A lock that lasts `timeout` seconds at most. Acquiring waits for `blocking_timeout` seconds; `sleep` does nothing."""
-        kind = lock_class or AsyncLock
+        kind = lock_class or Lock
         return kind(self, self._owners, name, timeout, sleep, blocking, blocking_timeout, thread_local)
 
     def _owners(self) -> locks.Owners:
