@@ -13,6 +13,7 @@ SESSIONS = "tests/contrib/django/test_django_sessions.py::"
 TAGS = "tests/contrib/django/test_django_tags.py::"
 VALUES = "tests/contrib/django/test_django_values.py::"
 D = "ferrokv/contrib/django/"
+CODECS = "ferrokv/contrib/codecs/"
 
 DJANGO_MUTANTS = [
     Mutant(
@@ -129,21 +130,21 @@ DJANGO_MUTANTS = [
     ),
     Mutant(
         "a pickle is loaded before its seal is looked at",
-        D + "values.py",
+        CODECS + "values.py",
         "            if compare_digest(state.digest(), stored[_HEAD:_SEALED_HEAD]):",
         "            if state.digest():",
         f"{CACHE}test_a_value_without_a_valid_seal_is_never_unpickled",
     ),
     Mutant(
         "the seal does not cover serializer and compressor",
-        D + "values.py",
+        CODECS + "values.py",
         "blake2b(head[1:], key=key, digest_size=_SEAL_BYTES)",
         "blake2b(b'', key=key, digest_size=_SEAL_BYTES)",
         f"{VALUES}test_the_bytes_of_values_are_those_of_the_format_page",
     ),
     Mutant(
         "zlib inflates without bound",
-        D + "compressors.py",
+        CODECS + "compressors.py",
         "inflater.decompress(data, INFLATED_BYTES_MAX)",
         "inflater.decompress(data)",
         f"{VALUES}test_nothing_is_inflated_beyond_the_largest_value",

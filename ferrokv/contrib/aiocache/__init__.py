@@ -14,8 +14,9 @@ Importing it also makes `Cache.from_url("ferrokv:///srv/cache")` work, where aio
 import aiocache as _aiocache
 
 from .cache import FerroKVCache
+from .sealed import SealedSerializer
 
-__all__ = ["FerroKVCache"]
+__all__ = ["FerroKVCache", "SealedSerializer"]
 
 if hasattr(_aiocache, "AIOCACHE_CACHES"):  # 0.12; the 1.0 line has no URLs
     _aiocache.AIOCACHE_CACHES[FerroKVCache.NAME] = FerroKVCache

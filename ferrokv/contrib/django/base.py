@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
@@ -16,9 +17,8 @@ from django.utils.module_loading import import_string
 
 from ferrokv import DataError, Options, ResponseError, Tx, WriteBatch
 
-from ..opening import FOREVER_SECONDS, UNCHANGED, in_batches
-from .compressors import make_compressor
-from .envelopes import (
+from ..codecs.compressors import make_compressor
+from ..codecs.envelopes import (
     EPOCH,
     NO_TOKEN,
     TAG,
@@ -32,9 +32,13 @@ from .envelopes import (
     seal_in,
     tokens_match,
 )
+from ..codecs.serializers import make_serializer
+from ..codecs.values import COMPRESSED_BYTES_MIN, INT64_MAX, INT64_MIN, MISSING, ValueCodec
+from ..opening import FOREVER_SECONDS, UNCHANGED, in_batches
 from .handles import Place
-from .serializers import make_serializer
-from .values import COMPRESSED_BYTES_MIN, INT64_MAX, INT64_MIN, MISSING, ValueCodec
+
+logger = logging.getLogger("ferrokv.contrib.django")
+security_logger = logging.getLogger("django.security.ferrokv")
 
 DEFAULT_KEYSPACE: Final = "cache"
 LOCKS_SUFFIX: Final = ":locks"
@@ -106,6 +110,21 @@ def place_of(location: str | os.PathLike[str], params: Mapping[str, Any]) -> Pla
     return Place(os.path.abspath(os.fspath(location)), keyspace, engine_options, max_bytes)
 
 
+def _codec_of(options: Mapping[str, Any]) -> ValueCodec:
+    """How values become bytes. Seals are made with SECRET_KEY, and those of SECRET_KEY_FALLBACKS are valid, too."""
+    try:
+        return ValueCodec(
+            [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS],
+            make_serializer(options.get("SERIALIZER", "pickle")),
+            make_compressor(options.get("COMPRESSOR")),
+            _size("COMPRESSOR_MIN_BYTES", options.get("COMPRESSOR_MIN_BYTES", COMPRESSED_BYTES_MIN)),
+            logger,
+            security_logger,
+        )
+    except DataError as error:
+        raise ImproperlyConfigured(str(error)) from error
+
+
 class CacheBase(BaseCache):
     """Options, keys, timeouts and values."""
 
@@ -124,12 +143,7 @@ class CacheBase(BaseCache):
         reverse = options.get("REVERSE_KEY_FUNCTION")
         self._reverse_key: Callable[[str], str] | None = import_string(reverse) if isinstance(reverse, str) else reverse
         self._ignores_failures = bool(options.get("IGNORE_EXCEPTIONS", False))
-        self._codec = ValueCodec(
-            [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS],
-            make_serializer(options.get("SERIALIZER", "pickle")),
-            make_compressor(options.get("COMPRESSOR")),
-            _size("COMPRESSOR_MIN_BYTES", options.get("COMPRESSOR_MIN_BYTES", COMPRESSED_BYTES_MIN)),
-        )
+        self._codec = _codec_of(options)
 
     # -- keys and timeouts ---------------------------------------------------------------------------------------
 

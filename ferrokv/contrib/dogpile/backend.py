@@ -7,10 +7,11 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from dogpile.cache.api import NO_VALUE, BytesBackend
+from dogpile.cache.api import NO_VALUE, BytesBackend, CantDeserializeException
 
 from ferrokv import BlockingFerroKV, Options
 
+from ..codecs import MISSING, ValueCodec
 from ..opening import FOREVER_SECONDS, UNCHANGED, ProcessLock, in_batches, in_parts, open_bounded, whole_ms
 from .mutex import FerroKVMutex
 
@@ -42,6 +43,8 @@ class FerroKVBackend(BytesBackend):
     - `distributed_lock` (True): one creator for each key among all threads and processes; False: among the threads of a process.
     - `lock_timeout` (None): seconds after which a lock is free in any case. When its process ends it is free without that, too.
     - `lock_sleep` (0.01): without effect, since who waits for a lock is woken; accepted for configurations that have it.
+    - `secret_keys`: a key, or several, with which pickles are sealed: whoever can write to the directory, but knows none of them,
+      cannot run code. The first one seals, all are accepted. A value without a valid seal counts as missing.
     - `max_bytes`: about how much the keyspace may hold; over it, what expires soonest goes first, then what is oldest.
     - the fields of `ferrokv.Options`.
 
@@ -68,6 +71,9 @@ class FerroKVBackend(BytesBackend):
             raise ValueError(f"lock_timeout is a positive number of seconds: found={self.lock_timeout!r}")
         if not 0 <= float(self._lock_options["sleep"]) < FOREVER_SECONDS:
             raise ValueError(f"lock_sleep is a number of seconds: found={self._lock_options['sleep']!r}")
+        secret_keys = given.pop("secret_keys", None)
+        if secret_keys is not None:
+            self._seal_with([secret_keys] if isinstance(secret_keys, str | bytes) else list(secret_keys))
         self._max_bytes = given.pop("max_bytes", UNCHANGED)
         self._options = {name: given.pop(name) for name in Options._fields if name in given}
         Options.checked(self._options)
@@ -77,6 +83,21 @@ class FerroKVBackend(BytesBackend):
         self._handle: BlockingFerroKV | None = None
         self._locks: BlockingFerroKV | None = None
         self._owing: dict[bytes, FerroKVMutex] = {}
+
+    def _seal_with(self, secret_keys: list[str | bytes]) -> None:
+        """Values of a region without a serializer of its own are sealed from now on."""
+        if not secret_keys or not all(secret_keys):
+            raise ValueError("secret_keys is a key, or a list of keys, none of them empty")
+        codec = ValueCodec(secret_keys, logger=logger, security_logger=logger)
+
+        def unsealed(stored: bytes) -> Any:
+            found = codec.decode(stored)
+            if found is MISSING:
+                raise CantDeserializeException
+            return found
+
+        self.serializer = codec.encode
+        self.deserializer = unsealed
 
     def _db(self) -> BlockingFerroKV:
         """The handle; the first use opens it."""

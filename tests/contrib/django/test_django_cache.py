@@ -19,7 +19,7 @@ from django.core.cache import caches
 from django.test import override_settings
 
 from ferrokv import ResponseError
-from ferrokv.contrib.django.values import MISSING, SEALED, ValueCodec
+from ferrokv.contrib.codecs.values import MISSING, SEALED, ValueCodec
 
 from ...support.django_setup import configured
 

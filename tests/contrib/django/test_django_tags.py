@@ -12,7 +12,7 @@ import pytest
 from django.core.cache import caches
 from django.test import override_settings
 
-from ferrokv.contrib.django.envelopes import EPOCH
+from ferrokv.contrib.codecs.envelopes import EPOCH
 
 from ...support.django_setup import BACKEND, configured
 
@@ -128,7 +128,7 @@ def test_clearing_forgets_the_tags_and_revives_nothing(cache: Any) -> None:
     tags = cache._tags_place.blocking()
     assert tags.keys("*") == [EPOCH]
     name = cache._key("k", None)
-    from ferrokv.contrib.django.envelopes import seal_in
+    from ferrokv.contrib.codecs.envelopes import seal_in
 
     cache._place.blocking().set(name, seal_in(b"5", None, guard))
     assert cache.get("k") is None

@@ -22,7 +22,7 @@ def fuzz(name: str, runs: int, seconds: int) -> None:
     import atheris
 
     with atheris.instrument_imports(
-        include=["ferrokv.local.format", "ferrokv.contrib.django.envelopes", "tests.format.fuzz.targets"]
+        include=["ferrokv.local.format", "ferrokv.contrib.codecs.envelopes", "tests.format.fuzz.targets"]
     ):
         from .targets import TARGETS
     from .seeds import make_seeds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 
-from ferrokv.contrib.django.envelopes import Guard, seal_in
+from ferrokv.contrib.codecs.envelopes import Guard, seal_in
 from ferrokv.local.format import blocks, commits, edits, filters, tables
 from ferrokv.local.format.checksums import hash_key
 from ferrokv.local.format.keys import CATALOGUE_NAMES, CATALOGUE_NEXT_ID, CATALOGUE_QUOTAS

@@ -10,9 +10,9 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
-from ferrokv.contrib.django import compressors, serializers
-from ferrokv.contrib.django.envelopes import open_envelope, replace_inner, seal_in
-from ferrokv.contrib.django.values import ValueCodec
+from ferrokv.contrib.codecs import compressors, serializers
+from ferrokv.contrib.codecs.envelopes import open_envelope, replace_inner, seal_in
+from ferrokv.contrib.codecs.values import ValueCodec
 from ferrokv.errors import CorruptionError, UnsupportedFormat
 from ferrokv.local.clock import Belief
 from ferrokv.local.commands.floats import score_of

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ferrokv import Lock
 
-from ..envelopes import STALE, open_envelope
+from ...codecs.envelopes import STALE, open_envelope
 from ..patterns import glob_of, reversal_of
 from .contract import AsyncContract
 from .locks import AsyncAppendingLock

@@ -11,10 +11,10 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from ferrokv import ResponseError, Tx
 
+from ...codecs.envelopes import ENVELOPES, EPOCH, new_token, seal_in
+from ...codecs.values import MISSING
 from ...opening import in_parts
-from ..envelopes import ENVELOPES, EPOCH, new_token, seal_in
 from ..pipelining import CURRENT
-from ..values import MISSING
 from .looking import BlockingLooking
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from ferrokv import BlockingLock
 
-from ..envelopes import STALE, open_envelope
+from ...codecs.envelopes import STALE, open_envelope
 from ..patterns import glob_of, reversal_of
 from .contract import BlockingContract
 from .locks import BlockingAppendingLock

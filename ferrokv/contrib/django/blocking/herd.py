@@ -16,10 +16,10 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from ferrokv import LockError
 
-from ..envelopes import Guard, seal_in
+from ...codecs.envelopes import Guard, seal_in
+from ...codecs.values import MISSING
 from ..herds import Computation, is_shared, marked
 from ..pipelining import Pipelined
-from ..values import MISSING
 from .extras import BlockingExtras
 
 # Then another computes, too, also if a lock could not be freed because the disk was full: better twice than never.

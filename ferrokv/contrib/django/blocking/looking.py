@@ -9,11 +9,20 @@ from typing import Any, Final
 
 from ferrokv import WriteBatch
 
+from ...codecs.envelopes import (
+    ENVELOPES,
+    EPOCH,
+    STALE,
+    Guard,
+    make_guard,
+    open_envelope,
+    tokens_match,
+    without_soft_expiry,
+)
+from ...codecs.values import MISSING
 from ..base import CacheBase
-from ..envelopes import ENVELOPES, EPOCH, STALE, Guard, make_guard, open_envelope, tokens_match, without_soft_expiry
 from ..handles import Place
 from ..pipelining import CURRENT, current
-from ..values import MISSING
 
 TRIES_MAX: Final = 100
 

@@ -11,8 +11,9 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, Final, Protocol
 
-from django.core.exceptions import ImproperlyConfigured
-from django.utils.module_loading import import_string
+from ferrokv import DataError
+
+from .naming import named
 
 NONE: Final = 0
 OWN: Final = 255
@@ -95,7 +96,7 @@ def _import(name: str, extra: str) -> ModuleType:
     try:
         return import_module(name)
     except ImportError as error:
-        raise ImproperlyConfigured(f'this COMPRESSOR needs {name}: pip install "ferrokv[{extra}]"') from error
+        raise DataError(f'this COMPRESSOR needs {name}: pip install "ferrokv[{extra}]"') from error
 
 
 NAMED: Final[dict[str, type]] = {"zlib": ZlibCompressor, "zstd": ZstdCompressor, "lz4": Lz4Compressor}
@@ -111,12 +112,8 @@ def make_compressor(given: Any) -> Compressor | None:
     """The compressor that OPTIONS names: a name, a dotted path, a class or an object; None for none."""
     if given is None:
         return None
-    if isinstance(given, str):
-        try:
-            given = NAMED.get(given) or import_string(given)
-        except ImportError as error:
-            raise ImproperlyConfigured(f"COMPRESSOR is none of {sorted(NAMED)}, nor a class: {given!r}") from error
+    given = named("COMPRESSOR", NAMED, given)
     made: Compressor = given() if isinstance(given, type) else given
     if not (callable(getattr(made, "compress", None)) and callable(getattr(made, "decompress", None))):
-        raise ImproperlyConfigured(f"a COMPRESSOR has the methods compress and decompress: {given!r}")
+        raise DataError(f"a COMPRESSOR has the methods compress and decompress: {given!r}")
     return made

@@ -1,7 +1,7 @@
 """Values of the cache as bytes (docs/format.md section 10): integers as digits, so that INCR is native, the rest serialized.
 
-What could do harm when it is loaded is sealed: a keyed BLAKE2b (RFC 7693) over it, keyed from SECRET_KEY and verified before it is
-decompressed or loaded. A process that can write the directory but does not know the key can not make Django execute code (the
+What could do harm when it is loaded is sealed: a keyed BLAKE2b (RFC 7693) over it, keyed from a secret and verified before it is
+decompressed or loaded. A process that can write to the directory but does not know the secret cannot make readers run code (the
 lesson of CVE-2025-69872).
 """
 
@@ -21,8 +21,7 @@ from .compressors import INFLATED_BYTES_MAX, Compressor
 from .envelopes import ENVELOPES
 from .serializers import PickleSerializer, Serializer
 
-logger = logging.getLogger("ferrokv.contrib.django")
-security_logger = logging.getLogger("django.security.ferrokv")
+_logger = logging.getLogger("ferrokv.contrib.codecs")
 
 SEALED: Final = 1
 PLAIN: Final = 2
@@ -47,7 +46,12 @@ class ValueCodec:
         serializer: Serializer | None = None,
         compressor: Compressor | None = None,
         compressed_bytes_min: int = COMPRESSED_BYTES_MIN,
+        logger: logging.Logger = _logger,
+        security_logger: logging.Logger = _logger,
     ) -> None:
+        """`security_logger` is told of seals that are broken, `logger` of all else that counts as missing."""
+        self._logger = logger
+        self._security_logger = security_logger
         serializer = serializer or PickleSerializer()
         self._dumps = serializer.dumps
         self._loads = serializer.loads
@@ -117,7 +121,9 @@ class ValueCodec:
             return _INTEGER.fullmatch(stored) is not None
         states = self._states.get(stored[:_HEAD])
         if states is None:
-            logger.debug("a cached value of another serializer or compressor counts as missing: bytes=%d", len(stored))
+            self._logger.debug(
+                "a cached value of another serializer or compressor counts as missing: bytes=%d", len(stored)
+            )
             return False
         if not self._is_sealed:
             return True
@@ -127,7 +133,7 @@ class ValueCodec:
             own.update(body)
             if compare_digest(seal, own.digest()):
                 return True
-        security_logger.warning("a cached value has no valid seal and counts as missing: bytes=%d", len(stored))
+        self._security_logger.warning("a cached value has no valid seal and counts as missing: bytes=%d", len(stored))
         return False
 
     def _load(self, body: bytes, compression: int) -> Any:
@@ -140,13 +146,12 @@ class ValueCodec:
         except Exception as error:  # noqa: BLE001 - a class that a deployment renamed must not make every page fail
             return self._not_loaded(error)
 
-    @staticmethod
-    def _not_loaded(error: Exception) -> Any:
-        logger.warning("a cached value can not be loaded any more and counts as missing: %r", error)
+    def _not_loaded(self, error: Exception) -> Any:
+        self._logger.warning("a cached value can not be loaded any more and counts as missing: %r", error)
         return MISSING
 
 
 def _key(secret_key: str | bytes) -> bytes:
-    """A key of the hash's size from SECRET_KEY, whatever its length."""
+    """A key of the hash's size from a secret, whatever its length."""
     secret = secret_key.encode() if isinstance(secret_key, str) else secret_key
     return blake2b(secret, digest_size=64, person=b"ferrokv.cache").digest()

@@ -12,8 +12,9 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, Final, Protocol
 
-from django.core.exceptions import ImproperlyConfigured
-from django.utils.module_loading import import_string
+from ferrokv import DataError
+
+from .naming import named
 
 OWN: Final = 0
 
@@ -72,20 +73,16 @@ def _import_msgspec() -> ModuleType:
         import_module("msgspec.json")
         return import_module("msgspec")
     except ImportError as error:
-        raise ImproperlyConfigured('this SERIALIZER needs msgspec: pip install "ferrokv[msgspec]"') from error
+        raise DataError('this SERIALIZER needs msgspec: pip install "ferrokv[msgspec]"') from error
 
 
 NAMED: Final[dict[str, type]] = {"pickle": PickleSerializer, "msgpack": MessagePackSerializer, "json": JSONSerializer}
 
 
 def make_serializer(given: Any) -> Serializer:
-    """The serializer that OPTIONS names: a name, a dotted path, a class or an object. `ImproperlyConfigured` if it is none."""
-    if isinstance(given, str):
-        try:
-            given = NAMED.get(given) or import_string(given)
-        except ImportError as error:
-            raise ImproperlyConfigured(f"SERIALIZER is none of {sorted(NAMED)}, nor a class: {given!r}") from error
+    """The serializer that OPTIONS names: a name, a dotted path, a class or an object. `DataError` if it is none."""
+    given = named("SERIALIZER", NAMED, given)
     made: Serializer = given() if isinstance(given, type) else given
     if not (callable(getattr(made, "dumps", None)) and callable(getattr(made, "loads", None))):
-        raise ImproperlyConfigured(f"a SERIALIZER has the methods dumps and loads: {given!r}")
+        raise DataError(f"a SERIALIZER has the methods dumps and loads: {given!r}")
     return made
