@@ -11,7 +11,7 @@ import pytest
 
 from .test_architecture import ROOT
 
-PROGRAM = Path(__file__).parent / "typed_program.py"
+PROGRAMS = [Path(__file__).parent / name for name in ("typed_program.py", "typed_django.py")]
 MISTAKES = """
 from ferrokv import BlockingFerroKV, FerroKV
 
@@ -46,7 +46,8 @@ def mypy(program: Path, cache: Path) -> str:
 
 @pytest.mark.slow
 def test_answers_have_types_and_mistakes_are_found(tmp_path: Path) -> None:
-    assert "Success" in (said := mypy(PROGRAM, tmp_path / "cache")), said
+    for program in PROGRAMS:
+        assert "Success" in (said := mypy(program, tmp_path / "cache")), said
     mistaken = tmp_path / "mistaken.py"
     mistaken.write_text(MISTAKES)
     lines = {int(line.split(":")[1]) for line in mypy(mistaken, tmp_path / "cache").splitlines() if ": error:" in line}

@@ -207,7 +207,7 @@ DJANGO_MUTANTS = [
     ),
     Mutant(
         "a failure is ignored although nobody asked for that",
-        D + "cache.py",
+        D + "backend.py",
         "        if self._ignores_failures:\n",
         "        if True:\n",
         f"{FAILURES}test_a_directory_that_can_not_be_opened",

@@ -19,8 +19,8 @@ from django.utils.module_loading import import_string
 
 from ferrokv import Tx
 
+from .backend import FerroKVCache
 from .base import place_of
-from .cache import FerroKVCache
 from .handles import Place
 
 KEYSPACE: Final = "sessions"

@@ -18,7 +18,7 @@ from django.utils.module_loading import import_string
 
 from ferrokv import BlockingFerroKV, CorruptionError, FerroKVError, StoreBusy
 
-from ..cache import FerroKVCache
+from ..backend import FerroKVCache
 
 DAMAGED = 3
 BUSY = 4
