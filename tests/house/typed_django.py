@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import assert_type
 
-from ferrokv.contrib.django import FerroKVCache
-from ferrokv.contrib.django import backend as cache
+from ferrokv.contrib.django import FerroKVCache, cache
 
 
 def report(number: int) -> dict[str, int]:

@@ -156,6 +156,22 @@ def test_uwsgi_says_if_threads_run(monkeypatch: pytest.MonkeyPatch, options: dic
     assert threads.may_run() is answer
 
 
+@pytest.mark.parametrize(
+    ("ids", "answer"), [((0, 0, 0), False), ((1, 0, 0), True), ((0, 1, 0), True), ((0, 0, True), True)]
+)
+def test_no_threads_run_where_uwsgi_forks_its_workers(
+    monkeypatch: pytest.MonkeyPatch, ids: tuple[int, int, bool], answer: bool
+) -> None:
+    """A worker that is forked in C while another thread has the interpreter's lock never gets it."""
+    names = ("worker_id", "mule_id", "i_am_the_spooler")
+    asked = {name: lambda kind=kind: kind for name, kind in zip(names, ids, strict=True)}
+    server = SimpleNamespace(opt={"enable-threads": True, "master": True}, **asked)
+    monkeypatch.setitem(sys.modules, "uwsgi", server)  # type: ignore[arg-type]
+    assert threads.may_run() is answer
+    del server.opt["master"]
+    assert threads.may_run(), "without a master, the process that loads the application serves the requests"
+
+
 @pytest.mark.usefixtures("no_threads")
 def test_without_threads_callers_flush_and_compact_and_hold_nothing_in_between(store_path: Path) -> None:
     with BlockingFerroKV.open(store_path, memtable_bytes=20_000, level0_tables=2) as db, Peer(store_path) as peer:

@@ -57,8 +57,10 @@ def counts() -> str:
 
 def opener() -> str:
     """Who opened the store and the cache, who this is, and which threads of ferrokv it has."""
+    opened = str(int(db.get("opened-by") or 0)), str(cache.get("opened-by"))
+    # Order: behind the first call in this worker, which starts them; before, those of the master would be listed.
     running = (thread.name for thread in threading.enumerate() if thread.name.startswith("ferrokv"))
-    return " ".join((str(int(db.get("opened-by") or 0)), str(cache.get("opened-by")), str(os.getpid()), *running))
+    return " ".join((*opened, str(os.getpid()), *running))
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
