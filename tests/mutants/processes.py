@@ -150,4 +150,11 @@ PROCESS_MUTANTS = [
         "            assert place",
         f"{CHANGES}test_django_opens_the_new_directory_at_the_next_call",
     ),
+    Mutant(
+        "threads run where uWSGI forks its workers",
+        "ferrokv/local/runtime/threads.py",
+        'not ("master" in options and',
+        'not ("no such option" in options and',
+        "tests/processes/test_exit.py::test_no_threads_run_where_uwsgi_forks_its_workers",
+    ),
 ]
