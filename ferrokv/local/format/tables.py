@@ -259,7 +259,7 @@ def encode_footer(footer: Footer, seed: int) -> bytes:
 def decode_footer(data: bytes, number: int, footer_offset: int, seed: int) -> Footer:
     """Decode the footer of table `number`, which is at `footer_offset`.
 
-    Raises `CorruptionError` if it is damaged, `UnsupportedFormat` if it is of another format version.
+    Raises `CorruptionError` if it is damaged or of another table. The version is not checked here.
     """
     if len(data) != FOOTER_BYTES:
         raise CorruptionError("table footer is cut short", offset=footer_offset)
