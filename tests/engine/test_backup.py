@@ -383,7 +383,7 @@ def test_a_target_that_can_not_serve_is_refused_untouched(
         tmp_path / "link" / "copy": "outside",
         full: "not empty: found=letter",
         copied: "holds a store already",
-        full / "letter": "is a directory",
+        full / "letter": "must be a directory",
         tmp_path / "open": "writable by everybody",
         tmp_path / "no" / "copy": "parent must exist",
     }

@@ -56,7 +56,9 @@ def decode_commit(payload: bytes, count: int, seqno: int) -> dict[bytes, Entry]:
     entries: dict[bytes, Entry] = {}
     for kind, key_bytes, value_bytes, expires_ms in HEAD.iter_unpack(payload[:position]):
         if key_bytes < PREFIX_BYTES or expires_ms >> 63:
-            raise CorruptionError(f"record with an invalid key or expiry: key_bytes={key_bytes} expires_ms={expires_ms}")
+            raise CorruptionError(
+                f"record with an invalid key or expiry: key_bytes={key_bytes} expires_ms={expires_ms}"
+            )
         value_start = position + key_bytes
         end = value_start + value_bytes
         if kind == KIND_STRING:
