@@ -1,12 +1,12 @@
 """Time: the wall clock for reads, and the *certain moment* for compaction.
 
-A read takes a record as expired when the wall clock says so. All processes of a machine see the same
-wall clock. But a clock may be wrong for a while, and what compaction drops does not come back. So
-compaction goes by the certain moment, which has passed beyond doubt: the lower of the wall clock and
-of the steady clock plus an offset. All processes of a boot share what they believe this offset to be
-(`Belief`) in the control page. If the wall clock steps back, the offset follows at once. If it steps
-ahead, the offset follows only when the step has lasted for an hour. See docs/format.md section 7 and
-docs/decisions/0023-clocks.md.
+A read takes a record as expired when the wall clock says so. All processes of a machine see the
+same wall clock. But a clock may be wrong for a while, and what compaction drops does not come back.
+So compaction goes by the certain moment, which has passed beyond doubt: the lower of the wall clock
+and of the steady clock plus an offset. All processes of a boot share what they believe this offset
+to be (`Belief`) in the control page. If the wall clock steps back, the offset follows at once. If
+it steps ahead, the offset follows only when the step has lasted for an hour. See docs/format.md
+section 7 and docs/decisions/0023-clocks.md.
 
 Timeouts go by neither of these: see `storage/locks.py`.
 """
@@ -47,12 +47,16 @@ class SystemClock:
     def __call__(self) -> int:
         """Return the wall clock's time in ms since 1970.
 
-        Each call looks the function up in `time`, so a test that sets the time there sets it here, too.
+        Each call looks the function up in `time`, so a test that sets the time there sets it here,
+        too.
         """
         return time.time_ns() // 1_000_000
 
     def steady(self) -> int:
-        """Return the steady clock's time in ms. On Linux it includes the time that the machine slept."""
+        """Return the steady clock's time in ms.
+
+        On Linux it includes the time that the machine slept.
+        """
         return _steady_ns() // 1_000_000
 
 

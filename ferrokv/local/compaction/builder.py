@@ -1,4 +1,6 @@
-"""Writing tables: from pages of sorted records to synced files, and what the manifest says about them."""
+"""Writing tables: from pages of sorted records to synced files, and what the manifest says about
+them.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,9 @@ FILTER_SLICE: Final = 1024
 class TableBuilder:
     """Builds table `number` for `level`. Keys must be added in ascending order, each one once.
 
-    The caller syncs the directory before it refers to the table. If it does not finish the table, it calls
-    `give_up`. With `spare`, the table is written to the reserve's spare table, if that exists.
+    The caller syncs the directory before it refers to the table. If it does not finish the table,
+    it calls `give_up`. With `spare`, the table is written to the reserve's spare table, if that
+    exists.
     """
 
     def __init__(
@@ -72,7 +75,10 @@ class TableBuilder:
         self._min_key = b""
 
     def add(self, keys: Sequence[bytes], entries: Sequence[Entry]) -> Op[None]:
-        """Add a page of records. Writes to the file when WRITE_BYTES have gathered. About 1.5 µs per record."""
+        """Add a page of records.
+
+        Writes to the file when WRITE_BYTES have gathered. About 1.5 µs per record.
+        """
         if not self.records and keys:
             self._min_key = keys[0]
         start = 0
@@ -95,9 +101,10 @@ class TableBuilder:
             yield from self._write()
 
     def finish(self) -> Op[tuple[TableMeta, File]]:
-        """Write the rest and sync the file. Return what the manifest says about the table, and the file.
+        """Write the rest and sync the file.
 
-        At least one record must have been added.
+        Return what the manifest says about the table, and the file. At least one record must have
+        been added.
         """
         assert self.records
         if self._keys:
@@ -122,7 +129,10 @@ class TableBuilder:
         return self._meta(), self._file
 
     def give_up(self) -> Op[None]:
-        """Remove what was written. If it went to the reserve's spare table, give that back to the reserve."""
+        """Remove what was written.
+
+        If it went to the reserve's spare table, give that back to the reserve.
+        """
         if self._spare and self._file is not None:
             self._spare = False
             try:
@@ -195,7 +205,8 @@ class TableBuilder:
 
 
 def expiry_range(entries: Sequence[Entry]) -> tuple[int, int]:
-    """Return the lowest and highest expiry in the form of the manifest: 0 and NEVER if a record never expires.
+    """Return the lowest and highest expiry in the form of the manifest: 0 and NEVER if a record
+    never expires.
 
     Tombstones count as records that never expire, because they hide older records.
     """
@@ -206,8 +217,9 @@ def expiry_range(entries: Sequence[Entry]) -> tuple[int, int]:
 class Outputs:
     """Writes tables of one level, one after the other, each of about `table_bytes`.
 
-    Keys must be added in ascending order. `next_number` returns a number for each table. `finished` is called
-    with each finished table and its synced file. If the caller does not finish, it calls `give_up`.
+    Keys must be added in ascending order. `next_number` returns a number for each table. `finished`
+    is called with each finished table and its synced file. If the caller does not finish, it calls
+    `give_up`.
     """
 
     def __init__(

@@ -1,8 +1,10 @@
-"""Finding dead generations of collections, whose records compaction drops (docs/format.md section 4).
+"""Finding dead generations of collections, whose records compaction drops (docs/format.md section
+4).
 
 Deleting a collection writes only a tombstone for its root. Its elements stay in the tables until a
-compaction comes across them. It looks up the owner record of their generation, and the root under the
-user key that the owner names. If that root is gone or has another generation, the generation is dead.
+compaction comes across them. It looks up the owner record of their generation, and the root under
+the user key that the owner names. If that root is gone or has another generation, the generation is
+dead.
 """
 
 from __future__ import annotations
@@ -52,7 +54,8 @@ class Generations:
     def dead_of(self, generations: Iterable[bytes | None]) -> Op[set[bytes | None]]:
         """Return the dead ones among `generations`."""
         known, self._dead = self._dead, {}
-        # A frozen view, so that the collection is not renamed between the reads of its owner and its root.
+        # A frozen view, so that the collection is not renamed between the reads of its owner and
+        # its root.
         view = self._engine.view.pinned()
         try:
             for generation in dict.fromkeys(generations):
@@ -84,15 +87,17 @@ class Generations:
             return True
         if decode_root(found[0]).generation != int.from_bytes(number, "big"):
             return True
-        # An expired root counts while it exists, since it lives again if the clock is set back. So the root is noted
-        # here and deleted first (`take_expired_roots`).
+        # An expired root counts while it exists, since it lives again if the clock is set back. So
+        # the root is noted here and deleted first (`take_expired_roots`).
         if 0 < found[1] < self._limit_ms and len(self._engine.compactor.expired_roots) < EXPIRED_ROOTS_MAX:
             self._engine.compactor.expired_roots.add(root_key)
         return False
 
 
 def take_expired_roots(engine: Engine) -> dict[str, list[bytes]]:
-    """Return keyspace -> user keys of the long expired collections that compaction has found since the last call."""
+    """Return keyspace -> user keys of the long expired collections that compaction has found since
+    the last call.
+    """
     taken, engine.compactor.expired_roots = engine.compactor.expired_roots, set()
     names = {prefix: name for name, prefix in engine.view.catalogue.prefixes.items()}
     found: dict[str, list[bytes]] = {}
@@ -104,7 +109,9 @@ def take_expired_roots(engine: Engine) -> dict[str, list[bytes]]:
 
 
 def drop_expired(tx: Transaction, keys: Iterable[bytes]) -> None:
-    """Write tombstones for those keys that have no live value, so that compaction may drop their elements."""
+    """Write tombstones for those keys that have no live value, so that compaction may drop their
+    elements.
+    """
     for key in keys:
         if tx.get(key) is None:
             tx.delete(key)

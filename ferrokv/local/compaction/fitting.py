@@ -1,7 +1,7 @@
 """Choosing what fits into the space that is left: memtables to flush, and tables to merge.
 
-Usually the sizes of the inputs show that everything fits. If not, the output is weighed: the flush or
-merge is done without writing, because deletions may leave little of the inputs. See
+Usually the sizes of the inputs show that everything fits. If not, the output is weighed: the flush
+or merge is done without writing, because deletions may leave little of the inputs. See
 docs/decisions/0021-a-full-disk.md.
 """
 
@@ -30,7 +30,10 @@ TABLE_BYTES = 4096  # for each table: the footer, heads, and the file system's r
 
 
 class Weigher:
-    """Takes pages as a table builder does. `bytes` is the size that the tables would have, or a little more."""
+    """Takes pages as a table builder does.
+
+    `bytes` is the size that the tables would have, or a little more.
+    """
 
     def __init__(self, block_bytes: int, table_bytes: int) -> None:
         self._block_bytes = block_bytes
@@ -69,7 +72,9 @@ class Weigher:
 
 
 class Room:
-    """The room for new tables, in bytes: `free` on the disk, and `most` together with the spare table."""
+    """The room for new tables, in bytes: `free` on the disk, and `most` together with the spare
+    table.
+    """
 
     def __init__(self, free: int, spare: int) -> None:
         self.free = free
@@ -85,7 +90,8 @@ def look_for_room(engine: Engine) -> Op[Room]:
 def memtables_that_fit(
     engine: Engine, sealed: tuple[Memtable, ...], weigh: Callable[[tuple[Memtable, ...]], Op[int]]
 ) -> Op[tuple[tuple[Memtable, ...], bool]]:
-    """Return as many of the oldest memtables as there is room for, and whether that takes the spare table.
+    """Return as many of the oldest memtables as there is room for, and whether that takes the spare
+    table.
 
     Raises `StoreFull` if there is no room even for the oldest one.
     """
@@ -104,10 +110,11 @@ def memtables_that_fit(
 def merge_that_fits(
     engine: Engine, choice: Merging, situation: Situation, weigh: Callable[[Merging], Op[int]]
 ) -> Op[tuple[Merging, bool]]:
-    """Return the merge, or another one that there is room for, and whether that takes the spare table.
+    """Return the merge, or another one that there is room for, and whether that takes the spare
+    table.
 
-    Raises `StoreFull` if no merge fits. Then no other one is searched for until the tables have changed or
-    there is more room.
+    Raises `StoreFull` if no merge fits. Then no other one is searched for until the tables have
+    changed or there is more room.
     """
     inputs = sum(table.meta.file_bytes for table in choice.inputs)
     if inputs + TABLE_BYTES <= engine.storage.space().free:
@@ -131,8 +138,8 @@ def merge_that_fits(
 def merge_that_frees(engine: Engine, situation: Situation, weigh: Callable[[Merging], Op[int]]) -> Op[Merging | None]:
     """Return a merge that is not due but frees space, on a full disk only; or None.
 
-    It reads everything that it weighs. If it finds nothing, it does not search again before the tables have
-    changed or a keyspace was created or cleared.
+    It reads everything that it weighs. If it finds nothing, it does not search again before the
+    tables have changed or a keyspace was created or cleared.
     """
     view = engine.view
     state = engine.seen_version, view.catalogue.next_id
@@ -168,7 +175,9 @@ def _freeing_merges(engine: Engine, version: Version, situation: Situation) -> I
 
 
 def _is_deleted_from(version: Version, table: Table, situation: Situation) -> bool:
-    """Return True if newer levels have tombstones in the table's range, and all these tables can be read."""
+    """Return True if newer levels have tombstones in the table's range, and all these tables can be
+    read.
+    """
     newer = [
         other for level in range(table.meta.level) for other in version.overlapping(level, table.min_key, table.max_key)
     ]
@@ -183,7 +192,10 @@ def newer_than(view: View, level: int) -> View:
 
 
 def without_hidden(newer: View, page: Page) -> Op[Page]:
-    """Return the page without records of which `newer` has other versions. Costs a point read per record."""
+    """Return the page without records of which `newer` has other versions.
+
+    Costs a point read per record.
+    """
     keys, entries = page
     kept = []
     for i, key in enumerate(keys):
@@ -195,7 +207,8 @@ def without_hidden(newer: View, page: Page) -> Op[Page]:
 def takes_spare(engine: Engine, needed: int, room: Room) -> bool:
     """Return True if so many bytes do not fit without the spare table.
 
-    In that case, note that the disk is full, so that space which becomes free goes to the reserve first.
+    In that case, note that the disk is full, so that space which becomes free goes to the reserve
+    first.
     """
     if needed <= room.free:
         return False
@@ -213,8 +226,8 @@ def _nothing_fits(room: Room) -> StoreFull:
 def smaller_merges(version: Version, choice: Merging, situation: Situation) -> Iterator[Merging]:
     """Iterate over smaller merges that may free space, the most useful first.
 
-    First come merges with fewer tables of level 0, then single tables of deeper levels. Into level 1 go the
-    oldest tables of level 0; a merge within level 0 takes the newest.
+    First come merges with fewer tables of level 0, then single tables of deeper levels. Into level
+    1 go the oldest tables of level 0; a merge within level 0 takes the newest.
     """
     if choice.level == 0:
         ordered = sorted(choice.upper, key=lambda table: -table.number)

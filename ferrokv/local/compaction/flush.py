@@ -1,4 +1,6 @@
-"""Flushing: writing all sealed memtables to one table of level 0, after which their WALs are not needed."""
+"""Flushing: writing all sealed memtables to one table of level 0, after which their WALs are not
+needed.
+"""
 
 from __future__ import annotations
 
@@ -35,10 +37,10 @@ def flush_due(engine: Engine) -> bool:
 
 
 def flush(engine: Engine) -> Op[bool]:
-    """Write the sealed memtables to one table; return False if there were none. Readers and writers go on.
+    """Write the sealed memtables to one table; return False if there were none.
 
-    Only for the holder of the compact lock. On a full disk it takes as many of the oldest memtables as there
-    is room for. `StoreFull` leaves everything as it was.
+    Readers and writers go on. Only for the holder of the compact lock. On a full disk it takes as
+    many of the oldest memtables as there is room for. `StoreFull` leaves everything as it was.
     """
     engine.check_usable()
     view = engine.view

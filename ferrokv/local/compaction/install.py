@@ -1,7 +1,7 @@
 """Installing a change of the tables.
 
-Order: first the edit is written to the manifest and synced, then VERSION is incremented and the new view
-published, and only then are old files removed.
+Order: first the edit is written to the manifest and synced, then VERSION is incremented and the new
+view published, and only then are old files removed.
 """
 
 from __future__ import annotations
@@ -31,14 +31,16 @@ def install(
 ) -> Op[None]:
     """Make `edit` durable and visible, then remove the `obsolete` files.
 
-    Only for the holder of the compact lock. The added tables and their names must be durable already.
+    Only for the holder of the compact lock. The added tables and their names must be durable
+    already.
 
-    On `StoreFull`, nothing has changed for readers. If the edit may be partly written, the manifest may or may
-    not name the new files. They stay as orphans until a new manifest is written.
+    On `StoreFull`, nothing has changed for readers. If the edit may be partly written, the manifest
+    may or may not name the new files. They stay as orphans until a new manifest is written.
     """
     engine.check_usable()
     manifest = engine.compactor.manifest
-    # Without tables that move: the manifest names their files already, and still does if this fails.
+    # Without tables that move: the manifest names their files already, and still does if this
+    # fails.
     made = [table.name for table in added if table.number not in edit.removed]
     if manifest.doubtful or manifest.position.end >= ROLL_BYTES:
         try:
@@ -71,7 +73,9 @@ def install(
 
 
 def roll(engine: Engine) -> Op[None]:
-    """Replace the manifest by a new one, and remove the orphans, which only a doubtful edit may have named."""
+    """Replace the manifest by a new one, and remove the orphans, which only a doubtful edit may
+    have named.
+    """
     old = engine.compactor.manifest
     try:
         rolled = yield from prepare_roll(engine.storage, old)
@@ -93,8 +97,8 @@ def roll(engine: Engine) -> Op[None]:
     yield from remove_files([file_name("manifest", old.current.manifest_number)])
     orphans, engine.compactor.orphans = engine.compactor.orphans, []
     if orphans:
-        # A process that has read the old manifest may have found the doubtful edit complete, and be using its
-        # tables. A new VERSION makes it read the manifest again.
+        # A process that has read the old manifest may have found the doubtful edit complete, and be
+        # using its tables. A new VERSION makes it read the manifest again.
         rolled.version_word = engine.words[VERSION] = engine.words[VERSION] + 1
         engine.compactor.waiting += [Waiting(rolled.version_word, name, 0) for name in orphans]
         yield from remove_waiting(engine)

@@ -1,20 +1,21 @@
 """Carrying out one merge, in parts that are installed one after the other.
 
-A merge takes *upper* tables of one level and the *lower* tables that they overlap in the target level,
-and writes the result to the target level. Large inputs would take long and need room for all outputs at
-once. So the merge is installed in parts. A part ends at a key that lies within no remaining lower table,
-once about a table's size was written or used up. The edit of a part adds the outputs, removes the lower
-tables that are used up, and records how far the merge has come (docs/format.md section 3). The upper
-tables are removed by the edit of the last part. If the process stops in between, whoever compacts next,
-in this process or another, resumes the merge behind the recorded key.
+A merge takes *upper* tables of one level and the *lower* tables that they overlap in the target
+level, and writes the result to the target level. Large inputs would take long and need room for all
+outputs at once. So the merge is installed in parts. A part ends at a key that lies within no
+remaining lower table, once about a table's size was written or used up. The edit of a part adds the
+outputs, removes the lower tables that are used up, and records how far the merge has come
+(docs/format.md section 3). The upper tables are removed by the edit of the last part. If the
+process stops in between, whoever compacts next, in this process or another, resumes the merge
+behind the recorded key.
 
-Until the last part, the upper tables hold records that are in the outputs as well. That is harmless,
-because reads look at the upper level first, and find the version that the merge has kept. But no record
-that an upper table hides may be dropped from the outputs unless the merge also starts again from the
-beginning.
+Until the last part, the upper tables hold records that are in the outputs as well. That is
+harmless, because reads look at the upper level first, and find the version that the merge has kept.
+But no record that an upper table hides may be dropped from the outputs unless the merge also starts
+again from the beginning.
 
-A merge is not installed in parts if it is within level 0, if it rewrites tables without upper ones, or
-if the disk is so full that the last part might find no room.
+A merge is not installed in parts if it is within level 0, if it rewrites tables without upper ones,
+or if the disk is so full that the last part might find no room.
 """
 
 from __future__ import annotations
@@ -92,7 +93,8 @@ def weigh(engine: Engine, choice: Merging) -> Op[int]:
 class Merger:
     """One merge. Only for the holder of the compact lock.
 
-    If it ends early, the outputs of the current part are removed. Parts that are installed already stay.
+    If it ends early, the outputs of the current part are removed. Parts that are installed already
+    stay.
     """
 
     def __init__(self, engine: Engine, choice: Merging, survivors: Survivors, *, spare: bool = False) -> None:
@@ -100,21 +102,22 @@ class Merger:
         self._choice = choice
         self._pages = MergedPages(engine, choice, survivors)
         self._spare = spare  # write the first output to the reserve's spare table
-        # Not in parts if the last part may find no room: the space of the first parts would be missing then.
+        # Not in parts if the last part may find no room: the space of the first parts would be
+        # missing then.
         inputs_bytes = sum(table.meta.file_bytes for table in choice.inputs)
         self._in_parts = choice.target > 0 and bool(choice.upper) and not spare and not engine.is_short
         self._in_parts = self._in_parts and engine.storage.space().free > inputs_bytes
         self._lower = list(reversed(choice.lower))  # the lower tables that are not used up, the next one last
         self._used_up: list[Table] = []  # lower tables that were used up since the last part
-        # True if the manifest records a merge under way that the next edit has to change: this one, or one of whose
-        # outputs this one drops records that the upper tables hide.
+        # True if the manifest records a merge under way that the next edit has to change: this one,
+        # or one of whose outputs this one drops records that the upper tables hide.
         self._is_under_way = bool(choice.done) or (
             choice.stripped and bool(engine.compactor.manifest.tables.merge.upper)
         )
         metas = [table.meta for table in choice.inputs]
         self._seqnos = min(meta.first_seqno for meta in metas), max(meta.last_seqno for meta in metas)
-        # Order: within level 0, the higher number is newer. The number is taken now, so that a flush meanwhile gets a
-        # higher one.
+        # Order: within level 0, the higher number is newer. The number is taken now, so that a
+        # flush meanwhile gets a higher one.
         self._level0_number = take_number(engine) if choice.target == 0 else 0
         self._tables: list[Table] = []
         self._outputs = self._new_outputs()
@@ -122,8 +125,8 @@ class Merger:
     def run(self) -> Op[None]:
         """Do the merge.
 
-        Raises `StoreFull` if there is no room, and `CorruptionError`, which names the table, if an input cannot
-        be read.
+        Raises `StoreFull` if there is no room, and `CorruptionError`, which names the table, if an
+        input cannot be read.
         """
         try:
             while (page := (yield from self._pages.next_page())) is not None:
@@ -150,7 +153,10 @@ class Merger:
             yield from self._install(last_key)
 
     def _install(self, done: bytes | None) -> Op[None]:
-        """Install what was written since the last part. `done` is the key reached; None for the last part."""
+        """Install what was written since the last part.
+
+        `done` is the key reached; None for the last part.
+        """
         choice, engine = self._choice, self._engine
         yield from self._outputs.finish()
         self._spare = self._spare and not self._outputs.names
@@ -169,7 +175,8 @@ class Merger:
             merge=progress,
         )
         tables, self._tables = self._tables, []
-        # Order: from here on, `install` is responsible for the files. If it fails, it removes them or makes them orphans.
+        # Order: from here on, `install` is responsible for the files. If it fails, it removes them
+        # or makes them orphans.
         self._outputs = self._new_outputs()
         yield from install(engine, edit, tables, obsolete=[table.name for table in removed])
         self._is_under_way = done is not None
@@ -181,7 +188,8 @@ class Merger:
         if self._choice.target == 0:
             options = options._replace(table_bytes=1 << 62)  # one table, since it has one number, its place in level 0
             next_number = partial(int, self._level0_number)
-        # Not a method: that would make a reference cycle of the merger and its outputs, which keeps files open.
+        # Not a method: that would make a reference cycle of the merger and its outputs, which keeps
+        # files open.
         finished = partial(_take_table, engine, self._tables)
         return Outputs(
             self._choice.target, engine.store_id, options, self._seqnos, next_number, finished, spare=self._spare

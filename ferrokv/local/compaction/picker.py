@@ -1,9 +1,9 @@
 """Choosing what to compact next, by a pure function of a version and a few facts.
 
-This is leveled compaction, as LevelDB's doc/impl.md describes it. In order of preference: drop tables in
-which everything is dead; resume a merge that is installed in parts; push tables of the level that is too
-full by the largest factor into the next one (level 0 before all others once it slows writers down); push
-down a table that is mostly tombstones.
+This is leveled compaction, as LevelDB's doc/impl.md describes it. In order of preference: drop
+tables in which everything is dead; resume a merge that is installed in parts; push tables of the
+level that is too full by the largest factor into the next one (level 0 before all others once it
+slows writers down); push down a table that is mostly tombstones.
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ class Move(NamedTuple):
 
 
 class Merging(NamedTuple):
-    """A merge of tables `upper` of `level` with tables `lower` of the `target` level, into the target level.
+    """A merge of tables `upper` of `level` with tables `lower` of the `target` level, into the
+    target level.
 
-    Records up to and including the key `done` are in the target level already. With `stripped`, records that
-    newer levels hide are dropped.
+    Records up to and including the key `done` are in the target level already. With `stripped`,
+    records that newer levels hide are dropped.
     """
 
     level: int
@@ -92,8 +93,8 @@ def pick(version: Version, options: Options, survivors: Survivors, situation: Si
 def pick_everything(version: Version, options: Options, situation: Situation) -> Choice | None:
     """Return the next step of a full compaction, or None at its end.
 
-    Each step pushes a few tables of the highest level that has any into the next one, until only one level is
-    left.
+    Each step pushes a few tables of the highest level that has any into the next one, until only
+    one level is left.
     """
     under_way = resume(version, situation)
     if under_way is not None:
@@ -119,7 +120,9 @@ def pick_everything(version: Version, options: Options, situation: Situation) ->
 
 
 def _next_group(version: Version, options: Options, level: int, situation: Situation) -> Choice | None:
-    """Return a merge of the first tables of a level that can go down together, a few tables' size at most."""
+    """Return a merge of the first tables of a level that can go down together, a few tables' size
+    at most.
+    """
     tables = version.levels[level]
     for first in range(len(tables)):
         group: list[Table] = []
@@ -139,7 +142,9 @@ def _next_group(version: Version, options: Options, level: int, situation: Situa
 
 
 def resume(version: Version, situation: Situation) -> Merging | None:
-    """Return the merge under way, if it still fits the tables and none of its inputs is damaged; else None."""
+    """Return the merge under way, if it still fits the tables and none of its inputs is damaged;
+    else None.
+    """
     level, numbers, done = situation.merge
     if not numbers or level >= LEVELS - 1:
         return None
@@ -179,7 +184,9 @@ def _fullest_levels(version: Version, options: Options) -> list[int]:
 
 
 def _push_level(version: Version, options: Options, level: int, situation: Situation) -> Choice | None:
-    """Return a compaction of some of a level's tables into the next one; None if damage prevents all of them."""
+    """Return a compaction of some of a level's tables into the next one; None if damage prevents
+    all of them.
+    """
     if level == 0:
         merging = readable(merge_level0(version, options, situation), situation)
         return merging or _gather_level0(version, options, situation)
@@ -216,8 +223,8 @@ def droppable(version: Version, table: Table, survivors: Survivors) -> bool:
 def merge_level0(version: Version, options: Options, situation: Situation) -> Merging | None:
     """Return a merge of the oldest tables of level 0 with those that they overlap in level 1.
 
-    It takes at most MERGED_FACTOR times `level0_tables`, and only tables that are older than any damaged one,
-    because newer tables must stay above that.
+    It takes at most MERGED_FACTOR times `level0_tables`, and only tables that are older than any
+    damaged one, because newer tables must stay above that.
     """
     upper: list[Table] = []
     for table in reversed(version.levels[0]):
@@ -234,8 +241,8 @@ def merge_level0(version: Version, options: Options, situation: Situation) -> Me
 def _gather_level0(version: Version, options: Options, situation: Situation) -> Merging | None:
     """Return a merge of the newest tables of level 0 within level 0; None if they are few.
 
-    This is for tables that damage keeps from going down. It takes only tables of similar size, so that a
-    record is not merged again each time.
+    This is for tables that damage keeps from going down. It takes only tables of similar size, so
+    that a record is not merged again each time.
     """
     taken: list[Table] = []
     taken_bytes = 0

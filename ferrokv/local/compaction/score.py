@@ -1,4 +1,6 @@
-"""How far compaction is behind: the words LEVEL0, SCORE and DAMAGED, which writers of all processes read."""
+"""How far compaction is behind: the words LEVEL0, SCORE and DAMAGED, which writers of all processes
+read.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,9 @@ SMALL_LEVEL_BYTES: Final = 16 << 20  # smaller levels count as this large, since
 def score(version: Version, options: Options) -> float:
     """Return how full the fullest level is, including what is on its way down to it. 1.0 is full.
 
-    All of level 0 is on its way down, and from each deeper level what it holds beyond its limit. So a
-    compaction changes the score only when data reaches the level that has room for it. 0 for an empty store.
-    Costs a sum over all tables.
+    All of level 0 is on its way down, and from each deeper level what it holds beyond its limit. So
+    a compaction changes the score only when data reaches the level that has room for it. 0 for an
+    empty store. Costs a sum over all tables.
     """
     highest = 0.0
     arriving = version.level_bytes(0)
@@ -31,10 +33,11 @@ def score(version: Version, options: Options) -> float:
 
 
 def announce_score(words: Words, version: Version, options: Options, damaged: int = 0) -> None:
-    """Store the words for the writers of all processes. For the holder of the compact lock, or a process alone.
+    """Store the words for the writers of all processes.
 
-    While there are `damaged` tables, a level may stay too full for ever. No writer should wait for that, so
-    the score is announced as 0.
+    For the holder of the compact lock, or a process alone. While there are `damaged` tables, a
+    level may stay too full for ever. No writer should wait for that, so the score is announced as
+    0.
     """
     words[DAMAGED] = damaged
     words[LEVEL0] = len(version.levels[0])

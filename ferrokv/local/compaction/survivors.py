@@ -34,8 +34,9 @@ class Survivors:
     def of(self, page: Page, *, bottom: bool) -> Page:
         """Return the records to keep.
 
-        With `bottom`, nothing older overlaps the page, so tombstones and expired records are dropped. Otherwise
-        an expired record becomes a tombstone, because it may hide older records below.
+        With `bottom`, nothing older overlaps the page, so tombstones and expired records are
+        dropped. Otherwise an expired record becomes a tombstone, because it may hide older records
+        below.
         """
         keys, entries = page
         if self.gone and not self.gone.isdisjoint(keys):

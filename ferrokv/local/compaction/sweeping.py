@@ -1,9 +1,10 @@
 """Finding tables with many records of dead collections.
 
-New generations are always higher than older ones, so new elements never overlap a table of old elements,
-and compaction of the levels might never come back to it. So after each flush, a few tables are examined,
-in turn, by a sample of the last keys of their blocks. A table with enough dead records (DEAD_ENOUGH) is
-rewritten in its level. One that holds only elements of a single dead generation is dropped unread.
+New generations are always higher than older ones, so new elements never overlap a table of old
+elements, and compaction of the levels might never come back to it. So after each flush, a few
+tables are examined, in turn, by a sample of the last keys of their blocks. A table with enough dead
+records (DEAD_ENOUGH) is rewritten in its level. One that holds only elements of a single dead
+generation is dropped unread.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ def holds_parts(table: Table) -> bool:
 
 
 def sweepable(engine: Engine) -> list[Table]:
-    """Return the tables to examine, in a fixed order: not those of level 0, which go down soon, nor damaged ones."""
+    """Return the tables to examine, in a fixed order: not those of level 0, which go down soon, nor
+    damaged ones.
+    """
     levels = engine.view.version.levels[1:]
     tables = (table for level in levels for table in level if table.number not in engine.compactor.damaged)
     return sorted(filter(holds_parts, tables), key=_place)
@@ -69,8 +72,8 @@ def _judge(engine: Engine, table: Table) -> Op[Choice | None]:
         keys = [keys[0], *random.sample(keys[1:-1], SAMPLES_MAX - 2), keys[-1]]
     generations = [generation_of(key) for key in keys]
     dead = yield from Generations(engine).dead_of(generations)
-    # In a keyspace, elements sort before user keys, and these before owners. So if the first and the last key are
-    # elements of one generation, all keys between them are.
+    # In a keyspace, elements sort before user keys, and these before owners. So if the first and
+    # the last key are elements of one generation, all keys between them are.
     if table.min_key[:GENERATION_END] == table.max_key[:GENERATION_END] and generation_of(table.min_key) in dead:
         return Drop((table,))
     if sum(generation in dead for generation in generations) >= DEAD_ENOUGH * len(generations):
@@ -79,7 +82,8 @@ def _judge(engine: Engine, table: Table) -> Op[Choice | None]:
 
 
 def next_with_dead(engine: Engine, after: tuple[bytes, int]) -> Op[tuple[Table, tuple[bytes, int]] | None]:
-    """Return the first table after a place that holds records of a dead generation, and its place; else None.
+    """Return the first table after a place that holds records of a dead generation, and its place;
+    else None.
 
     Reads tables until it finds one.
     """

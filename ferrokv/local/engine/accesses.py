@@ -1,10 +1,11 @@
 """Counting roughly how often records are read, for eviction (docs/decisions/0022-quotas.md).
 
-A record that is read from a table becomes a hot record, and stays one while it is read again. So the
-keys of each generation of the hot records (tree/cache.py) that has ended are those that were read in
-its time, and a key's count is the number of generations it was in. Reads pay nothing for that. Counts
-go up to 15 and are indexed by the hash of the key; keys whose hashes collide share one. Reads that a
-memtable answers are not counted, but the write of the record is (upkeep/quotas.py).
+A record that is read from a table becomes a hot record, and stays one while it is read again. So
+the keys of each generation of the hot records (tree/cache.py) that has ended are those that were
+read in its time, and a key's count is the number of generations it was in. Reads pay nothing for
+that. Counts go up to 15 and are indexed by the hash of the key; keys whose hashes collide share
+one. Reads that a memtable answers are not counted, but the write of the record is
+(upkeep/quotas.py).
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ _HALVES: Final = bytes(min(i, COUNT_MAX) // 2 for i in range(256))
 
 
 class Accesses:
-    """The counts of one process. Owner: the holder of the compact lock. Any thread appends to `generations`."""
+    """The counts of one process.
+
+    Owner: the holder of the compact lock. Any thread appends to `generations`.
+    """
 
     def __init__(self) -> None:
         self.generations: deque[list[bytes]] = deque(maxlen=GENERATIONS_MAX)
@@ -51,7 +55,10 @@ class Accesses:
 
 
 class Keeping:
-    """What quota enforcement (upkeep/quotas.py) remembers in a process. Owner: the holder of the compact lock."""
+    """What quota enforcement (upkeep/quotas.py) remembers in a process.
+
+    Owner: the holder of the compact lock.
+    """
 
     def __init__(self) -> None:
         self.checked = -1  # how much had been written when the memtables were last checked

@@ -1,7 +1,9 @@
-"""The state that belongs to the holder of the compact lock: the manifest, and what compaction remembers.
+"""The state that belongs to the holder of the compact lock: the manifest, and what compaction
+remembers.
 
-Every process has a `Compactor`, and only the process that holds the compact lock may use its own. A new
-holder learns nothing from the memory of the last one, only from the manifest and the control page.
+Every process has a `Compactor`, and only the process that holds the compact lock may use its own. A
+new holder learns nothing from the memory of the last one, only from the manifest and the control
+page.
 """
 
 from __future__ import annotations
@@ -18,7 +20,10 @@ LOOKS_EACH_FLUSH: Final = (
 
 
 class Waiting(NamedTuple):
-    """A table file that waits for its removal. The edit that made VERSION `version_word` replaced it."""
+    """A table file that waits for its removal.
+
+    The edit that made VERSION `version_word` replaced it.
+    """
 
     version_word: int
     name: str
@@ -36,7 +41,8 @@ class Compactor:
         self.orphans: list[str] = []  # files of an edit in doubt, to remove after the next manifest roll
         self.waiting: list[Waiting] = []  # tables to remove when nobody reads them any more
         self.cursors: dict[int, bytes] = {}  # level -> smallest key of the table that was compacted last
-        # Numbers of the tables that could not be read, each with the error. Compaction works around them.
+        # Numbers of the tables that could not be read, each with the error. Compaction works around
+        # them.
         self.damaged: dict[int, CorruptionError] = {}
         self.nothing_fits = (0, 0)  # VERSION and bytes of room for which no merge that fits was found
         self.nothing_freed = (0, 0)  # VERSION and next keyspace id for which no merge would free anything
@@ -44,7 +50,8 @@ class Compactor:
         self.sweep_cursor = (b"", 0)  # the place of the table that was examined last (compaction/sweeping.py)
         self.sweep_looks_left = LOOKS_EACH_FLUSH  # tables left to examine before the next flush
         self.keeping = Keeping()  # for quotas
-        # Internal keys of long expired roots that compaction has found (compaction/dead_generations.py).
+        # Internal keys of long expired roots that compaction has found
+        # (compaction/dead_generations.py).
         self.expired_roots: set[bytes] = set()
 
     @property

@@ -1,7 +1,7 @@
 """The state of one store in one process, and the few steps that publish a new view.
 
-A comment beside each attribute says who may change it. The engine has no threads and no event loop of
-its own: `runtime/` drives it, and a test can step it request by request.
+A comment beside each attribute says who may change it. The engine has no threads and no event loop
+of its own: `runtime/` drives it, and a test can step it request by request.
 """
 
 from __future__ import annotations
@@ -51,13 +51,16 @@ from .wakeups import Waited
 
 logger = logging.getLogger("ferrokv.engine")
 
-# Compaction may drop a record that expired this long before `certain_ms`, since the clocks of two boots may
-# differ by minutes.
+# Compaction may drop a record that expired this long before `certain_ms`, since the clocks of two
+# boots may differ by minutes.
 EXPIRY_GRACE_MS: Final = 600_000
 
 
 class Wal:
-    """The newest WAL that this process knows of, and how far it has followed it. Owner: the engine's lock."""
+    """The newest WAL that this process knows of, and how far it has followed it.
+
+    Owner: the engine's lock.
+    """
 
     __slots__ = ("allocated", "file", "header", "position")
 
@@ -70,7 +73,10 @@ class Wal:
 
 
 class Pending(NamedTuple):
-    """A commit that is in the WAL but may not be durable yet. Transactions see it, readers do not."""
+    """A commit that is in the WAL but may not be durable yet.
+
+    Transactions see it, readers do not.
+    """
 
     entries: dict[bytes, Entry]
     after: Position
@@ -78,7 +84,10 @@ class Pending(NamedTuple):
 
 
 class Counters:
-    """Counts since opening. Owners: the writer (commits, records), the background thread (the rest)."""
+    """Counts since opening.
+
+    Owners: the writer (commits, records), the background thread (the rest).
+    """
 
     def __init__(self) -> None:
         self.commits = 0
@@ -92,7 +101,9 @@ class Counters:
 
 
 class Engine:
-    """One process's replica of a store: its view, what it has followed of the WAL, and the control page."""
+    """One process's replica of a store: its view, what it has followed of the WAL, and the control
+    page.
+    """
 
     def __init__(
         self,
@@ -134,7 +145,8 @@ class Engine:
         self.rotated: Callable[[], None] = lambda: None  # called when this or another process has sealed a memtable
         self.ran_short: Callable[[], None] = lambda: None  # called when the disk is full, or space may become free
         self.page_is_kept = True  # False: read-only, and no living process keeps the control page up to date
-        # Held briefly, never across I/O. Re-entrant, so that re-entry by a signal handler can be detected.
+        # Held briefly, never across I/O. Re-entrant, so that re-entry by a signal handler can be
+        # detected.
         self.lock = RLock()
         self.is_mine: Callable[[], bool] = self.lock._is_owned  # type: ignore[attr-defined]
         self.unlock_write = _nothing if storage.read_only else storage.unlocker("write")
@@ -143,7 +155,10 @@ class Engine:
 
     @property
     def appended(self) -> Position:
-        """Where the next frame goes, as far as this process knows. Under `lock`, or with the write lock held."""
+        """Where the next frame goes, as far as this process knows.
+
+        Under `lock`, or with the write lock held.
+        """
         return self.pending[-1].after if self.pending else self.wal.position
 
     @property
@@ -170,7 +185,8 @@ class Engine:
         return self.words[DAMAGED]
 
     def certain_ms(self) -> int:
-        """Return the certain moment, in ms since 1970, and update the belief that all processes share (clock.py).
+        """Return the certain moment, in ms since 1970, and update the belief that all processes
+        share (clock.py).
 
         Only for the holder of the compact lock, or for a process that is alone.
         """
@@ -183,13 +199,18 @@ class Engine:
         return moment
 
     def passed_ms(self) -> int:
-        """Return the certain moment without updating the belief; 0 if there is none yet. For any process."""
+        """Return the certain moment without updating the belief; 0 if there is none yet.
+
+        For any process.
+        """
         known = Belief(*(self.words[index] for index in CLOCK))
         return look(self.clock, known)[0] if known.offset else 0
 
     @property
     def is_short(self) -> bool:
-        """True while the disk is full and the store takes only deletions, from any process (space.py)."""
+        """True while the disk is full and the store takes only deletions, from any process
+        (space.py).
+        """
         return self.words[SHORT] != 0
 
     def poison(self, what: str, error: OSError) -> StoreFailed:
@@ -241,7 +262,10 @@ class Engine:
         return self.poison(what, error)
 
     def run_short(self) -> None:
-        """Note that the disk is full. Only deletions are written until the reserve is complete and there is room again."""
+        """Note that the disk is full.
+
+        Only deletions are written until the reserve is complete and there is room again.
+        """
         if not self.words[SHORT]:
             self.words[SHORT] = 1
             logger.warning("the disk is full: the store takes only deletions until there is room again")
@@ -256,8 +280,8 @@ class Engine:
         if is_moved:
             old = self.view
             self.view = View(old.active, old.sealed, old.version, catalogue, old.hot)
-        # Order: wake before the position moves. If an exception interrupts this, the commit is shown again, and
-        # then wakes those that were not woken.
+        # Order: wake before the position moves. If an exception interrupts this, the commit is
+        # shown again, and then wakes those that were not woken.
         if self.waited.armed:
             if is_moved:
                 self.waited.move(catalogue)
@@ -294,7 +318,10 @@ class Engine:
             del self.pending[0]
 
     def show_rotation(self, wal: Wal) -> None:
-        """Seal the active memtable, and go on with a new one for `wal`. Under `lock`. May be repeated."""
+        """Seal the active memtable, and go on with a new one for `wal`.
+
+        Under `lock`. May be repeated.
+        """
         old = self.view
         if old.active.number != wal.position.number:
             active = Memtable(wal.position.number, wal.position.seqno)
@@ -309,8 +336,8 @@ class Engine:
         old = self.view
         hot = old.hot
         if gone:
-            # Order: one step drops the memtables and removes their keys from the hot records, which would be
-            # stale without the memtables that hide them.
+            # Order: one step drops the memtables and removes their keys from the hot records, which
+            # would be stale without the memtables that hide them.
             hot = hot.without(key for memtable in flushed for key in memtable.entries)
         sealed = tuple(memtable for memtable in old.sealed if memtable.number not in gone)
         self.view = View(old.active, sealed, version, old.catalogue, hot)

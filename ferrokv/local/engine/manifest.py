@@ -1,16 +1,16 @@
 """The manifest: the log of edits that says which tables make up the store.
 
-The file CURRENT names the manifest that counts. Its first frame states the whole, each later one is an
-edit, and the state is the result of all frames. Only the holder of the compact lock changes it. An
-edit is made in two steps: `write_edit` appends the frame, and the caller (compaction/install.py) syncs
-the file and increments VERSION, so that other processes read the manifest again.
+The file CURRENT names the manifest that counts. Its first frame states the whole, each later one is
+an edit, and the state is the result of all frames. Only the holder of the compact lock changes it.
+An edit is made in two steps: `write_edit` appends the frame, and the caller (compaction/install.py)
+syncs the file and increments VERSION, so that other processes read the manifest again.
 
-A manifest is *doubtful* if its tail is uncertain: a write has failed, or somebody died during one. No
-edit may be appended to it. It is replaced by a new one, as is a manifest that has grown beyond
+A manifest is *doubtful* if its tail is uncertain: a write has failed, or somebody died during one.
+No edit may be appended to it. It is replaced by a new one, as is a manifest that has grown beyond
 ROLL_BYTES. This is called a roll: `prepare_roll` writes and syncs a new manifest and a new CURRENT
-under another name, and `rename_current` puts the latter into place, which is the moment at which the
-new manifest counts. A crash before that leaves the old one in force; what it leaves of the new files
-is removed later.
+under another name, and `rename_current` puts the latter into place, which is the moment at which
+the new manifest counts. A crash before that leaves the old one in force; what it leaves of the new
+files is removed later.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ PAUSE_FRAMES: Final = 64  # between two pauses, since this may run on an event l
 class Tables(NamedTuple):
     """The state that a manifest describes.
 
-    The tables by number; the number of the oldest WAL that is needed; the next table number; the last seqno
-    that is in tables; and the merge under way.
+    The tables by number; the number of the oldest WAL that is needed; the next table number; the
+    last seqno that is in tables; and the merge under way.
     """
 
     metas: dict[int, TableMeta]
@@ -72,7 +72,10 @@ class Tables(NamedTuple):
     merge: MergeProgress = NO_MERGE
 
     def changed(self, edit: Edit) -> Tables:
-        """Return the state after `edit`. Raises `CorruptionError` if the edit does not fit this state."""
+        """Return the state after `edit`.
+
+        Raises `CorruptionError` if the edit does not fit this state.
+        """
         metas = dict(self.metas)
         for number in edit.removed:
             if number not in metas:
@@ -91,7 +94,9 @@ class Tables(NamedTuple):
         )
 
     def with_next_table(self, number: int) -> Tables:
-        """Return the state with another next table number, which becomes durable with the next edit."""
+        """Return the state with another next table number, which becomes durable with the next
+        edit.
+        """
         return self._replace(next_table=number)
 
     def as_edit(self) -> Edit:
@@ -105,7 +110,10 @@ EMPTY: Final = Tables({}, 1, 1, 0)
 
 
 def overlaps(metas: Iterable[TableMeta]) -> Iterator[str]:
-    """Describe each overlap of tables in a level from 1 on, where there must be none. O(tables log tables)."""
+    """Describe each overlap of tables in a level from 1 on, where there must be none.
+
+    O(tables log tables).
+    """
     for a, b in pairwise(sorted(metas, key=lambda meta: (meta.level, meta.min_key))):
         if a.level and a.level == b.level and b.min_key <= a.max_key:
             yield f"tables of level {a.level} overlap: tables={a.number},{b.number}"
@@ -129,7 +137,8 @@ class Manifest:
 def read_manifest(current: Current) -> Op[Manifest]:
     """Read the manifest that `current` names. If its tail is torn, it is `doubtful`.
 
-    Raises `CorruptionError` on any other damage, `FileNotFoundError` if another process has replaced it.
+    Raises `CorruptionError` on any other damage, `FileNotFoundError` if another process has
+    replaced it.
     """
     name = file_name("manifest", current.manifest_number)
     file = yield Open(name)
@@ -183,7 +192,10 @@ def create_manifest(storage: Storage, current: Current, tables: Tables) -> Op[Ma
 
 
 def write_current_aside(current: Current) -> Op[None]:
-    """Write and sync the new CURRENT under another name. The store is unchanged until `rename_current`."""
+    """Write and sync the new CURRENT under another name.
+
+    The store is unchanged until `rename_current`.
+    """
     file, _ = yield from create_file(CURRENT_ASIDE, (CURRENT_BYTES,), (SPARE_CURRENT,))
     yield WriteAt(file, 0, encode_current(current))
     yield Sync(file, metadata=True)
@@ -191,7 +203,10 @@ def write_current_aside(current: Current) -> Op[None]:
 
 
 def rename_current() -> Op[None]:
-    """Make CURRENT name the new manifest, atomically and durably. After an error, the outcome is unknown."""
+    """Make CURRENT name the new manifest, atomically and durably.
+
+    After an error, the outcome is unknown.
+    """
     yield Rename(CURRENT_ASIDE, CURRENT)
     yield SyncDirectory()
 

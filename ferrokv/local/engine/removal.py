@@ -1,11 +1,12 @@
 """Removing files that the store does not need any more (docs/format.md section 7).
 
-WALs and manifests are removed at once. Tables are removed when no living process has pinned a version
-that is older than the edit which replaced them; until then they wait in a list (`Compactor.waiting`).
+WALs and manifests are removed at once. Tables are removed when no living process has pinned a
+version that is older than the edit which replaced them; until then they wait in a list
+(`Compactor.waiting`).
 
 The list is in the memory of the process that made the edit, and lost if that process dies. The next
-process that takes the compact lock finds the files again, as tables that the manifest does not name. A
-table number is never used twice, so a table that waits can be removed at any later time.
+process that takes the compact lock finds the files again, as tables that the manifest does not
+name. A table number is never used twice, so a table that waits can be removed at any later time.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ from .slots import slots_in_use
 
 
 def remove_files(names: Iterable[str]) -> Op[None]:
-    """Remove files that nothing refers to any more. A failure only wastes space until the next opening."""
+    """Remove files that nothing refers to any more.
+
+    A failure only wastes space until the next opening.
+    """
     for name in names:
         try:
             yield Remove(name)
@@ -33,7 +37,8 @@ def remove_files(names: Iterable[str]) -> Op[None]:
 
 
 def remove_obsolete(engine: Engine, names: Iterable[str], before: Tables) -> Op[None]:
-    """Remove the files that the newest edit replaced, but tables only when nobody reads an older version.
+    """Remove the files that the newest edit replaced, but tables only when nobody reads an older
+    version.
 
     `before` is the state of the manifest before the edit. Only for the holder of the compact lock.
     """
@@ -48,7 +53,10 @@ def remove_obsolete(engine: Engine, names: Iterable[str], before: Tables) -> Op[
 
 
 def remove_waiting(engine: Engine) -> Op[None]:
-    """Remove the waiting tables that nobody reads any more. For the background thread, or at closing."""
+    """Remove the waiting tables that nobody reads any more.
+
+    For the background thread, or at closing.
+    """
     engine.pins.settle()  # drop the pins that this process has given back; also a fence after the store of VERSION
     if not engine.compactor.waiting:
         return
@@ -85,14 +93,14 @@ def oldest_pin(engine: Engine) -> int:
 def find_unnamed(engine: Engine) -> Op[None]:
     """Find the files that other processes left behind. Remove those that nobody can be reading.
 
-    Only for the holder of the compact lock, directly after it has read the manifest: nobody else writes
-    tables then.
+    Only for the holder of the compact lock, directly after it has read the manifest: nobody else
+    writes tables then.
     """
     tables = engine.compactor.manifest.tables
     names = yield ListDirectory()
     unnamed = [number for number in numbers_of("table", names) if number not in tables.metas]
-    # An edit that adds a table also makes `next_table` durable. So tables from that number on were never in any
-    # version.
+    # An edit that adds a table also makes `next_table` durable. So tables from that number on were
+    # never in any version.
     yield from remove_files(file_name("table", number) for number in unnamed if number >= tables.next_table)
     version_word = engine.words[VERSION]
     left = [file_name("table", number) for number in unnamed if number < tables.next_table]

@@ -1,15 +1,17 @@
-"""Slots of the control page, and the pins that a process announces in its slot (docs/format.md section 7).
+"""Slots of the control page, and the pins that a process announces in its slot (docs/format.md
+section 7).
 
-A slot is 1,024 bytes of shared words that belong to one process. A process claims a slot at opening,
-under the open lock, by storing the name of its announcement in OWNER, and gives it back at closing by
-storing 0 there. A process that dies leaves its slot as it is. Its lock file is unlocked then, which
-tells the others that it is dead, and that nothing in the slot counts; the next process that needs a
-slot may take it.
+A slot is 1,024 bytes of shared words that belong to one process. A process claims a slot at
+opening, under the open lock, by storing the name of its announcement in OWNER, and gives it back at
+closing by storing 0 there. A process that dies leaves its slot as it is. Its lock file is unlocked
+then, which tells the others that it is dead, and that nothing in the slot counts; the next process
+that needs a slot may take it.
 
-PINNED is the oldest VERSION whose tables the process still reads. `Pins` counts the pins of each version
-in the process's memory, and keeps PINNED at the lowest of them. A pin is set under a lock; it is given
-back without one, because destructors and signal handlers do that, and PINNED follows at the next
-`settle`. Until then PINNED is too low, which keeps files longer than necessary but harms nothing.
+PINNED is the oldest VERSION whose tables the process still reads. `Pins` counts the pins of each
+version in the process's memory, and keeps PINNED at the lowest of them. A pin is set under a lock;
+it is given back without one, because destructors and signal handlers do that, and PINNED follows at
+the next `settle`. Until then PINNED is too low, which keeps files longer than necessary but harms
+nothing.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ class Slot:
 
     @property
     def owner(self) -> str:
-        """The announcement of the process that has the slot, or had it when it died; "" if the slot is free."""
+        """The announcement of the process that has the slot, or had it when it died; "" if the slot
+        is free.
+        """
         owner = self[control.OWNER]
         return f"{owner:016x}" if owner else ""
 
@@ -56,14 +60,16 @@ class Slot:
 def claim_slot(words: Words, announced: str, is_alive: Callable[[str], bool]) -> Slot:
     """Claim a slot for the process that announced itself by this name. Only under the open lock.
 
-    Takes the first slot that is free or whose owner has died. Raises `StoreBusy` if all 252 are in use.
+    Takes the first slot that is free or whose owner has died. Raises `StoreBusy` if all 252 are in
+    use.
     """
     used = words[control.SLOTS]
     number = next((slot.number for slot in slots_in_use(words) if not slot.owner or not is_alive(slot.owner)), used)
     if number >= control.SLOTS_MAX:
         raise StoreBusy(f"too many processes have the store open: limit={control.SLOTS_MAX}")
     slot = Slot(words, number)
-    # Order: free the slot, clear it, then own it. So nobody takes a word of the last owner for the new owner's.
+    # Order: free the slot, clear it, then own it. So nobody takes a word of the last owner for the
+    # new owner's.
     slot.release()
     epoch = slot[control.EPOCH] + 1
     for word in control.CLEARED:
@@ -76,7 +82,9 @@ def claim_slot(words: Words, announced: str, is_alive: Callable[[str], bool]) ->
 
 
 def slots_in_use(words: Words) -> Iterator[Slot]:
-    """Iterate over all slots that were ever claimed, including free ones and those of dead processes."""
+    """Iterate over all slots that were ever claimed, including free ones and those of dead
+    processes.
+    """
     return (Slot(words, number) for number in range(words[control.SLOTS]))
 
 
@@ -94,29 +102,38 @@ class Pins:
         self._process_id = process_now()
         self._counts: dict[int, int] = {}  # version word -> pins; owner: the lock
         self._given_back: deque[int] = deque()  # not yet subtracted from the counts; any thread appends
-        # Re-entrant only to detect re-entry, by a signal handler or destructor in the thread that holds it.
+        # Re-entrant only to detect re-entry, by a signal handler or destructor in the thread that
+        # holds it.
         self._lock = RLock()
         self._is_mine: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]
 
     def add(self, version_word: int) -> None:
-        """Pin a version. Whoever decides after this call which files to remove, keeps those of the version.
+        """Pin a version.
 
-        Raises `StoreBusy` if a signal handler or destructor calls this while its thread is in the middle of it.
+        Whoever decides after this call which files to remove, keeps those of the version. Raises
+        `StoreBusy` if a signal handler or destructor calls this while its thread is in the middle
+        of it.
         """
         if self._is_mine():
             raise StoreBusy(REENTERED)
         with self._lock:
             self._take(version_word)
-        # Order: the caller's next loads must come after the announcement is visible to others. Taking and
-        # releasing a lock is a fence.
+        # Order: the caller's next loads must come after the announcement is visible to others.
+        # Taking and releasing a lock is a fence.
         self.settle()
 
     def give_back(self, version_word: int) -> None:
-        """Undo one `add`. It takes no lock, so destructors may call it. The slot follows at the next `settle`."""
+        """Undo one `add`.
+
+        It takes no lock, so destructors may call it. The slot follows at the next `settle`.
+        """
         self._given_back.append(version_word)
 
     def settle(self) -> None:
-        """Update the slot after pins were given back. If another thread is doing that now, leave it to that one."""
+        """Update the slot after pins were given back.
+
+        If another thread is doing that now, leave it to that one.
+        """
         while True:
             if not self._is_mine() and self._lock.acquire(blocking=False):
                 try:

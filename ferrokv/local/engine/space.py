@@ -1,13 +1,15 @@
-"""A full disk: what may still be written, and how the reserve is restored (docs/format.md section 2).
+"""A full disk: what may still be written, and how the reserve is restored (docs/format.md section
+2).
 
-To free space on a full disk, the store must be able to write: tombstones to the WAL, a flushed table,
-a manifest. The reserve (spares.py) keeps room for these.
+To free space on a full disk, the store must be able to write: tombstones to the WAL, a flushed
+table, a manifest. The reserve (spares.py) keeps room for these.
 
-The word SHORT is 1 while space is short. It is set when a write finds no space, and when a piece of the
-reserve is used. While it is set, processes write only frames that delete. Other frames are written only
-if there is room for the whole reserve and more (`is_plenty`). `rebuild` makes the missing pieces, and
-clears SHORT once the reserve is complete and there is some room beside it. It is called at opening,
-and by the background thread while it holds the compact lock. See docs/decisions/0021-a-full-disk.md.
+The word SHORT is 1 while space is short. It is set when a write finds no space, and when a piece of
+the reserve is used. While it is set, processes write only frames that delete. Other frames are
+written only if there is room for the whole reserve and more (`is_plenty`). `rebuild` makes the
+missing pieces, and clears SHORT once the reserve is complete and there is some room beside it. It
+is called at opening, and by the background thread while it holds the compact lock. See
+docs/decisions/0021-a-full-disk.md.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ def _clears(key: bytes, catalogue: Catalogue) -> bool:
 
 
 def is_plenty(engine: Engine) -> bool:
-    """Return True if there is room for the whole reserve and a WAL, so that writes need not wait for the reserve."""
+    """Return True if there is room for the whole reserve and a WAL, so that writes need not wait
+    for the reserve.
+    """
     space = engine.storage.space()
     sizes = sizes_for(engine.options.memtable_bytes, space)
     return space.free >= sum(sizes.by_name().values()) + sizes.wal
@@ -93,8 +97,8 @@ def rebuild(engine: Engine) -> Op[bool]:
 def _save_small_pieces(engine: Engine, wanted: Mapping[str, int], names: Mapping[str, int]) -> Op[None]:
     """Make the missing small pieces. If there is no other room, cut the spare table to get it.
 
-    Without a spare WAL nothing can be deleted, and what was deleted cannot be flushed. The spare table stays
-    large enough for a flush of any one memtable.
+    Without a spare WAL nothing can be deleted, and what was deleted cannot be flushed. The spare
+    table stays large enough for a flush of any one memtable.
     """
     view = engine.view
     largest = max(memtable.wal_bytes for memtable in view.memtables)
@@ -119,8 +123,8 @@ def _save_small_pieces(engine: Engine, wanted: Mapping[str, int], names: Mapping
 def _make(engine: Engine, pieces: Mapping[str, int], names: Iterable[str]) -> Op[bool]:
     """Make pieces of these sizes, in order, until there is no room. Return True if all were made.
 
-    Each is made under another name, synced and renamed. So a file with a piece's name is always complete,
-    even after a power cut.
+    Each is made under another name, synced and renamed. So a file with a piece's name is always
+    complete, even after a power cut.
     """
     files: dict[str, File] = {}
     try:
@@ -169,8 +173,8 @@ def _keep_what_there_is(engine: Engine, size: int) -> Op[None]:
 
 
 def _end_shortage(engine: Engine, wanted: Mapping[str, int]) -> Op[None]:
-    # Order: a process that uses a piece renames it first and stores SHORT afterwards. So either its piece is
-    # found missing below, or its store comes after this one.
+    # Order: a process that uses a piece renames it first and stores SHORT afterwards. So either its
+    # piece is found missing below, or its store comes after this one.
     engine.words[SHORT] = 0
     names: dict[str, int] = yield ListDirectory()
     if any(names.get(name, 0) < size for name, size in wanted.items()):

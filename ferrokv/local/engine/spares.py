@@ -1,11 +1,12 @@
-"""The reserve: preallocated files that become other files on a full disk (docs/format.md section 2).
+"""The reserve: preallocated files that become other files on a full disk (docs/format.md section
+2).
 
-A piece of the reserve is renamed into the file that has no room otherwise: a WAL, a table, a manifest
-or CURRENT. Removing it and creating the other file would not do, because anybody could take the space
-in between. The file keeps its space when it is renamed.
+A piece of the reserve is renamed into the file that has no room otherwise: a WAL, a table, a
+manifest or CURRENT. Removing it and creating the other file would not do, because anybody could
+take the space in between. The file keeps its space when it is renamed.
 
-This module has the names and sizes of the pieces, and creates files with or without a piece. `space.py`
-decides when the reserve is used and restored.
+This module has the names and sizes of the pieces, and creates files with or without a piece.
+`space.py` decides when the reserve is used and restored.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from ..storage.requests import File, ListDirectory, Op, Open, Remove, Rename, Sp
 
 NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
-# Two of them. One takes the frames that delete. The other one is used to rotate away from it, so that the
-# memtable of the first can be flushed.
+# Two of them. One takes the frames that delete. The other one is used to rotate away from it, so
+# that the memtable of the first can be flushed.
 SPARE_WALS: Final = ("reserve-1.wal", "reserve-2.wal")
 SPARE_MANIFEST: Final = "reserve.manifest"
 SPARE_CURRENT: Final = "reserve.current"
@@ -43,7 +44,10 @@ class Sizes(NamedTuple):
     manifest: int = MANIFEST_ROOM
 
     def by_name(self) -> dict[str, int]:
-        """Return name -> size of all pieces, in the order in which they are made. The table comes last."""
+        """Return name -> size of all pieces, in the order in which they are made.
+
+        The table comes last.
+        """
         small = {SPARE_CURRENT: self.current, SPARE_MANIFEST: self.manifest}
         return {**small, **dict.fromkeys(SPARE_WALS, self.wal), SPARE_TABLE: self.table}
 
@@ -58,11 +62,12 @@ def wal_sizes(memtable_bytes: int, least: int, *, short: bool) -> tuple[int, ...
 
 
 def sizes_for(memtable_bytes: int, space: Space) -> Sizes:
-    """Return what a store needs to go on deleting: WALs for tombstones, and a table that a flush fits into.
+    """Return what a store needs to go on deleting: WALs for tombstones, and a table that a flush
+    fits into.
 
-    The table has room for the flush of one memtable, and for one WAL more, because a spare WAL that replaces
-    one in use may have to be cut from it. On a small disk, the table takes at most a quarter of the disk,
-    and each WAL at most a thirty-second.
+    The table has room for the flush of one memtable, and for one WAL more, because a spare WAL that
+    replaces one in use may have to be cut from it. On a small disk, the table takes at most a
+    quarter of the disk, and each WAL at most a thirty-second.
     """
     wal = min(memtable_bytes // 8, space.total // 32)
     table = min(memtable_bytes + memtable_bytes // 4, space.total // 4)
@@ -70,10 +75,11 @@ def sizes_for(memtable_bytes: int, space: Space) -> Sizes:
 
 
 def create_file(name: str, sizes: Iterable[int], spares: Iterable[str] = ()) -> Op[tuple[File, int]]:
-    """Create a file with the first of `sizes` that there is room for, else rename one of the `spares`.
+    """Create a file with the first of `sizes` that there is room for, else rename one of the
+    `spares`.
 
-    Return the file and its size, which is 0 for a spare. If there is no room and no spare, raise the
-    `OSError` of a full disk and leave no file. The caller syncs the directory.
+    Return the file and its size, which is 0 for a spare. If there is no room and no spare, raise
+    the `OSError` of a full disk and leave no file. The caller syncs the directory.
     """
     code, reason = errno.ENOSPC, "no space, and no spare file"
     for size in sizes:
@@ -90,12 +96,14 @@ def create_file(name: str, sizes: Iterable[int], spares: Iterable[str] = ()) -> 
         except FileNotFoundError:
             continue
         return (yield Open(name)), 0
-    # Raise a new error: the traceback of the original one would keep frames alive, and with them open files.
+    # Raise a new error: the traceback of the original one would keep frames alive, and with them
+    # open files.
     raise OSError(code, reason, name)
 
 
 def cut_to_length(file: File, size: int) -> Op[None]:
-    """Cut a table that was written to the spare table to its length, and make a new spare table of the rest.
+    """Cut a table that was written to the spare table to its length, and make a new spare table of
+    the rest.
 
     This is done at once, before anybody else takes the space. The caller syncs the directory.
     """

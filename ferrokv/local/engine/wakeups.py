@@ -1,24 +1,27 @@
-"""Waiting for keys: the waiters of a process, whom a commit wakes, and how processes wake each other.
+"""Waiting for keys: the waiters of a process, whom a commit wakes, and how processes wake each
+other.
 
 Waiters. Somebody who waits for keys arms a `Waiter` for them, then looks at the keys once more, and
 sleeps only if there is still nothing. A commit before the arming is seen by that look; one after it
-wakes the waiter. To be armed is to stand in the line of each key. When a commit is shown, `Waited.show`
-compares its keys with the lines and wakes waiters, which take themselves out of all lines.
+wakes the waiter. To be armed is to stand in the line of each key. When a commit is shown,
+`Waited.show` compares its keys with the lines and wakes waiters, which take themselves out of all
+lines.
 
-Takers. A waiter for changes is woken by every commit to its keys. Waiters for elements and for locks
-are takers: what one of them takes, no other can. A commit wakes as many of them as it has something
-for, minus those that are awake already, first come, first served. A taker that was woken either takes
-something, or finds nothing and arms again, at the front of the line, or leaves; if it leaves without
-having taken anything, the next in line is woken for it. If it does none of these within a second or two
-(its event loop may hang), `tick` wakes the next one.
+Takers. A waiter for changes is woken by every commit to its keys. Waiters for elements and for
+locks are takers: what one of them takes, no other can. A commit wakes as many of them as it has
+something for, minus those that are awake already, first come, first served. A taker that was woken
+either takes something, or finds nothing and arms again, at the front of the line, or leaves; if it
+leaves without having taken anything, the next in line is woken for it. If it does none of these
+within a second or two (its event loop may hang), `tick` wakes the next one.
 
 Between processes. One thread of a process sleeps for all of its waiters, on the word WAKES of the
-control page (`sleep_until_news`). It first sets the ARMED word of its process's slot, and WAITED. The
-process that syncs a commit and stores COMMIT wakes the sleepers if WAITED is set (`wake_waiting`). A
-process with waiters of its own may have set WAITED itself, so it also looks for another slot that is
-ARMED. The sleeper stores WAITED and then loads COMMIT; the writer stores COMMIT and then loads WAITED;
-and each has a full fence in between. So at least one of the two sees the other's store. If a wake-up is
-lost nevertheless, because the writer died before it, the sleeper looks by itself after a second.
+control page (`sleep_until_news`). It first sets the ARMED word of its process's slot, and WAITED.
+The process that syncs a commit and stores COMMIT wakes the sleepers if WAITED is set
+(`wake_waiting`). A process with waiters of its own may have set WAITED itself, so it also looks for
+another slot that is ARMED. The sleeper stores WAITED and then loads COMMIT; the writer stores
+COMMIT and then loads WAITED; and each has a full fence in between. So at least one of the two sees
+the other's store. If a wake-up is lost nevertheless, because the writer died before it, the sleeper
+looks by itself after a second.
 
 See docs/format.md section 7 and docs/decisions/0019-waiting.md.
 """
@@ -41,13 +44,18 @@ if TYPE_CHECKING:
     from .engine import Engine
 
 Kind = Literal["changes", "elements", "locks"]
-"""What a waiter waits for: any change of a key, an element of a collection to take, or a lock to take."""
+"""What a waiter waits for: any change of a key, an element of a collection to take, or a lock to
+take.
+"""
 WAKES_MASK: Final = 0xFFFFFFFF
 LOCK_WAITED_MS: Final = 3_000
 
 
 class Waiter:
-    """Somebody who waits for keys. It belongs to one thread or task; its attributes to the engine's lock."""
+    """Somebody who waits for keys.
+
+    It belongs to one thread or task; its attributes to the engine's lock.
+    """
 
     __slots__ = ("channel", "holder", "is_over", "is_woken", "keys", "kind", "owner", "wanted", "woken_for")
 
@@ -71,8 +79,8 @@ class Waiter:
 class _Line:
     """The waiters of one key.
 
-    Takers that were woken are in `awake` until they arm again or leave. The value is False at first, and
-    True after a tick has found them there.
+    Takers that were woken are in `awake` until they arm again or leave. The value is False at
+    first, and True after a tick has found them there.
     """
 
     __slots__ = ("asleep", "awake")
@@ -89,15 +97,18 @@ class Waited:
         self.armed: dict[Waiter, None] = {}
         self.woken = 0  # how many were woken so far
         self.tell: Callable[[Any, list[Waiter]], bool] = lambda channel, waiters: True
-        """Tells waiters of one channel that they are woken. Returns False if the channel is gone."""
+        """Tells waiters of one channel that they are woken.
+
+        Returns False if the channel is gone.
+        """
         self._lines: dict[Kind, dict[bytes, _Line]] = {"changes": {}, "elements": {}, "locks": {}}
         self._closed = False
 
     def arm(self, waiter: Waiter, catalogue: Catalogue) -> None:
         """Put a waiter into the lines of its keys, so that a commit wakes it.
 
-        A taker that was woken and found nothing goes to the front of the line. Raises `StoreClosed` if the
-        store or the waiter's handle was closed.
+        A taker that was woken and found nothing goes to the front of the line. Raises `StoreClosed`
+        if the store or the waiter's handle was closed.
         """
         if self._closed or waiter.is_over:
             raise StoreClosed("the store or the handle was closed while somebody waited; open it again")
@@ -120,8 +131,9 @@ class Waited:
     def leave(self, waiter: Waiter, *, took: bool = False) -> None:
         """Remove a waiter that stops waiting.
 
-        If it was woken for something that it did not take, the next in line is woken for it. For locks, the
-        next in line is woken even if this waiter `took` the lock, or if it was the first in line and not woken.
+        If it was woken for something that it did not take, the next in line is woken for it. For
+        locks, the next in line is woken even if this waiter `took` the lock, or if it was the first
+        in line and not woken.
         """
         if waiter in self.armed:
             next_to = [key for key in waiter.keys if waiter.kind == "locks" and self.is_first(waiter)]
@@ -149,7 +161,9 @@ class Waited:
                     self._wake_line(kind, key, self._share(kind, entries[key][0]) - len(line.awake))
 
     def move(self, catalogue: Catalogue) -> None:
-        """Wake the waiters whose internal keys have changed because keyspaces were created or cleared."""
+        """Wake the waiters whose internal keys have changed because keyspaces were created or
+        cleared.
+        """
         self._wake([waiter for waiter in self.armed if waiter.keys != _internal_keys(waiter, catalogue)])
 
     def wake_all(self) -> None:
@@ -179,7 +193,9 @@ class Waited:
         return {head.holder for head in heads if head is not None and head.holder}
 
     def wake_heirs(self, dead: set[str] | None) -> None:
-        """Wake the first in line for each lock of the `dead` processes; for each lock if that is None."""
+        """Wake the first in line for each lock of the `dead` processes; for each lock if that is
+        None.
+        """
         for key, line in list(self._lines["locks"].items()):
             head = next(iter(line.asleep), None)
             if head is not None and (dead is None or head.holder in dead):
@@ -188,8 +204,8 @@ class Waited:
     def tick(self, is_over: Callable[[Any], bool]) -> None:
         """Do what is due once a second.
 
-        Forget waiters whose channel is gone, such as a closed event loop. If a taker was woken before the last
-        tick and has not reacted since, wake the next one in its line.
+        Forget waiters whose channel is gone, such as a closed event loop. If a taker was woken
+        before the last tick and has not reacted since, wake the next one in its line.
         """
         for channel in [channel for channel in {waiter.channel for waiter in self.armed} if is_over(channel)]:
             self._forget_channel(channel)
@@ -217,8 +233,8 @@ class Waited:
     def _wake(self, waiters: list[Waiter], key: bytes | None = None) -> None:
         """Tell waiters that they are woken, and take them out of their lines.
 
-        Order: tell them first. If a signal handler raises in between, the commit is shown again, and those that
-        are still in line are told again.
+        Order: tell them first. If a signal handler raises in between, the commit is shown again,
+        and those that are still in line are told again.
         """
         channels: dict[Any, list[Waiter]] = {}
         for waiter in waiters:
@@ -274,9 +290,10 @@ def sleep_until_news(engine: Engine, seconds: float) -> None:
 
     Only one thread of a process may call this.
 
-    Order: load WAKES first, then store ARMED and WAITED, then load COMMIT. A writer that stores COMMIT after
-    that load finds WAITED set, and wakes this thread. Or another writer has found it set and cleared it
-    meanwhile; then WAKES has changed, and the kernel does not put this thread to sleep.
+    Order: load WAKES first, then store ARMED and WAITED, then load COMMIT. A writer that stores
+    COMMIT after that load finds WAITED set, and wakes this thread. Or another writer has found it
+    set and cleared it meanwhile; then WAKES has changed, and the kernel does not put this thread to
+    sleep.
     """
     words, slot = engine.words, engine.slot
     if slot is None:  # read-only, so it cannot say that it waits
@@ -293,7 +310,10 @@ def sleep_until_news(engine: Engine, seconds: float) -> None:
 
 
 def wake_waiting(engine: Engine) -> None:
-    """Wake the other processes that wait for COMMIT to move. Under the sync lock, after storing COMMIT."""
+    """Wake the other processes that wait for COMMIT to move.
+
+    Under the sync lock, after storing COMMIT.
+    """
     words = engine.words
     with engine.lock:  # a fence: the processor must not load WAITED before the store of COMMIT is visible
         is_waited = words[WAITED]
@@ -301,20 +321,23 @@ def wake_waiting(engine: Engine) -> None:
         return
     slot = engine.slot
     if engine.waited.armed and slot is not None:
-        # Waiters of this process are woken when it shows the commit. So if only this process waits, there is
-        # nobody to wake here.
+        # Waiters of this process are woken when it shows the commit. So if only this process waits,
+        # there is nobody to wake here.
         armed = FIRST_SLOT + ARMED
         if not any(words[armed + n * SLOT_WORDS] for n in range(words[SLOTS]) if n != slot.number):
             return
-    # Order: clear WAITED first. Clearing it last could undo the store of a process that has looked at COMMIT
-    # since, and goes to sleep.
+    # Order: clear WAITED first. Clearing it last could undo the store of a process that has looked
+    # at COMMIT since, and goes to sleep.
     words[WAITED] = 0
     words[WAKES] = (words[WAKES] + 1) & WAKES_MASK
     engine.storage.wake_for_word(words, WAKES)
 
 
 def rest(engine: Engine, seconds: float) -> None:
-    """Sleep until somebody wakes the sleepers, for at most `seconds`, without looking for news. Blocks."""
+    """Sleep until somebody wakes the sleepers, for at most `seconds`, without looking for news.
+
+    Blocks.
+    """
     engine.storage.wait_for_word(engine.words, WAKES, engine.words[WAKES], max(0.0, seconds))
 
 
@@ -325,7 +348,8 @@ def wake_sleepers(engine: Engine) -> None:
 
 
 def say_lock_is_waited_for(engine: Engine) -> None:
-    """Ask that whoever frees a lock within the next three seconds has that synced, since only that wakes.
+    """Ask that whoever frees a lock within the next three seconds has that synced, since only that
+    wakes.
 
     A waiter calls this before it looks at the lock, and again each second.
     """

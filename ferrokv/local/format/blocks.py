@@ -38,7 +38,10 @@ _CUTS: Final[dict[bytes, Callable[[bytes, int], tuple[bytes, ...]]]] = {}
 
 
 def _shared_prefix_bytes(first: bytes, last: bytes) -> int:
-    """Return the length of the common prefix of two keys. All keys that sort between them share it."""
+    """Return the length of the common prefix of two keys.
+
+    All keys that sort between them share it.
+    """
     if first == last:
         return len(first)
     for i, (a, b) in enumerate(zip(first, last, strict=False)):
@@ -50,7 +53,8 @@ def _shared_prefix_bytes(first: bytes, last: bytes) -> int:
 def encode_block(keys: Sequence[bytes], entries: Sequence[Entry], tags: bytes, seed: int) -> bytes:
     """Encode records, given in ascending key order, as one block. About 0.6 µs per record.
 
-    `tags` holds the lowest byte of each key's hash. `seed` is the file seed plus the block's offset.
+    `tags` holds the lowest byte of each key's hash. `seed` is the file seed plus the block's
+    offset.
     """
     count = len(keys)
     assert 1 <= count <= BLOCK_RECORDS_MAX
@@ -79,8 +83,8 @@ def encode_block(keys: Sequence[bytes], entries: Sequence[Entry], tags: bytes, s
 def verify_block(data: bytes, seed: int) -> None:
     """Raise `CorruptionError` unless the block is complete and consistent. O(length).
 
-    An unknown codec or flag raises `UnsupportedFormat`. This runs once, when a block is read from disk;
-    the functions below rely on it and check nothing again.
+    An unknown codec or flag raises `UnsupportedFormat`. This runs once, when a block is read from
+    disk; the functions below rely on it and check nothing again.
     """
     if len(data) < HEAD_BYTES:
         raise CorruptionError("block is cut short")
@@ -167,8 +171,8 @@ def decode_block(data: bytes) -> tuple[list[bytes], list[Entry]]:
 def _cut(data: bytes, column: int, count: int, base: int) -> Sequence[bytes]:
     """Cut `count` pieces out of `data`, from `base` on. Their offsets are stored at `column`.
 
-    Pieces of equal size are cut by one C call, in a tenth of the time that slicing takes. Their offset
-    columns are the same from block to block, so the call is cached under the column.
+    Pieces of equal size are cut by one C call, in a tenth of the time that slicing takes. Their
+    offset columns are the same from block to block, so the call is cached under the column.
     """
     offsets = data[column : column + 4 * count + 4]
     cut = _CUTS.get(offsets)

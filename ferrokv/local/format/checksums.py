@@ -13,5 +13,7 @@ hash_key = xxh3_64_intdigest  # (key) -> int, for filters and block tags
 
 
 def table_seed(store_id: bytes, number: int) -> int:
-    """Return the seed that ties the parts of table `number` to one store (docs/format.md section 5)."""
+    """Return the seed that ties the parts of table `number` to one store (docs/format.md section
+    5).
+    """
     return checksum(number.to_bytes(8, "little"), checksum(store_id))

@@ -1,8 +1,8 @@
 """The payload of a commit frame: record heads, then keys and values (docs/format.md section 3).
 
-In memory a record is an entry, a plain tuple `(value, expires_ms, seqno, older)`. A value of None is
-a tombstone, and a value of class `Root` is the root of a collection. An expires_ms of 0 means that
-the record never expires. `older` is the entry that this one replaced; it is kept only while a
+In memory a record is an entry, a plain tuple `(value, expires_ms, seqno, older)`. A value of None
+is a tombstone, and a value of class `Root` is the root of a collection. An expires_ms of 0 means
+that the record never expires. `older` is the entry that this one replaced; it is kept only while a
 snapshot can see it.
 """
 
@@ -47,8 +47,9 @@ def encode_commit(writes: Mapping[bytes, tuple[bytes | None, int]]) -> bytes:
 def decode_commit(payload: bytes, count: int, seqno: int) -> dict[bytes, Entry]:
     """Decode the `count` records of a commit into entries.
 
-    Raises `CorruptionError` if the lengths do not add up, if a key is too short or an expiry is out of
-    range, or if a key occurs twice. Raises `UnsupportedFormat` if the kind of a record is unknown.
+    Raises `CorruptionError` if the lengths do not add up, if a key is too short or an expiry is out
+    of range, or if a key occurs twice. Raises `UnsupportedFormat` if the kind of a record is
+    unknown.
     """
     position = count * HEAD.size
     if not 1 <= position <= len(payload):

@@ -63,8 +63,9 @@ def encode_page(
     page = bytearray(CONTROL_BYTES)
     IDENTITY.pack_into(page, 0, MAGIC, store_id, boot_id, LAYOUT_VERSION)
     page[GENERATION * 8 : GENERATION * 8 + 8] = generation.to_bytes(8, sys.byteorder)
-    # VERSION starts at a different value each time, so that a reader which has seen the previous page
-    # notices the change. It is never 0, so that 0 can mean "none" wherever a VERSION is stored.
+    # VERSION starts at a different value each time, so that a reader which has seen the previous
+    # page notices the change. It is never 0, so that 0 can mean "none" wherever a VERSION is
+    # stored.
     page[VERSION * 8 : VERSION * 8 + 8] = (generation >> 2 | 1).to_bytes(8, sys.byteorder)
     for index, word in zip((COMMIT, *CLOCK), (commit, *clock), strict=True):
         page[index * 8 : index * 8 + 8] = word.to_bytes(8, sys.byteorder)
@@ -87,7 +88,8 @@ def slot_start(number: int) -> int:
 
 
 def previous_commit(old: bytes, fresh: bytes) -> int | None:
-    """Return the COMMIT word of an `old` page, or None if it is not of the store and boot of `fresh`.
+    """Return the COMMIT word of an `old` page, or None if it is not of the store and boot of
+    `fresh`.
 
     `old` is the head of the page: its first HEAD_BYTES bytes.
     """
@@ -95,7 +97,8 @@ def previous_commit(old: bytes, fresh: bytes) -> int | None:
 
 
 def previous_clock(old: bytes, fresh: bytes) -> tuple[int, ...]:
-    """Return the CLOCK words of an `old` page, or NO_CLOCK if it is not of the store and boot of `fresh`.
+    """Return the CLOCK words of an `old` page, or NO_CLOCK if it is not of the store and boot of
+    `fresh`.
 
     `old` is the head of the page: its first HEAD_BYTES bytes.
     """
@@ -127,7 +130,10 @@ def pack_position(wal_number: int, end: int) -> int:
 
 
 def is_reached(word: int, target: int) -> bool:
-    """Return True if a COMMIT word is at `target` or past it. WAL numbers are compared modulo 2³²."""
+    """Return True if a COMMIT word is at `target` or past it.
+
+    WAL numbers are compared modulo 2³².
+    """
     ahead = ((word >> 32) - (target >> 32)) & _WAL_MASK
     return word & _END_MASK >= target & _END_MASK if not ahead else ahead < 1 << 31
 

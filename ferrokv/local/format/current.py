@@ -1,4 +1,6 @@
-"""The file CURRENT: the identity of a store and the number of its manifest (docs/format.md section 2)."""
+"""The file CURRENT: the identity of a store and the number of its manifest (docs/format.md section
+2).
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,8 @@ def encode_current(current: Current) -> bytes:
 def decode_current(data: bytes) -> Current:
     """Decode the file.
 
-    Raises `CorruptionError` if it is damaged, `UnsupportedFormat` if the store needs a newer version.
+    Raises `CorruptionError` if it is damaged, `UnsupportedFormat` if the store needs a newer
+    version.
     """
     if len(data) != CURRENT_BYTES:
         raise CorruptionError(f"wrong length: expected={CURRENT_BYTES} found={len(data)}", offset=0)

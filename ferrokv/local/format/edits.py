@@ -47,7 +47,8 @@ class TableMeta(NamedTuple):
 
 
 class MergeProgress(NamedTuple):
-    """The progress of a merge that is installed in parts: tables `upper` of `level` into the next level.
+    """The progress of a merge that is installed in parts: tables `upper` of `level` into the next
+    level.
 
     It is done up to and including the key `done`. Without `upper`, no merge is under way.
     """
@@ -102,8 +103,8 @@ def encode_edit(edit: Edit) -> tuple[int, bytes]:
 def decode_edit(payload: bytes, count: int) -> Edit:
     """Decode an edit of `count` fields. Raises `CorruptionError` if it is damaged.
 
-    An unknown tag below IGNORABLE raises `UnsupportedFormat`. From IGNORABLE on, the field is skipped
-    and its tag added to `Edit.unknown`.
+    An unknown tag below IGNORABLE raises `UnsupportedFormat`. From IGNORABLE on, the field is
+    skipped and its tag added to `Edit.unknown`.
     """
     added: list[TableMeta] = []
     removed: list[int] = []

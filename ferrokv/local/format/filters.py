@@ -1,8 +1,8 @@
 """Blocked Bloom filters, in which all bits of a key are in one word (docs/format.md section 5).
 
-After Putze, Sanders and Singler, "Cache-, Hash- and Space-Efficient Bloom Filters", 2007. A block is
-one 64-bit word, and the bits of a key come from a table of masks. So a probe in Python is one index,
-one `&` and one comparison. At ten bits per key, about 2 % of the probes are false positives.
+After Putze, Sanders and Singler, "Cache-, Hash- and Space-Efficient Bloom Filters", 2007. A block
+is one 64-bit word, and the bits of a key come from a table of masks. So a probe in Python is one
+index, one `&` and one comparison. At ten bits per key, about 2 % of the probes are false positives.
 """
 
 from __future__ import annotations

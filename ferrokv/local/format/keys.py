@@ -30,7 +30,10 @@ def encode_prefix(keyspace_id: int) -> bytes:
 
 
 def element_prefix(prefix: bytes, generation: int) -> bytes:
-    """Return the prefix of a collection's elements. `prefix` is that of its keyspace's user keys."""
+    """Return the prefix of a collection's elements.
+
+    `prefix` is that of its keyspace's user keys.
+    """
     return prefix[:4] + KIND_ELEMENT + generation.to_bytes(8, "big")
 
 
@@ -87,7 +90,10 @@ def decode_name(key: bytes, begin: bytes) -> str:
 
 
 def decode_catalogue_id(value: bytes) -> int:
-    """Decode a keyspace id, or the next free one. Raises `CorruptionError` if it is out of range."""
+    """Decode a keyspace id, or the next free one.
+
+    Raises `CorruptionError` if it is out of range.
+    """
     keyspace_id = int.from_bytes(value, "big")
     if len(value) != 4 or not 1 <= keyspace_id <= KEYSPACE_ID_MAX + 1:
         raise CorruptionError(f"catalogue id has the wrong length or is out of range: value={value[:8].hex()}")

@@ -15,7 +15,8 @@ TURN_RECORDS_MAX: Final = BATCH_RECORDS_MAX
 ARGUMENTS_MAX: Final = 1 << 20
 TRANSACTION_BYTES_MAX: Final = BATCH_BYTES_MAX + (1 << 20)  # fits the largest value, its key and some more
 KEYSPACE_NAME_BYTES_MAX: Final = 255
-# A frame fits a batch of the largest size, plus the head and the internal key prefix of each record.
+# A frame fits a batch of the largest size, plus the head and the internal key prefix of each
+# record.
 FRAME_PAYLOAD_BYTES_MAX: Final = 1 << 27
 NEVER: Final = (1 << 64) - 1  # the highest expiry of a table or block in which some record never expires
 EXPIRY_MS_MAX: Final = (1 << 63) - 1

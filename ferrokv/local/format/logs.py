@@ -1,8 +1,10 @@
-"""Logs: a header and a chain of frames, used for the WAL and the manifest (docs/format.md section 3).
+"""Logs: a header and a chain of frames, used for the WAL and the manifest (docs/format.md section
+3).
 
-A frame is one atomic change. It holds the checksum of the frame before it, and the offset up to which
-the log was known to be durable when the frame was made. A reader calls `read_frame` until it returns
-None. It then calls `holds_later_durable` to tell a torn tail, which is where the log ends, from damage.
+A frame is one atomic change. It holds the checksum of the frame before it, and the offset up to
+which the log was known to be durable when the frame was made. A reader calls `read_frame` until it
+returns None. It then calls `holds_later_durable` to tell a torn tail, which is where the log ends,
+from damage.
 """
 
 from __future__ import annotations
@@ -33,10 +35,11 @@ TYPE_EDIT: Final = 2
 
 
 class Position(NamedTuple):
-    """A place between two frames: log number, offset, and seqno and checksum of the frame before it.
+    """A place between two frames: log number, offset, and seqno and checksum of the frame before
+    it.
 
-    Before the first frame of a log, the checksum is that of its header. Number 0 stands for the place
-    before the first log.
+    Before the first frame of a log, the checksum is that of its header. Number 0 stands for the
+    place before the first log.
     """
 
     number: int
@@ -82,9 +85,10 @@ def encode_header(magic: bytes, store_id: bytes, number: int, salt: int, predece
 
 
 def decode_header(data: bytes, magic: bytes, store_id: bytes, number: int) -> LogHeader:
-    """Decode a header. It must have this magic, be of this store, and have the number in the file's name.
+    """Decode a header.
 
-    Raises `CorruptionError` if it does not, `UnsupportedFormat` if it is of another format version.
+    It must have this magic, be of this store, and have the number in the file's name. Raises
+    `CorruptionError` if it does not, `UnsupportedFormat` if it is of another format version.
     """
     if len(data) < HEADER_BYTES:
         raise CorruptionError(f"log header is cut short: found={len(data)} expected={HEADER_BYTES}", offset=0)
@@ -107,8 +111,8 @@ def encode_frame(
 ) -> bytes:
     """Encode the frame that goes to `position`. O(length).
 
-    The frame states that the log is durable up to `durable_end`, by default up to `position`. Raises
-    `DataError` if the payload is empty or too large.
+    The frame states that the log is durable up to `durable_end`, by default up to `position`.
+    Raises `DataError` if the payload is empty or too large.
     """
     if not 1 <= len(payload) <= FRAME_PAYLOAD_BYTES_MAX:
         raise DataError(f"a commit has 1 to {FRAME_PAYLOAD_BYTES_MAX} bytes: found={len(payload)}")
@@ -137,8 +141,8 @@ def _verify(
 ) -> tuple[int, int, int, int, int, int] | None:
     """Return (checksum, length, seqno, previous, durable end, count) of the frame at `offset`.
 
-    None if there is no frame with a valid checksum there. Whether it continues the chain is not checked.
-    `base` is the offset of `data` in the log.
+    None if there is no frame with a valid checksum there. Whether it continues the chain is not
+    checked. `base` is the offset of `data` in the log.
     """
     if offset + FRAME_BYTES > len(data):
         return None
@@ -154,8 +158,8 @@ def _verify(
 def read_frame(data: bytes, header_checksum: int, position: Position, base: int = 0) -> Frame | None:
     """Return the frame at `position`, or None where the valid part of the log ends. O(length).
 
-    `data` is the log from offset `base` on. The valid part also ends before a frame that verifies by
-    itself but does not continue the chain.
+    `data` is the log from offset `base` on. The valid part also ends before a frame that verifies
+    by itself but does not continue the chain.
     """
     offset = position.end - base
     fields = _verify(data, offset, header_checksum, base)

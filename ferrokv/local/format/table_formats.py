@@ -1,10 +1,11 @@
-"""The versions of tables, and how each is read, written and checked (docs/format.md sections 5 and 9).
+"""The versions of tables, and how each is read, written and checked (docs/format.md sections 5 and
+9).
 
 The footer of a table names its version, which determines the format of the rest of the file. Code
-that reads, builds or checks tables gets the functions for a version from the registry in this module,
-so adding a version means adding one `TableFormat`. All versions have three things in common: the
-footer (tables.py), an index that finds blocks by offset, and a filter that `filters.may_contain` can
-probe.
+that reads, builds or checks tables gets the functions for a version from the registry in this
+module, so adding a version means adding one `TableFormat`. All versions have three things in
+common: the footer (tables.py), an index that finds blocks by offset, and a filter that
+`filters.may_contain` can probe.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ class TableFormat(NamedTuple):
     """(verified block, key, low byte of the key's hash) -> the record, or None."""
     decode_block: Callable[[bytes], tuple[list[bytes], list[Entry]]]
     block_fits: Callable[[bytes, Sequence[int]], bool]
-    """(verified block, hashes of its keys) -> True if what the block holds of the hashes matches them."""
+    """(verified block, hashes of its keys) -> True if what the block holds of the hashes matches
+    them.
+    """
     encode_filter: Callable[[array[int], int], bytes]
     decode_filter: Callable[[bytes, int], array[int]]
     encode_index: Callable[[tables.Index, int], bytes]
@@ -41,7 +44,9 @@ class TableFormat(NamedTuple):
     decode_block_index: Callable[..., tables.BlockIndex]
     """`decode_block_index(data, seed, again=...)` returns the form of an index that lookups use."""
     summarise: Callable[[tables.BlockIndex, bytes], tables.IndexSummary | None]
-    """(index, bytes of the index part) -> its summary; None if this index can only be read as a whole."""
+    """(index, bytes of the index part) -> its summary; None if this index can only be read as a
+    whole.
+    """
 
 
 def _encode_block(keys: Sequence[bytes], entries: Sequence[Entry], hashes: Sequence[int], seed: int) -> bytes:
@@ -77,7 +82,10 @@ def newest_format() -> TableFormat:
 
 
 def format_of(footer: tables.Footer) -> TableFormat:
-    """Return the version that a footer names. Raises `UnsupportedFormat` if this library does not know it."""
+    """Return the version that a footer names.
+
+    Raises `UnsupportedFormat` if this library does not know it.
+    """
     found = TABLE_FORMATS.get(footer.version)
     if found is None:
         raise UnsupportedFormat(

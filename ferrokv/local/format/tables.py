@@ -27,7 +27,10 @@ assert FOOTER.size == FOOTER_BYTES
 
 
 class Index(NamedTuple):
-    """The offset, highest expiry and last key of each block. One more offset is the end of the blocks."""
+    """The offset, highest expiry and last key of each block.
+
+    One more offset is the end of the blocks.
+    """
 
     offsets: Sequence[int]
     max_expiries: Sequence[int]
@@ -35,7 +38,8 @@ class Index(NamedTuple):
 
 
 class BlockIndex:
-    """An index as lookups use it: 12 bytes per block, and the last keys of all blocks in one bytes object.
+    """An index as lookups use it: 12 bytes per block, and the last keys of all blocks in one bytes
+    object.
 
     Only every 16th last key is an object of its own. `find` bisects these first.
     """
@@ -65,7 +69,9 @@ class BlockIndex:
         return columns + len(self._keys) + samples
 
     def find(self, key: bytes) -> int:
-        """Return the number of the first block whose last key is >= `key`; `len(self)` if there is none."""
+        """Return the number of the first block whose last key is >= `key`; `len(self)` if there is
+        none.
+        """
         ends, keys = self._ends, self._keys
         low = bisect_left(self._samples, key) * SAMPLE
         high = min(low + SAMPLE - 1, len(ends) - 1)
@@ -98,10 +104,11 @@ class BlockIndex:
 
 
 class IndexSummary:
-    """A sample of an index: the last key of every 16th block. It finds a block with three short reads.
+    """A sample of an index: the last key of every 16th block.
 
-    The reads are verified by a checksum for each group of 16 blocks. These checksums were computed from
-    the whole index part when that had been read and verified.
+    It finds a block with three short reads. The reads are verified by a checksum for each group of
+    16 blocks. These checksums were computed from the whole index part when that had been read and
+    verified.
     """
 
     __slots__ = ("_count", "_samples", "_starts", "checksums")
@@ -123,7 +130,9 @@ class IndexSummary:
         return bisect_left(self._samples, key)
 
     def places(self, group: int) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-        """Return (start, size) in the index part of a group's offsets, of its key ends and of its keys."""
+        """Return (start, size) in the index part of a group's offsets, of its key ends and of its
+        keys.
+        """
         count = self._count
         first = group * SAMPLE
         blocks = min(SAMPLE, count - first)
@@ -139,8 +148,8 @@ class IndexSummary:
     def find(self, group: int, parts: tuple[bytes, bytes, bytes], key: bytes) -> tuple[int, int, int]:
         """Return (number, offset, size) of the first block of a group whose last key is >= `key`.
 
-        `parts` are the bytes at the group's `places`. Raises `CorruptionError` if they have changed since
-        the whole index was read.
+        `parts` are the bytes at the group's `places`. Raises `CorruptionError` if they have changed
+        since the whole index was read.
         """
         if checksum(b"".join(parts)) != self.checksums[group]:
             raise CorruptionError("index checksum mismatch")
@@ -159,7 +168,8 @@ class IndexSummary:
 class Footer(NamedTuple):
     """The last 64 bytes of a table, in all versions the same.
 
-    They hold the version and number of the table, its record count, and where filter and index begin.
+    They hold the version and number of the table, its record count, and where filter and index
+    begin.
     """
 
     version: int
@@ -198,8 +208,9 @@ def decode_index(data: bytes, seed: int) -> Index:
 def decode_block_index(data: bytes, seed: int, *, again: bool = False) -> BlockIndex:
     """Decode what lookups need of the index part. Raises `CorruptionError` if it is damaged.
 
-    O(blocks), but makes no object for each block. Pass `again` if the same index was decoded before: with
-    a valid checksum its bytes are the same, so the order of its columns is not checked again.
+    O(blocks), but makes no object for each block. Pass `again` if the same index was decoded
+    before: with a valid checksum its bytes are the same, so the order of its columns is not checked
+    again.
     """
     return BlockIndex(*_check_index(data, seed, again=again))
 

@@ -1,18 +1,20 @@
 """The write path: append a frame to the WAL, make it durable, show it; and rotate to a new WAL.
 
 Three words of the control page describe the tail of the WAL (docs/format.md section 7). A frame is
-appended under the write lock: INTENT is set to where it will end, the frame is written, and APPENDED is
-set to the same place. If INTENT and APPENDED differ, somebody died or failed in between, and the next
-writer rotates to a new WAL instead of writing behind an uncertain tail. The WAL is synced under the sync
-lock: APPENDED is loaded, the file synced, and the loaded value stored as COMMIT.
+appended under the write lock: INTENT is set to where it will end, the frame is written, and
+APPENDED is set to the same place. If INTENT and APPENDED differ, somebody died or failed in
+between, and the next writer rotates to a new WAL instead of writing behind an uncertain tail. The
+WAL is synced under the sync lock: APPENDED is loaded, the file synced, and the loaded value stored
+as COMMIT.
 
-The two locks are separate, so others append while one process syncs, and the next sync covers all that
-was appended before it began: a group commit across processes (docs/decisions/0008-group-commit.md). A
-writer waits until COMMIT has reached its frame, whoever synced it. If a sync fails, POISON is set, and no
-process writes any more.
+The two locks are separate, so others append while one process syncs, and the next sync covers all
+that was appended before it began: a group commit across processes
+(docs/decisions/0008-group-commit.md). A writer waits until COMMIT has reached its frame, whoever
+synced it. If a sync fails, POISON is set, and no process writes any more.
 
-Readers see what is durable. Transactions also see what is appended. That is safe, because each frame
-holds the checksum of the one before: the frame of a transaction counts only if all frames before it do.
+Readers see what is durable. Transactions also see what is appended. That is safe, because each
+frame holds the checksum of the one before: the frame of a transaction counts only if all frames
+before it do.
 """
 
 from __future__ import annotations
@@ -76,8 +78,8 @@ def create_wal(
 ) -> Op[Wal]:
     """Create WAL `number`, which continues `predecessor`, and make it and its name durable.
 
-    `sizes` and `spares` are as in `create_file`. Raises `FileExistsError` if the file exists. If there is
-    no space for it, no file is left.
+    `sizes` and `spares` are as in `create_file`. Raises `FileExistsError` if the file exists. If
+    there is no space for it, no file is left.
     """
     file, allocated = yield from create_file(file_name("wal", number), sizes, spares)
     salt = int.from_bytes(storage.random_bytes(8), "little")
@@ -90,9 +92,10 @@ def create_wal(
 
 
 def take_lock(engine: Engine, role: Role, timeout: float, until: Callable[[], bool] | None = None) -> bool:
-    """Take a role's lock. Return False if it was not free in time, or as soon as `until` returns True. Blocks.
+    """Take a role's lock.
 
-    An error while taking it poisons the store, since it is then unknown who has the lock.
+    Return False if it was not free in time, or as soon as `until` returns True. Blocks. An error
+    while taking it poisons the store, since it is then unknown who has the lock.
     """
     perform = engine.storage.perform
     try:
@@ -103,28 +106,30 @@ def take_lock(engine: Engine, role: Role, timeout: float, until: Callable[[], bo
 
 
 def append(engine: Engine, writes: Writes, catalogue: Catalogue, *, sync_follows: bool = True) -> Tail:
-    """Append `writes` to the WAL as one frame. Return the WAL and the position after the frame. Blocks.
+    """Append `writes` to the WAL as one frame.
 
-    `catalogue` is the catalogue that results from the writes. Only under the write lock, after
-    `begin_writing`. The commit is neither durable nor visible before `make_durable`. Raises `StoreFull` if
-    the disk is full; the store stays usable then. Raises `StoreFailed` if the write failed in another way.
+    Return the WAL and the position after the frame. Blocks. `catalogue` is the catalogue that
+    results from the writes. Only under the write lock, after `begin_writing`. The commit is neither
+    durable nor visible before `make_durable`. Raises `StoreFull` if the disk is full; the store
+    stays usable then. Raises `StoreFailed` if the write failed in another way.
     """
     words = engine.words
     payload = encode_commit(writes)
-    # Before any local variable refers to the WAL: an error's traceback would keep its file open, and a full disk
-    # needs the space of that file once it is removed.
+    # Before any local variable refers to the WAL: an error's traceback would keep its file open,
+    # and a full disk needs the space of that file once it is removed.
     if engine.appended.end + frame_bytes(payload) > engine.wal.allocated or words[SHORT]:
         _make_room(engine, writes, frame_bytes(payload))
     with engine.lock:
         wal, position = engine.wal, engine.appended
-    # Invariant: `durable_end` is durable. Recovery after a crash takes it as proof (docs/format.md section 3).
+    # Invariant: `durable_end` is durable. Recovery after a crash takes it as proof (docs/format.md
+    # section 3).
     number, durable_end = unpack_position(words[COMMIT])
     assert number == wal_word(position.number)
     frame = encode_frame(wal.header.checksum, position, TYPE_COMMIT, len(writes), payload, durable_end)
     after = position_after(position, frame)
-    # Durability: the tail is in doubt, for every process, until the frame is complete. Whatever ends this call
-    # early (an error, a signal handler that raises, death) leaves INTENT ahead of APPENDED, and the next writer
-    # starts a new WAL.
+    # Durability: the tail is in doubt, for every process, until the frame is complete. Whatever
+    # ends this call early (an error, a signal handler that raises, death) leaves INTENT ahead of
+    # APPENDED, and the next writer starts a new WAL.
     word = pack_position(after.number, after.end)
     words[INTENT] = word
     try:
@@ -134,7 +139,8 @@ def append(engine: Engine, writes: Writes, catalogue: Catalogue, *, sync_follows
     seqno = after.seqno
     entries: dict[bytes, Entry] = {key: (write[0], write[1], seqno, None) for key, write in writes.items()}
     words[APPENDED] = word
-    # If an exception interrupts this before the commit is pending, `read_appended` finds the frame in the file.
+    # If an exception interrupts this before the commit is pending, `read_appended` finds the frame
+    # in the file.
     with engine.lock:
         engine.add_pending(Pending(entries, after, catalogue))
     engine.counters.commits += 1
@@ -143,10 +149,10 @@ def append(engine: Engine, writes: Writes, catalogue: Catalogue, *, sync_follows
 
 
 def _make_room(engine: Engine, writes: Writes, size: int) -> None:
-    """Reserve disk space for the next frame, of `size` bytes, before its first byte is written. Blocks.
+    """Reserve disk space for the next frame, of `size` bytes, before its first byte is written.
 
-    Raises `StoreFull` if there is no space; then nothing is in doubt. A frame that deletes may use the
-    reserve.
+    Blocks. Raises `StoreFull` if there is no space; then nothing is in doubt. A frame that deletes
+    may use the reserve.
     """
     deleting = deletes(writes, engine.view.catalogue)
     if engine.words[SHORT]:
@@ -167,7 +173,10 @@ def _make_room(engine: Engine, writes: Writes, size: int) -> None:
 
 
 def _allocate(engine: Engine, size: int) -> bool:
-    """Reserve disk space for a frame at the end of the WAL, and more if there is plenty. False if the disk is full."""
+    """Reserve disk space for a frame at the end of the WAL, and more if there is plenty.
+
+    False if the disk is full.
+    """
     with engine.lock:
         wal, end = engine.wal, engine.appended.end + size
     full = engine.options.memtable_bytes
@@ -186,7 +195,9 @@ def _allocate(engine: Engine, size: int) -> bool:
 
 
 def may_stay_unsynced(engine: Engine) -> bool:
-    """Return True while the commits that no sync has covered yet, of all processes, are few and small."""
+    """Return True while the commits that no sync has covered yet, of all processes, are few and
+    small.
+    """
     with engine.lock:
         durable, appended, commits = engine.wal.position, engine.appended, len(engine.pending)
     near = durable.number == appended.number and appended.end - durable.end < UNSYNCED_BYTES_MAX
@@ -194,10 +205,10 @@ def may_stay_unsynced(engine: Engine) -> bool:
 
 
 def make_durable(engine: Engine, wal: Wal, appended: Position) -> None:
-    """Return when `wal` is durable up to `appended`, by a sync of this process or another one. Blocks.
+    """Return when `wal` is durable up to `appended`, by a sync of this process or another one.
 
-    The caller needs no lock. Raises `StoreUncertain` if another process did not finish its sync in time,
-    `StoreFailed` if a sync failed in any process.
+    Blocks. The caller needs no lock. Raises `StoreUncertain` if another process did not finish its
+    sync in time, `StoreFailed` if a sync failed in any process.
     """
     words = engine.words
     target = pack_position(appended.number, appended.end)
@@ -229,13 +240,19 @@ def _is_over(words: Words, target: int) -> bool:
 
 
 def show_durable(engine: Engine) -> None:
-    """Show the pending commits that are durable. May be repeated; if it is left out, the next reader does it."""
+    """Show the pending commits that are durable.
+
+    May be repeated; if it is left out, the next reader does it.
+    """
     with engine.lock:
         engine.show_pending(engine.words[COMMIT])
 
 
 def _sync(engine: Engine, wal: Wal, target: int) -> None:
-    """Make durable all that is appended by now. Under the sync lock, so that nobody rotates `wal` meanwhile."""
+    """Make durable all that is appended by now.
+
+    Under the sync lock, so that nobody rotates `wal` meanwhile.
+    """
     words = engine.words
     if _is_over(words, target):
         return
@@ -244,7 +261,8 @@ def _sync(engine: Engine, wal: Wal, target: int) -> None:
     try:
         engine.storage.perform(Sync(wal.file))
     except OSError as error:
-        # Never retry: the kernel has marked the pages clean, so a second sync would wrongly report success.
+        # Never retry: the kernel has marked the pages clean, so a second sync would wrongly report
+        # success.
         raise engine.poison("syncing the WAL", error) from error
     words[COMMIT] = appended
     wake_waiting(engine)
@@ -253,7 +271,8 @@ def _sync(engine: Engine, wal: Wal, target: int) -> None:
 def _uninterrupted(engine: Engine, show: Callable[[], None]) -> BaseException | None:
     """Call `show` until no signal handler interrupts it.
 
-    Returns the interrupting exception, if any. The caller raises it once the store is consistent again.
+    Returns the interrupting exception, if any. The caller raises it once the store is consistent
+    again.
     """
     interrupted: BaseException | None = None
     for _ in range(FINISH_ATTEMPTS_MAX):
@@ -272,13 +291,14 @@ def rotation_due(engine: Engine) -> bool:
 
 
 def rotate(engine: Engine, *, spare_first: bool = False) -> None:
-    """Start a new WAL and seal the memtable of the old one. Under the write lock, after `read_appended`. Blocks.
+    """Start a new WAL and seal the memtable of the old one.
 
-    On a full disk, the new WAL gets less preallocated space, and in the end a spare WAL of the reserve; with
-    `spare_first`, it gets a spare WAL at once if there is one. Raises `StoreFull` if there is no space at all.
+    Under the write lock, after `read_appended`. Blocks. On a full disk, the new WAL gets less
+    preallocated space, and in the end a spare WAL of the reserve; with `spare_first`, it gets a
+    spare WAL at once if there is one. Raises `StoreFull` if there is no space at all.
 
-    An uncertain tail of the old WAL is left as it is. The header of the new WAL records where the valid part
-    ends, and that part is synced first.
+    An uncertain tail of the old WAL is left as it is. The header of the new WAL records where the
+    valid part ends, and that part is synced first.
     """
     try:
         if not take_lock(engine, "sync", engine.options.busy_timeout):
@@ -298,8 +318,9 @@ def _rotate(engine: Engine, *, spare_first: bool) -> None:
     assert engine.wal.position == position
     number = position.number + 1
     in_doubt = words[INTENT] != words[APPENDED]
-    # Order: INTENT is ahead from here on. If this process dies and leaves a new WAL behind, that WAL's header says
-    # that the old one ends here. So the next writer must not append to the old one; it sees INTENT, and rotates.
+    # Order: INTENT is ahead from here on. If this process dies and leaves a new WAL behind, that
+    # WAL's header says that the old one ends here. So the next writer must not append to the old
+    # one; it sees INTENT, and rotates.
     words[INTENT] = pack_position(number, HEADER_BYTES)
     try:
         wal = complete(_create_anew(engine, number, position, spare_first=spare_first), engine.storage)
@@ -322,8 +343,9 @@ def _rotate(engine: Engine, *, spare_first: bool) -> None:
 
 
 def _show_rotation(engine: Engine, wal: Wal) -> None:
-    # Order: COMMIT before this process's view, so that readers here never see more than readers of other processes
-    # can. And COMMIT before APPENDED: a death in between leaves INTENT ahead, and the next writer rotates.
+    # Order: COMMIT before this process's view, so that readers here never see more than readers of
+    # other processes can. And COMMIT before APPENDED: a death in between leaves INTENT ahead, and
+    # the next writer rotates.
     word = pack_position(wal.position.number, HEADER_BYTES)
     with engine.lock:
         engine.words[COMMIT] = word
@@ -332,8 +354,12 @@ def _show_rotation(engine: Engine, wal: Wal) -> None:
 
 
 def _create_anew(engine: Engine, number: int, predecessor: Position, *, spare_first: bool) -> Op[Wal]:
-    """Create WAL `number`. A file of that name is removed first: it was left before COMMIT named it, and is empty."""
-    # Order: check the directory first. If it was exchanged, the file may be somebody's data, and the reserve theirs.
+    """Create WAL `number`.
+
+    A file of that name is removed first: it was left before COMMIT named it, and is empty.
+    """
+    # Order: check the directory first. If it was exchanged, the file may be somebody's data, and
+    # the reserve theirs.
     change = engine.storage.changed()
     if change is not None:
         raise engine.give_up(change)
@@ -352,7 +378,10 @@ def _create_anew(engine: Engine, number: int, predecessor: Position, *, spare_fi
 
 
 def _remove_unfinished(engine: Engine, number: int) -> Op[None]:
-    """Remove a WAL that could not be created for lack of space. It was empty, so its number is used again."""
+    """Remove a WAL that could not be created for lack of space.
+
+    It was empty, so its number is used again.
+    """
     try:
         yield Remove(file_name("wal", number))
         yield SyncDirectory()

@@ -1,8 +1,9 @@
-"""Loading a store from its files into memory: tables, memtables, catalogue, and the tail of the WAL.
+"""Loading a store from its files into memory: tables, memtables, catalogue, and the tail of the
+WAL.
 
 `load` is for a process that attaches beside others, or that has fallen too far behind to follow. It
-reads up to where COMMIT says that the WAL is durable, and changes no file. Recovery has no COMMIT word to
-trust. It uses `replay_all`, which finds the end of the WAL from the frames.
+reads up to where COMMIT says that the WAL is durable, and changes no file. Recovery has no COMMIT
+word to trust. It uses `replay_all`, which finds the end of the WAL from the frames.
 """
 
 from __future__ import annotations
@@ -48,7 +49,10 @@ PAUSE_FRAMES: Final = 256
 
 
 class State(NamedTuple):
-    """A store at one moment. The memtables are ordered from old to new; the last one is that of `wal`."""
+    """A store at one moment.
+
+    The memtables are ordered from old to new; the last one is that of `wal`.
+    """
 
     tables: Tables
     version: Version
@@ -76,10 +80,11 @@ class _MovedOnError(Exception):
 def load(
     words: Words, store_id: bytes, cache: BlockCache, opened: Mapping[int, Table], attempts: int = ATTEMPTS_MAX
 ) -> Op[State]:
-    """Load the state as of COMMIT, while other processes go on. Start again if files are removed meanwhile.
+    """Load the state as of COMMIT, while other processes go on.
 
-    Tables in `opened` are reused. Raises `CorruptionError` if a file that must exist is missing each time,
-    `StoreBusy` if the tables change faster than they can be loaded.
+    Start again if files are removed meanwhile. Tables in `opened` are reused. Raises
+    `CorruptionError` if a file that must exist is missing each time, `StoreBusy` if the tables
+    change faster than they can be loaded.
     """
     missing: Exception | None = None
     for _ in range(attempts):
@@ -100,8 +105,8 @@ def _load_once(words: Words, store_id: bytes, cache: BlockCache, opened: Mapping
     number, end = control.unpack_position(words[control.COMMIT])
     tables, version = yield from load_tables(store_id, cache, opened)
     check_tables(tables, (yield ListDirectory()))
-    # COMMIT was loaded before the manifest was read, so its WAL may have been flushed and removed meanwhile. The
-    # word holds 32 bits of the WAL's number.
+    # COMMIT was loaded before the manifest was read, so its WAL may have been flushed and removed
+    # meanwhile. The word holds 32 bits of the WAL's number.
     wal_number = control.whole_wal_number(number, tables.log_number)
     if wal_number - tables.log_number >= 1 << 31:
         raise _MovedOnError
@@ -121,7 +126,10 @@ def _load_once(words: Words, store_id: bytes, cache: BlockCache, opened: Mapping
 
 
 def load_tables(store_id: bytes, cache: BlockCache, opened: Mapping[int, Table]) -> Op[tuple[Tables, Version]]:
-    """Read the manifest and make a version of it. `FileNotFoundError` if the manifest was replaced meanwhile."""
+    """Read the manifest and make a version of it.
+
+    `FileNotFoundError` if the manifest was replaced meanwhile.
+    """
     current = yield from read_current()
     if current.store_id != store_id:
         raise CorruptionError("another store has taken the place of this one", path=CURRENT)
@@ -131,7 +139,10 @@ def load_tables(store_id: bytes, cache: BlockCache, opened: Mapping[int, Table])
 
 
 def _load_wal(store_id: bytes, number: int, end: int) -> Op[tuple[Memtable, Wal]]:
-    """Load WAL `number` up to `end`, before which all frames are durable. Return the memtable and the WAL."""
+    """Load WAL `number` up to `end`, before which all frames are durable.
+
+    Return the memtable and the WAL.
+    """
     file = yield Open(file_name("wal", number))
     data: bytes = yield ReadAt(file, 0, end)
     with damage_in(file.name):
@@ -152,7 +163,9 @@ def read_current() -> Op[Current]:
 
 
 def read_current_manifest() -> Op[tuple[Current, Manifest]]:
-    """Read CURRENT and the manifest of a store that nobody changes, so that a missing manifest is damage."""
+    """Read CURRENT and the manifest of a store that nobody changes, so that a missing manifest is
+    damage.
+    """
     current = yield from read_current()
     try:
         return current, (yield from read_manifest(current))
@@ -187,7 +200,8 @@ def check_tables(tables: Tables, names: Mapping[str, int]) -> None:
 
 
 def replay_all(current: Current, names: Mapping[str, int], tables: Tables, committed: int | None) -> Op[Replay]:
-    """Read all WALs from the manifest's log number on, and check that each continues the one before it.
+    """Read all WALs from the manifest's log number on, and check that each continues the one before
+    it.
 
     `committed` is a COMMIT word that is known to be true, or None; see `_replay_newest`.
     """
@@ -207,7 +221,8 @@ def replay_all(current: Current, names: Mapping[str, int], tables: Tables, commi
             try:
                 header = decode_header(data, WAL_MAGIC, current.store_id, number)
             except CorruptionError:
-                # The header is synced before the first frame is written. So without frames, the WAL was never finished.
+                # The header is synced before the first frame is written. So without frames, the WAL
+                # was never finished.
                 if FRAME_MAGIC in data[HEADER_BYTES:]:
                     raise
                 unfinished.append(number)
@@ -232,7 +247,10 @@ def replay_all(current: Current, names: Mapping[str, int], tables: Tables, commi
 
 
 def _replay_until(header: LogHeader, data: bytes, successor: Position) -> Op[tuple[Memtable, Position]]:
-    """Replay a WAL up to the end that its successor's header records. All frames up to there had been synced."""
+    """Replay a WAL up to the end that its successor's header records.
+
+    All frames up to there had been synced.
+    """
     memtable, position = yield from _read_frames(header, data, successor.end)
     if position != successor:
         raise CorruptionError(f"WAL frame does not verify before the end: end={successor.end}", offset=position.end)
@@ -240,11 +258,11 @@ def _replay_until(header: LogHeader, data: bytes, successor: Position) -> Op[tup
 
 
 def _replay_newest(header: LogHeader, data: bytes, committed: int | None) -> Op[tuple[Memtable, Position]]:
-    """Replay the newest WAL up to the last frame that verifies. What follows is a torn tail, or damage.
+    """Replay the newest WAL up to the last frame that verifies.
 
-    `committed` is the COMMIT word of an earlier process of this boot. At least so much had been acknowledged,
-    so if the WAL ends before it, that is damage. The WAL may hold more: the page is not synced, and may be
-    older than the WAL.
+    What follows is a torn tail, or damage. `committed` is the COMMIT word of an earlier process of
+    this boot. At least so much had been acknowledged, so if the WAL ends before it, that is damage.
+    The WAL may hold more: the page is not synced, and may be older than the WAL.
     """
     memtable, position = yield from _read_frames(header, data, len(data))
     proven = (-1, 0) if committed is None else control.unpack_position(committed)
@@ -255,7 +273,9 @@ def _replay_newest(header: LogHeader, data: bytes, committed: int | None) -> Op[
 
 
 def _read_frames(header: LogHeader, data: bytes, end: int) -> Op[tuple[Memtable, Position]]:
-    """Return the memtable of the frames before `end`, as far as they verify, and the position after them."""
+    """Return the memtable of the frames before `end`, as far as they verify, and the position after
+    them.
+    """
     memtable = Memtable(header.number, header.predecessor.seqno)
     frames = 0
     position = header.start()

@@ -1,20 +1,21 @@
 """Reading tables that other processes may replace and remove at any moment.
 
-Whoever replaces tables removes their files at once, unless a living process has pinned a version that
-is older than the edit (engine/removal.py). So there are two ways to read.
+Whoever replaces tables removes their files at once, unless a living process has pinned a version
+that is older than the edit (engine/removal.py). So there are two ways to read.
 
 Without a pin: read, and if a table is gone (`TableGoneError`), take over the newest tables and ask
 again (`find_newest`, `ask_newest`). That is right for a question about the newest state, and costs
 nothing in the usual case. After UNPINNED_ATTEMPTS, the question is asked of a pinned view.
 
-With a pin: `pin_view` announces the version in the process's slot, for readers that need one version for
-longer, such as snapshots and scans. This is a handshake without a lock, as with hazard pointers. The
-reader stores PINNED and then loads VERSION; the remover stores VERSION and then loads PINNED; each has a
-fence in between. If VERSION has not moved, every later edit sees the pin. If it has moved, the edits
-that it counts may have missed the pin, so the reader takes over the newest tables, which later edits
-respect.
+With a pin: `pin_view` announces the version in the process's slot, for readers that need one
+version for longer, such as snapshots and scans. This is a handshake without a lock, as with hazard
+pointers. The reader stores PINNED and then loads VERSION; the remover stores VERSION and then loads
+PINNED; each has a fence in between. If VERSION has not moved, every later edit sees the pin. If it
+has moved, the edits that it counts may have missed the pin, so the reader takes over the newest
+tables, which later edits respect.
 
-A read-only replica has no slot to pin in. It opens all files of the version instead, and holds them.
+A read-only replica has no slot to pin in. It opens all files of the version instead, and holds
+them.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ T = TypeVar("T")
 def pin_view(engine: Engine) -> Op[View]:
     """Return the newest view, frozen and with its tables pinned, until `View.unpin`. Any thread.
 
-    A read-only replica opens all tables instead. It raises `StoreBusy` if there are not enough descriptors.
+    A read-only replica opens all tables instead. It raises `StoreBusy` if there are not enough
+    descriptors.
     """
     if engine.slot is None:
         return (yield from _hold_view(engine))
@@ -72,8 +74,9 @@ def pin_tables(engine: Engine) -> Op[int]:
 def find_newest(engine: Engine, keyspace: str, key: bytes, found: Resume | None = None) -> Op[bytes | None]:
     """Return the live value of a user key, without pinning anything. Any thread.
 
-    `found` is the answer of `probe` of the newest view, if the caller has asked it already. If a table is
-    gone, the key is looked up in the newest view; its answer is as good, since it is newer.
+    `found` is the answer of `probe` of the newest view, if the caller has asked it already. If a
+    table is gone, the key is looked up in the newest view; its answer is as good, since it is
+    newer.
     """
     for _ in range(UNPINNED_ATTEMPTS):
         if found is None:
@@ -98,7 +101,10 @@ def _find(view: View, keyspace: str, key: bytes, engine: Engine) -> Op[bytes | N
 
 
 def ask_newest(engine: Engine, question: Callable[[View], Op[T]]) -> Op[T]:
-    """Return the answer of `question` for the newest view. If a table is gone, ask again with a newer view."""
+    """Return the answer of `question` for the newest view.
+
+    If a table is gone, ask again with a newer view.
+    """
     for _ in range(UNPINNED_ATTEMPTS):
         view = engine.view.pinned()
         try:

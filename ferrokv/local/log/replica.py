@@ -1,19 +1,20 @@
 """Following other processes: the WAL up to COMMIT, and the manifest when VERSION has moved.
 
-COMMIT says how far the WAL is durable, in which file and up to which offset. `catch_up` compares it with
-`Engine.seen`, up to where this process has followed the WAL. If COMMIT has moved, `catch_up` first shows
-the pending commits that it covers, which are in memory already. It reads the rest from the file, verifies
-every frame, and shows the commits. If COMMIT names a later WAL, it finishes the current one at the end
-that its successor's header records, and enters the successor. If the successor's file is gone, its
-records were flushed in the meantime, and `rebuild` loads everything again.
+COMMIT says how far the WAL is durable, in which file and up to which offset. `catch_up` compares it
+with `Engine.seen`, up to where this process has followed the WAL. If COMMIT has moved, `catch_up`
+first shows the pending commits that it covers, which are in memory already. It reads the rest from
+the file, verifies every frame, and shows the commits. If COMMIT names a later WAL, it finishes the
+current one at the end that its successor's header records, and enters the successor. If the
+successor's file is gone, its records were flushed in the meantime, and `rebuild` loads everything
+again.
 
-VERSION counts the durable edits of the manifest. `refresh` reads the manifest when VERSION differs from
-that of the view's tables, and installs a view with the new tables, without the memtables that they
-replace.
+VERSION counts the durable edits of the manifest. `refresh` reads the manifest when VERSION differs
+from that of the view's tables, and installs a view with the new tables, without the memtables that
+they replace.
 
-No lock is held across I/O. Bytes are read first. They are shown under the engine's lock, unless another
-thread has shown them meanwhile. So any number of threads and tasks may catch up at the same time, and
-cancelling one of them between two requests leaves nothing half done.
+No lock is held across I/O. Bytes are read first. They are shown under the engine's lock, unless
+another thread has shown them meanwhile. So any number of threads and tasks may catch up at the same
+time, and cancelling one of them between two requests leaves nothing half done.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ Commits = list[tuple[dict[bytes, Entry], Position]]
 def catch_up(engine: Engine) -> Op[None]:
     """Return when the view has everything that was acknowledged before the call.
 
-    In most cases there is nothing to read. If a signal handler calls this while its thread is showing a
-    commit, it returns at once, and the handler reads the view as it is.
+    In most cases there is nothing to read. If a signal handler calls this while its thread is
+    showing a commit, it returns at once, and the handler reads the view as it is.
     """
     while engine.words[control.COMMIT] != engine.seen and not engine.is_mine():
         if not engine.page_is_kept:
@@ -72,7 +73,10 @@ def catch_up(engine: Engine) -> Op[None]:
 
 
 def read_appended(engine: Engine) -> Op[None]:
-    """Read the commits that are appended to the WAL but not durable yet. Under the write lock, after `catch_up`."""
+    """Read the commits that are appended to the WAL but not durable yet.
+
+    Under the write lock, after `catch_up`.
+    """
     number, end = control.unpack_position(engine.words[control.APPENDED])
     with engine.lock:
         wal, position = engine.wal, engine.appended
@@ -91,7 +95,9 @@ def read_appended(engine: Engine) -> Op[None]:
 
 
 def _add_pending(engine: Engine, commits: Commits) -> None:
-    """Add commits to the pending ones, except those that readers of this process have shown meanwhile."""
+    """Add commits to the pending ones, except those that readers of this process have shown
+    meanwhile.
+    """
     catalogue = engine.pending[-1].catalogue if engine.pending else engine.view.catalogue
     for entries, after in commits:
         catalogue = catalogue_after(catalogue, entries)
@@ -99,7 +105,10 @@ def _add_pending(engine: Engine, commits: Commits) -> None:
 
 
 def _follow(engine: Engine, wal: Wal, position: Position, end: int) -> Op[None]:
-    """Show the commits of one WAL up to `end`. Stop if another thread has shown some of them meanwhile."""
+    """Show the commits of one WAL up to `end`.
+
+    Stop if another thread has shown some of them meanwhile.
+    """
     size = CHUNK_BYTES
     while position.end < end:
         rest = end - position.end
@@ -130,7 +139,10 @@ def _decode(data: bytes, wal: Wal, position: Position) -> Commits:
 
 
 def _show(engine: Engine, wal: Wal, position: Position, commits: Commits) -> bool:
-    """Show commits that were read from `position` on. False if another thread has moved on from there."""
+    """Show commits that were read from `position` on.
+
+    False if another thread has moved on from there.
+    """
     with engine.lock:
         return _show_locked(engine, wal, position, commits)
 
@@ -146,12 +158,15 @@ def _show_locked(engine: Engine, wal: Wal, position: Position, commits: Commits)
 
 
 def _enter_next(engine: Engine, wal: Wal, position: Position) -> Op[None]:
-    """Finish the current WAL and go on with its successor. If that is gone already, load everything again."""
+    """Finish the current WAL and go on with its successor.
+
+    If that is gone already, load everything again.
+    """
     try:
         yield from _enter(engine, wal, position, position.number + 1)
     except (FileNotFoundError, CorruptionError) as error:
-        # A recovery may have left out a WAL, or a tail, that a read-only replica had already followed. It loads
-        # everything again, too.
+        # A recovery may have left out a WAL, or a tail, that a read-only replica had already
+        # followed. It loads everything again, too.
         if isinstance(error, CorruptionError) and not engine.storage.read_only:
             raise
         yield from rebuild(engine)
@@ -198,10 +213,10 @@ def _show_state(engine: Engine, state: State, before: int) -> None:
 
 
 def refresh(engine: Engine, *, anew: bool = False) -> Op[bool]:
-    """Take over the tables that other processes have written. Return True if the manifest was read. Any thread.
+    """Take over the tables that other processes have written.
 
-    With `anew`, the manifest is read even if VERSION has not moved. Raises `CorruptionError` if a file that
-    must exist is missing each time.
+    Return True if the manifest was read. Any thread. With `anew`, the manifest is read even if
+    VERSION has not moved. Raises `CorruptionError` if a file that must exist is missing each time.
     """
     news = False
     attempts, tried = 0, 0
@@ -228,7 +243,8 @@ def refresh(engine: Engine, *, anew: bool = False) -> Op[bool]:
             view = engine.view
             if engine.seen_version != before:
                 continue  # another thread has installed tables, which may be newer
-            # The view must have all memtables: those that the manifest counts as flushed, and those that it does not.
+            # The view must have all memtables: those that the manifest counts as flushed, and those
+            # that it does not.
             if min(m.number for m in view.memtables) <= tables.log_number <= view.active.number:
                 engine.show_tables(version, word, [m for m in view.sealed if m.number < tables.log_number])
                 anew = False
@@ -239,7 +255,9 @@ def refresh(engine: Engine, *, anew: bool = False) -> Op[bool]:
 
 
 def _look_for_leader(engine: Engine) -> Op[None]:
-    """In a read-only replica of a store that nobody had open, check whether a process has opened it since."""
+    """In a read-only replica of a store that nobody had open, check whether a process has opened it
+    since.
+    """
     yield from ()
     words = engine.storage.attach_page("control", control.CONTROL_BYTES)
     if words is None or not is_kept(engine.storage, engine.store_id, words):

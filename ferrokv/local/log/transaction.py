@@ -1,17 +1,18 @@
-"""Write transactions: commands read and change the newest state, on the thread that has the writer's turn.
+"""Write transactions: commands read and change the newest state, on the thread that has the
+writer's turn.
 
-Whoever has the turn takes all requests that are waiting and runs their commands as one `Group`, one after
-the other, under the write lock. The group becomes one frame of the WAL. Each command runs in a
-`Transaction`. It sees, from new to old: its own writes; those of the commands before it in the group; the
-commits that are appended but not synced yet (`Group.base`); and the view. When the command returns, the
-group absorbs its writes. If it raises, they are dropped.
+Whoever has the turn takes all requests that are waiting and runs their commands as one `Group`, one
+after the other, under the write lock. The group becomes one frame of the WAL. Each command runs in
+a `Transaction`. It sees, from new to old: its own writes; those of the commands before it in the
+group; the commits that are appended but not synced yet (`Group.base`); and the view. When the
+command returns, the group absorbs its writes. If it raises, they are dropped.
 
-All other writers wait meanwhile. So there are limits to what a command may write (tree/overlay.py) and to
-what it may read in ranges (`Group.count_read`).
+All other writers wait meanwhile. So there are limits to what a command may write (tree/overlay.py)
+and to what it may read in ranges (`Group.count_read`).
 
-Point reads need no pin: if a table is gone, they are repeated with the newest view. It shows the same
-state, since nobody else can commit while the write lock is held. A scan pins the tables until its command
-ends.
+Point reads need no pin: if a table is gone, they are repeated with the newest view. It shows the
+same state, since nobody else can commit while the write lock is held. A scan pins the tables until
+its command ends.
 """
 
 from __future__ import annotations
@@ -43,12 +44,18 @@ from ..tree.view import Catalogue, View
 from .pins import pin_tables
 
 Command = Callable[..., Any]
-"""A function that gets a transaction and its arguments. It runs on the thread that has the writer's turn."""
+"""A function that gets a transaction and its arguments.
+
+It runs on the thread that has the writer's turn.
+"""
 GENERATIONS_MAX: Final = 1 << 20  # collections that one frame may create (docs/format.md section 4)
 
 
 class Group:
-    """The writes that will become one frame, and the state that they start from. Owner: the writer."""
+    """The writes that will become one frame, and the state that they start from.
+
+    Owner: the writer.
+    """
 
     __slots__ = (
         "_generations",
@@ -87,7 +94,10 @@ class Group:
         return self._now_ms
 
     def run(self, command: Command, keyspace: str, args: tuple[Any, ...]) -> Any:
-        """Run a command and return its answer. Its writes become part of the group, unless it raises."""
+        """Run a command and return its answer.
+
+        Its writes become part of the group, unless it raises.
+        """
         changes = Changes(self.changes.catalogue)
         self._ranges_read = 0
         try:
@@ -102,7 +112,10 @@ class Group:
         return answer
 
     def count_read(self, records: int) -> None:
-        """Count records that the command reads in a range. Raises `DataError` if they exceed the limit."""
+        """Count records that the command reads in a range.
+
+        Raises `DataError` if they exceed the limit.
+        """
         self._ranges_read += records
         if self._ranges_read > TURN_RECORDS_MAX:
             raise DataError(
@@ -131,10 +144,11 @@ class Group:
             raise named(error, "reading") from error
 
     def pin_tables(self) -> None:
-        """Pin the tables of the view until the command ends. If they were replaced, take the newest ones.
+        """Pin the tables of the view until the command ends.
 
-        The state stays the same. Nobody can commit while this process holds the write lock, so commits that a
-        newer view shows in addition are in `base`, too.
+        If they were replaced, take the newest ones. The state stays the same. Nobody can commit
+        while this process holds the write lock, so commits that a newer view shows in addition are
+        in `base`, too.
         """
         if not self._pinned and self.view.version.numbers:
             self._pinned = complete(pin_tables(self.engine), self.engine.storage)
@@ -147,7 +161,9 @@ class Group:
         self.engine.pins.settle()
 
     def new_generation(self) -> int:
-        """Return a number that no other collection of the store has or had (docs/format.md section 4)."""
+        """Return a number that no other collection of the store has or had (docs/format.md section
+        4).
+        """
         generation = (self.engine.appended.seqno + 1) * GENERATIONS_MAX + self._generations
         self._generations += 1
         if self._generations >= GENERATIONS_MAX:
@@ -187,7 +203,8 @@ class Transaction:
         return self.changes.catalogue is not self._group.view.catalogue
 
     def unsynced_keys(self) -> set[bytes]:
-        """Return the internal keys of records that this transaction sees but that are not durable yet.
+        """Return the internal keys of records that this transaction sees but that are not durable
+        yet.
 
         They are in appended commits, or were written earlier in the group.
         """
@@ -203,7 +220,10 @@ class Transaction:
         return Transaction(self._group, keyspace, self.changes, self._below)
 
     def nested(self) -> Transaction:
-        """Return a transaction within this one. Its writes count when `absorb` has taken them over."""
+        """Return a transaction within this one.
+
+        Its writes count when `absorb` has taken them over.
+        """
         changes = Changes(self.changes.catalogue)
         return Transaction(self._group, self._keyspace, changes, (self.changes, *self._below))
 
@@ -274,8 +294,8 @@ class Transaction:
     def free_lock(self, key: bytes) -> None:
         """Delete a lock's key.
 
-        If somebody may be waiting for a lock, the group is synced soon, because only durable commits wake
-        waiters.
+        If somebody may be waiting for a lock, the group is synced soon, because only durable
+        commits wake waiters.
         """
         self._group.frees_lock = True
         self.delete(key)
@@ -296,7 +316,8 @@ class Transaction:
         return self.element(internal_key)
 
     def scan(self, low: bytes, high: bytes | None, *, reverse: bool = False) -> Scan:
-        """Return a scan of the live records with internal keys in [low, high), including uncommitted writes.
+        """Return a scan of the live records with internal keys in [low, high), including
+        uncommitted writes.
 
         Nothing may be written until the scan has been read.
         """
@@ -308,11 +329,13 @@ class Transaction:
         )
 
     def read_parts(self, prefix: bytes, count: int) -> Op[Pairs]:
-        """Return all live records whose internal keys begin with `prefix`, in order, without the prefix.
+        """Return all live records whose internal keys begin with `prefix`, in order, without the
+        prefix.
 
         There should be `count` such records.
         """
-        # Check the limit before reading anything. The scan counts the records again, so take the count back.
+        # Check the limit before reading anything. The scan counts the records again, so take the
+        # count back.
         self._group.count_read(count)
         self._group.count_read(-count)
         return read_scan(self.scan(prefix, successor_of_prefix(prefix)), len(prefix))

@@ -1,1 +1,3 @@
-"""Opening a store, by recovery or by attaching to it; and checking that it is still the same directory."""
+"""Opening a store, by recovery or by attaching to it; and checking that it is still the same
+directory.
+"""

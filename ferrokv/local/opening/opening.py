@@ -1,8 +1,9 @@
 """Opening a store.
 
-A process that is alone recovers the store (recovery.py). If other processes have it open, it attaches: it
-loads what their control page says is valid, and follows them from there. Both happen under the open lock,
-so that only one process opens the store at a time. A read-only opening takes no lock and changes nothing.
+A process that is alone recovers the store (recovery.py). If other processes have it open, it
+attaches: it loads what their control page says is valid, and follows them from there. Both happen
+under the open lock, so that only one process opens the store at a time. A read-only opening takes
+no lock and changes nothing.
 """
 
 from __future__ import annotations
@@ -38,7 +39,10 @@ READ_NAP_SECONDS: Final = 0.01
 
 
 def open_engine(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
-    """Open the store of this directory. Raises `StoreBusy` if another process does not finish opening it in time."""
+    """Open the store of this directory.
+
+    Raises `StoreBusy` if another process does not finish opening it in time.
+    """
     if storage.read_only:
         return (yield from _attach_to_read(storage, options, clock))
     if not (yield Lock("open", options.busy_timeout)):
@@ -75,10 +79,11 @@ def _follow(storage: Storage, options: Options, clock: Clock, store_id: bytes, w
 
 
 def _attach_to_read(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
-    """Open a read-only replica. It follows the control page if there is a valid one, else it reads the files.
+    """Open a read-only replica.
 
-    It takes no lock, so another process may open the store meanwhile and change files that are being read.
-    So if something looks damaged, it reads again. Only what stays damaged is damage.
+    It follows the control page if there is a valid one, else it reads the files. It takes no lock,
+    so another process may open the store meanwhile and change files that are being read. So if
+    something looks damaged, it reads again. Only what stays damaged is damage.
     """
     failure: Exception | None = None
     for _ in range(READ_ATTEMPTS):
@@ -105,11 +110,12 @@ def _attach_to_read(storage: Storage, options: Options, clock: Clock) -> Op[Engi
 
 
 def _follow_or_read(storage: Storage, options: Options, clock: Clock, store_id: bytes, words: Words) -> Op[Engine]:
-    """Open a read-only replica of a store that nobody has open, by the control page of the last process.
+    """Open a read-only replica of a store that nobody has open, by the control page of the last
+    process.
 
-    The page may be stale: it was copied before or after the other files, or an older copy of the files was
-    put beside it. If it does not fit the files, they are read without it. As in recovery, COMMIT is then only
-    a lower bound of what must be there.
+    The page may be stale: it was copied before or after the other files, or an older copy of the
+    files was put beside it. If it does not fit the files, they are read without it. As in recovery,
+    COMMIT is then only a lower bound of what must be there.
     """
     distrusted = (words[control.GENERATION], words[control.COMMIT])
     try:
@@ -123,14 +129,18 @@ def _follow_or_read(storage: Storage, options: Options, clock: Clock, store_id: 
 
 
 def _read_files(storage: Storage, options: Options, clock: Clock, committed: int | None = None) -> Op[Engine]:
-    """Open a read-only replica from the files alone, without a word that says how far they were acknowledged."""
+    """Open a read-only replica from the files alone, without a word that says how far they were
+    acknowledged.
+    """
     current, manifest = yield from read_current_manifest()
-    # Order: list the directory after reading the manifest, so that every WAL that it needs is in the list.
+    # Order: list the directory after reading the manifest, so that every WAL that it needs is in
+    # the list.
     names = yield ListDirectory()
     replay = yield from replay_all(current, names, manifest.tables, committed)
     check_tables(manifest.tables, names)
     cache = make_cache(storage, options)
-    # There is no page to pin these tables in, so hold them open until a process keeps the page again.
+    # There is no page to pin these tables in, so hold them open until a process keeps the page
+    # again.
     version = yield from make_version(current.store_id, manifest.tables, cache, {}).held()
     catalogue = yield from read_catalogue(version, replay.memtables)
     wal = yield from open_tail(replay.last, replay.end)

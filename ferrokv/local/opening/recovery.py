@@ -1,20 +1,20 @@
 """Recovery: opening a store that no other process has open (docs/format.md sections 2 and 3).
 
-First everything is read and checked: CURRENT, the manifest, and all WALs from the manifest's log number
-on, of which the newest may end in a torn tail. Damage is reported before anything is changed. Then come
-these steps, each durable before the next:
+First everything is read and checked: CURRENT, the manifest, and all WALs from the manifest's log
+number on, of which the newest may end in a torn tail. Damage is reported before anything is
+changed. Then come these steps, each durable before the next:
 
-1. Write and sync the end of the newest WAL again, as far as COMMIT does not prove that it is durable. A
-   killed process or a failed sync may have left bytes that only the page cache holds.
+1. Write and sync the end of the newest WAL again, as far as COMMIT does not prove that it is
+   durable. A killed process or a failed sync may have left bytes that only the page cache holds.
 2. Reset the control page.
-3. Create a new WAL, whose header records where the last one ends. A WAL that was found is never appended
-   to, so whatever is behind that end stays dead.
+3. Create a new WAL, whose header records where the last one ends. A WAL that was found is never
+   appended to, so whatever is behind that end stays dead.
 4. Write a new manifest and make CURRENT name it, because the tail of the old one may be torn.
 5. Remove files that nothing refers to, and rebuild the reserve.
 
-If recovery is interrupted anywhere, it is done again from the start. A full disk may lack the room for a
-new WAL or manifest; `_create_wal` and `_new_manifest` say what is done then. A directory without CURRENT
-becomes a new store, unless it holds files of a store, which is damage.
+If recovery is interrupted anywhere, it is done again from the start. A full disk may lack the room
+for a new WAL or manifest; `_create_wal` and `_new_manifest` say what is done then. A directory
+without CURRENT becomes a new store, unless it holds files of a store, which is damage.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ from ..tree.view import HotCache, View, entry_bytes
 def recover(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
     """Recover the store of this directory, or create one if there is none.
 
-    The caller holds the open lock, and has checked that no other process has the store open. If a file is
-    damaged, `CorruptionError` names it, and nothing was changed.
+    The caller holds the open lock, and has checked that no other process has the store open. If a
+    file is damaged, `CorruptionError` names it, and nothing was changed.
     """
     names = yield ListDirectory()
     if CURRENT not in names:
@@ -67,8 +67,9 @@ def recover(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
     cache = make_cache(storage, options)
     version = make_version(current.store_id, tables, cache, {})
     catalogue = yield from read_catalogue(version, replay.memtables)
-    # Order: nothing was changed before this line, so a store that is refused is refused for the same reason next
-    # time. The control page is kept until then, since its COMMIT is part of the check.
+    # Order: nothing was changed before this line, so a store that is refused is refused for the
+    # same reason next time. The control page is kept until then, since its COMMIT is part of the
+    # check.
     yield from _write_again(replay, committed)
     page = control.encode_page(current.store_id, storage.boot_id(), generation, committed or 0, believed)
     words = storage.map_page("control", page)
@@ -106,7 +107,9 @@ def _initialise(storage: Storage, names: Mapping[str, int], clock: Clock) -> Op[
 
 
 def create_store(storage: Storage, current: Current, tables: Tables, before: Position) -> Op[None]:
-    """Create a store of `tables`, whose files and names are durable, with an empty WAL that continues `before`."""
+    """Create a store of `tables`, whose files and names are durable, with an empty WAL that
+    continues `before`.
+    """
     wal = yield from create_wal(storage, current.store_id, tables.log_number, before, (HEADER_BYTES,))
     manifest = yield from create_manifest(storage, current, tables)
     # Order: CURRENT comes last, so that an interrupted creation leaves no store.
@@ -119,9 +122,10 @@ def create_store(storage: Storage, current: Current, tables: Tables, before: Pos
 def _write_again(replay: Replay, committed: int | None) -> Op[None]:
     """Write and sync the part of the newest WAL that COMMIT does not prove durable.
 
-    Durability: a process that was killed before its sync, or whose sync failed, leaves bytes that only the page
-    cache holds, and a sync alone may report success without writing them. The header of the new WAL will say
-    that they are valid. Writing them again makes their pages dirty, so that the sync really writes them.
+    Durability: a process that was killed before its sync, or whose sync failed, leaves bytes that
+    only the page cache holds, and a sync alone may report success without writing them. The header
+    of the new WAL will say that they are valid. Writing them again makes their pages dirty, so that
+    the sync really writes them.
     """
     number, end = (-1, 0) if committed is None else control.unpack_position(committed)
     # From 0 if nothing is proven, since even the header may be only in the page cache.
@@ -136,8 +140,8 @@ def _write_again(replay: Replay, committed: int | None) -> Op[None]:
 def _create_wal(storage: Storage, options: Options, old: Manifest, replay: Replay, number: int) -> Op[Wal]:
     """Create the new WAL.
 
-    If there is no space and no spare WAL, first remove what the old manifest does not need, and then make a
-    spare WAL from the spare table.
+    If there is no space and no spare WAL, first remove what the old manifest does not need, and
+    then make a spare WAL from the spare table.
     """
     sizes = wal_sizes(options.memtable_bytes, HEADER_BYTES, short=False)
     store_id = old.current.store_id
@@ -175,10 +179,14 @@ def _cut_spare_table(storage: Storage, options: Options) -> Op[None]:
 def _new_manifest(
     storage: Storage, old: Manifest, names: Mapping[str, int], replay: Replay, wal_number: int
 ) -> Op[Manifest]:
-    """Write a new manifest, since the tail of the old one may be torn. On a full disk, keep the old one."""
+    """Write a new manifest, since the tail of the old one may be torn.
+
+    On a full disk, keep the old one.
+    """
     highest_table = max(numbers_of("table", names), default=0)
     tables = old.tables._replace(next_table=max(old.tables.next_table, highest_table + 1))
-    # Order: the new WAL is durable already, so the log number never names a file that does not exist.
+    # Order: the new WAL is durable already, so the log number never names a file that does not
+    # exist.
     state = tables._replace(log_number=replay.memtables[0].number if replay.memtables else wal_number)
     number = max(numbers_of("manifest", names)) + 1
     if CURRENT_ASIDE in names:
@@ -201,8 +209,8 @@ def _new_manifest(
 def _write_manifest_again(manifest: Manifest) -> Op[None]:
     """Write the manifest again in place, and sync it.
 
-    Durability: as for the WAL, its last edit may be only in the page cache, and files will be removed because
-    of that edit.
+    Durability: as for the WAL, its last edit may be only in the page cache, and files will be
+    removed because of that edit.
     """
     data: bytes = yield ReadAt(manifest.file, 0, manifest.position.end)
     yield WriteAt(manifest.file, 0, data)
@@ -210,7 +218,9 @@ def _write_manifest_again(manifest: Manifest) -> Op[None]:
 
 
 def _remove_leftovers(manifest: Manifest, unfinished: list[int]) -> Op[None]:
-    """Remove files that nothing refers to: old manifests, unnamed tables, flushed and unfinished WALs, unfinished pieces."""
+    """Remove files that nothing refers to: old manifests, unnamed tables, flushed and unfinished
+    WALs, unfinished pieces.
+    """
     names = yield ListDirectory()
     dead = [file_name("manifest", n) for n in numbers_of("manifest", names) if n != manifest.current.manifest_number]
     dead += [file_name("table", n) for n in numbers_of("table", names) if n not in manifest.tables.metas]

@@ -1,9 +1,9 @@
 """Checking, about once a second, that the directory is still the one that was opened.
 
-Somebody may remove, replace or overwrite the directory while it is open. Then the files by which processes
-coordinate (lock files, the control page) are not the ones that this process has open, and it must not go
-on. So the store gives up in this process, with `StoreReplaced`. It can be opened again, which finds what
-is there now.
+Somebody may remove, replace or overwrite the directory while it is open. Then the files by which
+processes coordinate (lock files, the control page) are not the ones that this process has open, and
+it must not go on. So the store gives up in this process, with `StoreReplaced`. It can be opened
+again, which finds what is there now.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ LOOK_SECONDS = 1.0
 
 
 def look(engine: Engine) -> Op[None]:
-    """Give up the store if its directory was removed, or replaced by another or an older one. About 30 µs."""
+    """Give up the store if its directory was removed, or replaced by another or an older one.
+
+    About 30 µs.
+    """
     change = engine.storage.changed()
     if change is not None:
         engine.give_up(change)

@@ -17,9 +17,9 @@ T = TypeVar("T")
 async def acomplete(op: Op[T], storage: Storage, pool: Executor) -> T:
     """Run the operation and return its result.
 
-    Reads that the page cache can answer are done inline, all other requests in `pool`. Cancelling closes
-    the operation; a request that is running in the pool then finishes there, and its reply is dropped. So
-    this driver is for operations that only read.
+    Reads that the page cache can answer are done inline, all other requests in `pool`. Cancelling
+    closes the operation; a request that is running in the pool then finishes there, and its reply
+    is dropped. So this driver is for operations that only read.
     """
     loop = asyncio.get_running_loop()
     try:

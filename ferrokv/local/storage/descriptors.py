@@ -1,7 +1,8 @@
 """Sharing the process's file descriptors.
 
-Descriptors are limited, and stores keep table files open only to save the time of opening them again.
-When anything finds no free descriptor, all stores of the process close what they can do without.
+Descriptors are limited, and stores keep table files open only to save the time of opening them
+again. When anything finds no free descriptor, all stores of the process close what they can do
+without.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ def forget(storage: object) -> None:
 def with_descriptor(call: Callable[[], T]) -> T:
     """Call a function that opens something, and return its result.
 
-    If no descriptor is free, all stores close the files they can do without, and the call is repeated
-    once.
+    If no descriptor is free, all stores close the files they can do without, and the call is
+    repeated once.
     """
     try:
         return call()

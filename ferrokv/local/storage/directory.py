@@ -1,7 +1,7 @@
-"""Checking whether a directory can hold a store (rules S1, H11, H14 and H15 of docs/reliability.md).
+"""Checking whether a directory can hold a store (rules S1, H11, H14, H15 in docs/reliability.md).
 
-`prepare_directory` makes and checks a directory at opening. `inspect_directory` runs the same checks
-without changing anything.
+`prepare_directory` makes and checks a directory at opening. `inspect_directory` runs the same
+checks without changing anything.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ SPARE_TABLE: Final = "reserve.table"
 """The largest piece of a store's reserve, and the last to be made (engine/spares.py)."""
 LITTLE_BYTES: Final = 1 << 20  # a disk with less free space than this counts as full
 
-# Locks and shared mappings do not work between hosts on these: two machines would each think they are alone.
+# On these, locks and shared mappings do not reach other hosts, so two would each think it is alone.
 NETWORK_FILE_SYSTEMS: Final = frozenset(
     {
         *("nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre", "gpfs", "beegfs"),
         *("fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.ceph-fuse", "fuse.rclone", "fuse.s3fs"),
     }
 )
-# These may or may not work, depending on what is behind them. `probing.py` tries them, and all FUSE ones.
+# Whether these work depends on what is behind them. `probing.py` tries them, and all FUSE ones.
 PROBED_FILE_SYSTEMS: Final = frozenset({"9p", "virtiofs", "vboxsf", "vmhgfs", "prl_fs", "fuse", "fuseblk"})
 VOLATILE_FILE_SYSTEMS: Final = frozenset({"tmpfs", "ramfs", "devtmpfs"})
 
@@ -45,7 +45,7 @@ _HARMLESS: Final = re.compile(
 
 
 class Directory(NamedTuple):
-    """A store directory that has passed the checks. `durable` is False if its file system is in memory."""
+    """A store directory that passed the checks. `durable` is False if its file system is in memory."""
 
     path: str
     file_system: str
@@ -59,12 +59,12 @@ class DirectoryReport(NamedTuple):
     """What `inspect_directory` found. All of it may have changed a moment later."""
 
     path: str
-    """The real path, without symbolic links; or the `repr` of the argument if that is not a path."""
+    """The real path, without symbolic links; if the argument is not a path, its `repr`."""
     exists: bool
     is_store: bool
     """True if the directory has a file CURRENT, whatever the state of the store."""
     file_system: str
-    """Type of the file system; "" if the system does not say. A missing directory has its parent's."""
+    """Type of the file system (for a missing directory, its parent's); "" if the system does not say."""
     is_network: bool
     """True on a network file system, which cannot hold a store.
 
@@ -76,7 +76,7 @@ class DirectoryReport(NamedTuple):
     """Permission bits; None if the path is missing or cannot be examined."""
     owner_uid: int | None
     problem: str | None
-    """The `StorePathError` message of opening the store to write now; None if the directory can serve."""
+    """The `StorePathError` message that opening the store to write would give now, or None."""
     free_bytes: int | None = None
     """Free space for this process on the file system; None if the system does not say."""
     warning: str | None = None
@@ -97,14 +97,14 @@ def prepare_directory(path: str | os.PathLike[str], *, read_only: bool = False) 
 
     - is not a directory, or not writable (with `read_only`: not readable),
     - is writable by everybody,
-    - belongs to another user who has not opened it to a group, or who created it where everybody may,
+    - belongs to another user, who has not opened it to a group or created it where everybody may,
     - holds files but no store,
     - or is on a file system that lacks what a store needs.
     """
     real = _resolve(path)
     if not read_only and not _make(real) and not os.path.lexists(os.path.join(real, CURRENT)):
-        # Durability: whoever made the directory stopped before it held a store, perhaps before this sync.
-        with suppress(PermissionError):  # a process that may not read the parent did not make the directory
+        # Durability: whoever made the directory has not made a store, and perhaps not come to this sync.
+        with suppress(PermissionError):  # who may not read the parent has not made the directory
             _sync_parent(real)
     directory = _check(real, read_only=read_only)
     if not read_only:
@@ -127,7 +127,7 @@ def prepare_target(path: str | os.PathLike[str], source: str) -> Target:
     made = _make(real)
     directory = _check(real, read_only=False)
     if not made:
-        with suppress(PermissionError):  # a process that may not read the parent did not make the directory
+        with suppress(PermissionError):  # who may not read the parent has not made the directory
             _sync_parent(real)
     return Target(directory, made)
 
@@ -147,10 +147,10 @@ def remove_target(target: Target) -> None:
 def inspect_directory(path: str | os.PathLike[str]) -> DirectoryReport:
     """Report what is at `path`, and whether a store could be opened there.
 
-    This is for checks at the start of a program. It creates, opens, locks and changes nothing. `problem`
-    comes from the checks that `FerroKV.open` makes; for a missing directory it says whether it could be
-    created, for which its parent must exist and be writable. Whether a store there is damaged or busy is
-    not examined. Makes a few system calls, which block. Raises nothing. Any thread may call it.
+    This is for checks at the start of a program. It creates, opens, locks and changes nothing.
+    `problem` comes from the checks that `FerroKV.open` makes. For a missing directory it says whether
+    it could be created: its parent must exist and be writable. Whether a store there is damaged or
+    busy is not examined. Makes a few system calls, which block. Raises nothing. Any thread.
     """
     try:
         real = _resolve(path)
@@ -186,7 +186,7 @@ def inspect_directory(path: str | os.PathLike[str]) -> DirectoryReport:
 
 
 def _free_bytes(real: str) -> int | None:
-    """Return the free space at a path, or in the parent if it is missing; None if the system does not say."""
+    """Return the free space at a path, or in its parent if it is missing; None if that is not known."""
     try:
         free = space_of(real if os.path.lexists(real) else os.path.dirname(real)).free
     except OSError:
@@ -195,7 +195,7 @@ def _free_bytes(real: str) -> int | None:
 
 
 def _warning(real: str) -> str | None:
-    """Return a warning about free space, from what can be seen from outside: the disk and the reserve."""
+    """Return a warning about free space, from what is visible outside: the disk and the reserve."""
     free = _free_bytes(real)
     if free is None:
         return None
@@ -208,7 +208,7 @@ def _warning(real: str) -> str | None:
 
 
 def space_of(place: str | int) -> Space:
-    """Return the space on the file system of a path or descriptor, without the blocks reserved for root."""
+    """Return the space on the file system of a path or descriptor, without blocks reserved for root."""
     facts = os.statvfs(place)
     if not facts.f_blocks:  # some container and user-space file systems report nothing
         return Space(UNBOUNDED, UNBOUNDED)
@@ -244,7 +244,7 @@ def _check(real: str, *, read_only: bool) -> Directory:
 
 
 def _check_makeable(real: str) -> None:
-    """Raise `StorePathError` if `_make` would fail to create the directory, as far as can be told."""
+    """Raise `StorePathError` if `_make` would fail to create the directory, as far as is visible."""
     parent = os.path.dirname(real)
     try:
         if not stat.S_ISDIR(os.stat(parent).st_mode):
@@ -331,7 +331,7 @@ def _refuse_insecure(path: str, facts: os.stat_result, *, read_only: bool) -> No
 
 
 def _open_ancestor(path: str) -> str | None:
-    """Return the nearest parent directory that every user may write to, such as /tmp; None if there is none."""
+    """Return the nearest directory above that every user may write to, such as /tmp, or None."""
     while (parent := os.path.dirname(path)) != path:
         if os.stat(parent).st_mode & stat.S_IWOTH:
             return parent
@@ -340,7 +340,7 @@ def _open_ancestor(path: str) -> str | None:
 
 
 def _refuse_foreign(path: str) -> None:
-    """Raise `StorePathError` if the directory holds files but no store. Their owner does not expect a store there."""
+    """Raise `StorePathError` if the directory holds files but no store: somebody else uses it."""
     try:
         names = os.listdir(path)
     except OSError as error:

@@ -18,7 +18,10 @@ def _no_pause() -> None:
 
 
 def complete(op: Op[T], storage: Storage, pause: Callable[[], None] = _no_pause) -> T:
-    """Run the operation and return its result. Blocks. `pause` is called when the operation yields a `Pause`."""
+    """Run the operation and return its result.
+
+    Blocks. `pause` is called when the operation yields a `Pause`.
+    """
     perform = storage.perform
     try:
         request = next(op)

@@ -23,8 +23,9 @@ class LocalFile:
 
     def close(self) -> None:
         """Close the descriptor. Further calls do nothing."""
-        # Order: `fd` is reset before the descriptor is closed. So a reader that has just used the number can
-        # tell that the file was closed meanwhile, and that the number may be another file's by now.
+        # Order: `fd` is reset before the descriptor is closed. So a reader that has just used the
+        # number can tell that the file was closed meanwhile, and that the number may be another
+        # file's by now.
         fd, self.fd = self.fd, -1
         if fd >= 0:
             close_fd(fd)
@@ -34,7 +35,9 @@ class LocalFile:
 
 
 def read_on(fd: int, size: int, offset: int, data: bytes) -> bytes:
-    """Finish a short read: return `size` bytes, of which `data` are the first, or fewer at the end of the file."""
+    """Finish a short read: return `size` bytes, of which `data` are the first, or fewer at the end
+    of the file.
+    """
     parts = [data]
     found = len(data)
     while found < size and (data := os.pread(fd, size - found, offset + found)):

@@ -1,8 +1,8 @@
 """A flag that the kernel clears in a forked child (docs/decisions/0020-forks.md).
 
-A C library may fork without Python's knowledge, so that no hook runs in the child. The flag is a byte
-in a page marked MADV_WIPEONFORK (Linux 4.14), which the kernel clears in a child. Checking it takes
-12 ns, little enough to do it at every read of a store; getpid(2) takes ten times as long.
+A C library may fork without Python's knowledge, so that no hook runs in the child. The flag is a
+byte in a page marked MADV_WIPEONFORK (Linux 4.14), which the kernel clears in a child. Checking it
+takes 12 ns, little enough to do it at every read of a store; getpid(2) takes ten times as long.
 """
 
 from __future__ import annotations

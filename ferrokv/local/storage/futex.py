@@ -1,8 +1,8 @@
 """Sleeping on a shared word, and waking the sleepers: futex(2) on Linux, called through ctypes.
 
-The kernel compares the low half of the word with the value that the caller saw, and puts the caller to
-sleep, in one step. So no wake-up is lost in between. Other systems have nothing of the kind that works
-across processes; a caller there polls every few milliseconds.
+The kernel compares the low half of the word with the value that the caller saw, and puts the caller
+to sleep, in one step. So no wake-up is lost in between. Other systems have nothing of the kind that
+works across processes; a caller there polls every few milliseconds.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def find_futex() -> Futex | None:
 
     word: Any = ctypes.c_uint32
     libc: Any = ctypes.CDLL(None)  # releases the GIL during a call
-    # Keeps the GIL: waking takes a microsecond, which is less than releasing the GIL and taking it again.
+    # Keeps the GIL: waking takes a microsecond, which is less than releasing the GIL and taking it
+    # again.
     quick: Any = ctypes.PyDLL(None)
     if not hasattr(libc, "syscall") or quick.syscall(number, ctypes.byref(word()), _WAKE, 0, None, None, 0) != 0:
         return None  # for example, a sandbox forbids the call
@@ -75,8 +76,8 @@ def find_futex() -> Futex | None:
 def wait_for_word(words: Words, index: int, seen: int, seconds: float) -> None:
     """Sleep until somebody wakes the word, for at most `seconds`. Blocks.
 
-    Returns at once if the low half of the word is not `seen`, and may return early for no reason. Where
-    there is no futex, it just sleeps for a few milliseconds at most.
+    Returns at once if the low half of the word is not `seen`, and may return early for no reason.
+    Where there is no futex, it just sleeps for a few milliseconds at most.
     """
     futex = find_futex()
     if futex is None:

@@ -47,12 +47,12 @@ from .requests import (
 )
 
 _NO_WAIT: Final[int | None] = getattr(os, "RWF_NOWAIT", None)
-# Else each read of what another process has just written would update the access time, in the journal.
+# Else each read of what another process has just written updates the access time, in the journal.
 _NO_ATIME: Final[int] = getattr(os, "O_NOATIME", 0)
 _FULL_SYNC: Final[int | None] = getattr(fcntl, "F_FULLFSYNC", None)
-# DONTNEED makes Linux begin to write a range, then drop the pages wholly in it. A short range has none.
+# DONTNEED makes Linux begin to write a range, and drop the pages wholly in it: a short one has none.
 _EARLY_BYTES_MAX: Final = 4095
-# As in SQLite: no file of a store gets descriptor 0, 1 or 2, where a stray write to stdout would reach it.
+# As in SQLite, no file of a store gets descriptor 0, 1 or 2, for a stray write to stdout to hit it.
 _LOWEST_FD: Final = 3
 _READER_POLL_SECONDS: Final = 0.05
 
@@ -72,7 +72,7 @@ class LocalStorage:
     """A directory of the local file system. Any thread may call any method."""
 
     unclosed: ClassVar[WeakSet[LocalStorage]] = WeakSet()
-    """All storages of this process that hold descriptors. A forked child closes its copies of these."""
+    """All storages of this process that hold descriptors, for a forked child to close its copies."""
 
     def __init__(self, directory: Directory) -> None:
         self.directory = directory
@@ -84,7 +84,7 @@ class LocalStorage:
         self._presence = Presence(lambda: self._fd, self._open_fd)
         self._why_closed = ""
         self._page = MappedPage()
-        # Files that may be open. Used by single set operations only, which are atomic between threads.
+        # Files that may be open. Only single set operations use it, which are atomic between threads.
         self._files: set[ref[LocalFile]] = set()
         self._inline_reads = _NO_WAIT is not None
         self._begins_early = sys.platform == "linux"
@@ -110,7 +110,7 @@ class LocalStorage:
         return self._actions[request.__class__](request)
 
     def read_if_cached(self, request: ReadAt) -> bytes | None:
-        """Read by preadv2(2) with RWF_NOWAIT: None unless the page cache has all bytes. 1.2 µs for 4 KiB.
+        """Read by preadv2(2) with RWF_NOWAIT. None unless all bytes are cached. 1.2 µs for 4 KiB.
 
         A short read counts as "not cached", because kernels 5.9 and 5.10 return short reads.
         """
@@ -138,13 +138,13 @@ class LocalStorage:
         return self._locks.unlocker(role)
 
     def announce(self, *, alone: bool) -> None:
-        """Make this process's lock file. Unless `alone`, missing lock files of roles are not made from now on."""
+        """Make this process's lock file. Unless `alone`, missing lock files of roles are an error."""
         if not alone:
             self._locks.flags = os.O_RDWR
         self._presence.announce()
 
     def attached(self, *, sweep: bool = False) -> list[Process]:
-        """List the other processes that have the store open. A few system calls, none of which waits."""
+        """List the other processes that have the store open, by a few system calls that do not wait."""
         try:
             return self._presence.others(sweep=sweep)
         except StorePathError:
@@ -157,7 +157,7 @@ class LocalStorage:
         return self._presence.announced
 
     def is_announced(self, name: str) -> bool:
-        """Return True if that process's lock file exists and is locked, or if `name` is no valid name."""
+        """Return True if that process's lock file exists and is locked, or `name` is not valid."""
         try:
             return self._presence.is_alive(name)
         except StorePathError:
@@ -185,7 +185,7 @@ class LocalStorage:
         return os.getpid()
 
     def read_page(self, name: str, size: int) -> bytes:
-        """Return the first `size` bytes of the file, or as many as it has; none if it does not exist."""
+        """Return the first `size` bytes of the file, or fewer; none if it does not exist."""
         try:
             fd = self._open_fd(name, self._existing)
         except FileNotFoundError:
@@ -210,7 +210,7 @@ class LocalStorage:
             os.close(fd)
 
     def attach_page(self, name: str, size: int) -> Words | None:
-        """Map the file as it is, if it is large enough: a load behind the end of a file raises SIGBUS."""
+        """Map the file as it is, if it is large enough: a load behind its end would raise SIGBUS."""
         try:
             fd = self._open_fd(name, self._existing)
         except FileNotFoundError:
@@ -228,9 +228,9 @@ class LocalStorage:
         return raise_flag()
 
     def changed(self) -> str | None:
-        """Compare inodes of the directory, this process's lock file and the control page. About 10 µs.
+        """Compare the inodes of directory, own lock file and control page. About 10 µs.
 
-        A path that leads nowhere means nothing: the directory may have been renamed, or hidden by a chroot.
+        A path that leads nowhere means nothing: the directory may be renamed, or hidden by a chroot.
         """
         try:
             if self._fd < 0:
@@ -249,7 +249,7 @@ class LocalStorage:
             return None
 
     def wait_for_word(self, words: Words, index: int, seen: int, seconds: float) -> None:
-        """Sleep by futex(2). A read-only process cannot say that it waits, so it only sleeps, for a short while."""
+        """Sleep by futex(2). A read-only process cannot say that it waits, and just sleeps shortly."""
         if self.read_only:
             time.sleep(min(seconds, _READER_POLL_SECONDS))
         else:
@@ -268,7 +268,7 @@ class LocalStorage:
         return os.urandom(size)
 
     def close(self) -> None:
-        """Release locks, files and directory, and remove the process's lock file. Failures are only logged."""
+        """Release everything, and remove the process's lock file. Failures are only logged."""
         if os.getpid() == self._pid:  # else the lock file is the parent's
             self._presence.withdraw()
         self._let_go("the store was closed meanwhile; open it again")
@@ -291,7 +291,7 @@ class LocalStorage:
         if fd >= 0:
             close_fd(fd)
         self._page.unmap()
-        # Order: last. A child that is forked before this line closes its copies of what is still open.
+        # Order: last, so that a child forked before this line closes its copies of what is open.
         self.unclosed.discard(self)
 
     def _closed(self) -> Exception:
@@ -318,7 +318,7 @@ class LocalStorage:
         return fd
 
     def _check_plain(self, name: str, fd: int, flags: int) -> None:
-        """Check that a file is a regular one with one name, and set its owner and mode. `StorePathError` if not."""
+        """Set a file's owner and mode. `StorePathError` if it is not regular or has several links."""
         mode = self.directory.file_mode
         facts = os.fstat(fd)
         if not stat.S_ISREG(facts.st_mode) or facts.st_nlink > 1:
@@ -326,7 +326,7 @@ class LocalStorage:
         if self.directory.owner and facts.st_uid != self.directory.owner[0] and not self.read_only:
             os.fchown(fd, *self.directory.owner)
         if flags & os.O_CREAT and stat.S_IMODE(facts.st_mode) != mode and facts.st_uid == os.geteuid():
-            os.fchmod(fd, mode)  # undo the umask's effect; the umask itself is the program's, not ours to change
+            os.fchmod(fd, mode)  # undo the umask, which belongs to the program and is not ours to change
 
     def _open(self, request: Open) -> LocalFile:
         if not request.create:
@@ -359,7 +359,7 @@ class LocalStorage:
                 raise self._closed() from error
             raise
         if file.fd != fd:  # type: ignore[attr-defined]
-            # Closed by another thread. The descriptor's number may have been another file's during the read.
+            # Closed by another thread, and the number may have been another file's during the read.
             raise self._closed()
         return data
 
@@ -370,9 +370,9 @@ class LocalStorage:
             self._begin_early(file.fd, offset, len(data))  # type: ignore[attr-defined]
 
     def _begin_early(self, fd: int, offset: int, size: int) -> None:
-        """Tell the kernel to begin writing to disk, without waiting (docs/decisions/0016-begin-before-the-sync.md)."""
+        """Make the kernel begin to write (docs/decisions/0016-begin-before-the-sync.md)."""
         try:
-            # One byte less: if a range ends where its file ends, Linux counts its last page as a whole one.
+            # One byte less: if a range ends with its file, Linux counts the last page as a whole one.
             os.posix_fadvise(fd, offset, size - 1, os.POSIX_FADV_DONTNEED)
         except OSError:  # a file system without it, or a sandbox: the sync then does all of the work
             self._begins_early = False
@@ -385,8 +385,8 @@ class LocalStorage:
             os.fsync(fd)
         else:
             os.fdatasync(fd)
-        # Looks up the name, and not fstat()'s link count: since Linux 6.13 fstat() makes the next write update the
-        # timestamp, which puts the inode into the journal each time (235 µs per sync instead of 150, measured).
+        # Not by fstat(): since Linux 6.13, that makes the next write update the timestamp, which puts
+        # the inode into the journal each time (235 µs per sync instead of 150, measured).
         if not os.access(request.file.name, os.F_OK, dir_fd=self._fd):
             raise OSError(errno.ESTALE, f"{request.file.name} was removed while the store was open")
 

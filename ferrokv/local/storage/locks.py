@@ -1,10 +1,10 @@
 """File locks: one lock file for each role, and one for each process that has the store open.
 
 The locks are flock(2) on files that serve no other purpose. The rules (H2 and M1 to M4 in
-docs/reliability.md): each lock has a descriptor of its own, opened by the process that uses it. A lock
-is never converted between shared and exclusive, and never shared with a forked child. Lock files of
-roles are never unlinked. Whether a process is alive is known by its lock, which the kernel releases
-when the process dies, and never by its pid.
+docs/reliability.md): each lock has a descriptor of its own, opened by the process that uses it. A
+lock is never converted between shared and exclusive, and never shared with a forked child. Lock
+files of roles are never unlinked. Whether a process is alive is known by its lock, which the kernel
+releases when the process dies, and never by its pid.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ OpenFd = Callable[[str, int], int]
 """(name, flags) -> a descriptor of a file of the directory"""
 
 # Waiting means polling, since flock(2) has no timeout. At first it only yields the processor: the
-# shortest sleep takes 70 µs or more, a commit holds the write lock for less than that, and a sync takes
-# two to five times as long (1.6 times the operations, measured).
+# shortest sleep takes 70 µs or more, a commit holds the write lock for less than that, and a sync
+# takes two to five times as long (1.6 times the operations, measured).
 SPIN_SECONDS: Final = 0.0005
 SPINS: Final = 16  # yields between two attempts; each one releases the GIL, too
 ANNOUNCE_SECONDS: Final = 5.0
@@ -43,7 +43,8 @@ GATE_SECONDS: Final = 1.0
 _yield: Final = getattr(os, "sched_yield", partial(time.sleep, 0))
 PAUSE_LAST: Final = 0.002
 _EXCLUSIVE_NOW: Final = fcntl.LOCK_EX | fcntl.LOCK_NB
-# `time.monotonic` stands still in a test that freezes the time (freezegun). Waiting must go on there.
+# `time.monotonic` stands still in a test that freezes the time (freezegun). Waiting must go on
+# there.
 steady_seconds: Final = partial(time.clock_gettime, time.CLOCK_MONOTONIC)
 PRESENCE: Final = re.compile(r"process-([0-9a-f]{16})\.lock")
 
@@ -51,8 +52,8 @@ PRESENCE: Final = re.compile(r"process-([0-9a-f]{16})\.lock")
 fork_gate = RLock()
 """Held while the record of lock descriptors and the open descriptors differ, and during a fork.
 
-That is, from opening a descriptor that will hold a lock until it is recorded, and from forgetting it
-until it is closed. So a forked child knows every such descriptor, and can close its copy.
+That is, from opening a descriptor that will hold a lock until it is recorded, and from forgetting
+it until it is closed. So a forked child knows every such descriptor, and can close its copy.
 """
 
 
@@ -82,7 +83,10 @@ def lock_name(role: Role) -> str:
 
 
 def close_fd(fd: int) -> None:
-    """Close a descriptor. An error is only logged: the descriptor is closed anyway, and synced data is safe."""
+    """Close a descriptor.
+
+    An error is only logged: the descriptor is closed anyway, and synced data is safe.
+    """
     try:
         os.close(fd)
     except OSError as error:
@@ -110,11 +114,16 @@ class LockFiles:
         return True
 
     def unlocker(self, role: Role) -> Callable[[], None]:
-        """Return a function that releases the lock in one C call, before which no signal handler can run."""
+        """Return a function that releases the lock in one C call, before which no signal handler
+        can run.
+        """
         return partial(flock, self._fd(role), fcntl.LOCK_UN)
 
     def close(self) -> None:
-        """Close the descriptors. That releases the locks, unless a forked child has copies of the descriptors."""
+        """Close the descriptors.
+
+        That releases the locks, unless a forked child has copies of the descriptors.
+        """
         with closing_descriptors():
             fds, self._fds = self._fds, {}
             for fd in fds.values():
@@ -138,7 +147,10 @@ class Presence:
         self._fd = -1
 
     def announce(self) -> None:
-        """Create and lock the file that stands for this process. The text in it is for people to read."""
+        """Create and lock the file that stands for this process.
+
+        The text in it is for people to read.
+        """
         name = f"process-{os.urandom(8).hex()}.lock"
         with fork_gate:
             self._fd = fd = self._open_fd(name, os.O_RDWR | os.O_CREAT | os.O_EXCL)
@@ -159,8 +171,8 @@ class Presence:
     def others(self, *, sweep: bool) -> list[Process]:
         """List the other processes that are alive, and with `sweep` remove the files of the dead.
 
-        The files are probed with shared locks, so that two processes that probe at the same time do not
-        take each other's lock for a sign of life.
+        The files are probed with shared locks, so that two processes that probe at the same time do
+        not take each other's lock for a sign of life.
         """
         found = []
         for name in sorted(filter(PRESENCE.fullmatch, with_descriptor(lambda: os.listdir(self._directory_fd())))):
@@ -212,7 +224,8 @@ class Presence:
                 os.close(fd)
 
     def is_in_place(self) -> bool:
-        """Return False if the announcement was removed or replaced: others then think this process has left.
+        """Return False if the announcement was removed or replaced: others then think this process
+        has left.
 
         True if this process has made none.
         """
@@ -233,7 +246,8 @@ class Presence:
             except FileNotFoundError:
                 logger.info("the store's directory was emptied while it was open")
             except OSError as error:
-                # Without its lock, which is released in any case, the file counts as dead. The next opening removes it.
+                # Without its lock, which is released in any case, the file counts as dead. The next
+                # opening removes it.
                 logger.warning(
                     "the lock file of this process could not be removed: name=%s reason=%s", self._name, error
                 )

@@ -10,7 +10,10 @@ from .requests import Words
 
 
 def boot_id() -> bytes:
-    """Return the kernel's id of this boot. If it has none, random bytes, so that no older page is trusted."""
+    """Return the kernel's id of this boot.
+
+    If it has none, random bytes, so that no older page is trusted.
+    """
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return bytes.fromhex(file.read().strip().replace("-", ""))
@@ -26,7 +29,10 @@ class MappedPage:
         self._place: tuple[str, int, int] | None = None  # name, device and inode
 
     def share(self, name: str, fd: int, page: mmap.mmap) -> Words:
-        """Remember the page and return it as words. An older page is unmapped with the last reference to its words."""
+        """Remember the page and return it as words.
+
+        An older page is unmapped with the last reference to its words.
+        """
         words = memoryview(page).cast("Q")
         facts = os.fstat(fd)
         self._mapped, self._place = (page, words), (name, facts.st_dev, facts.st_ino)

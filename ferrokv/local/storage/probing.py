@@ -1,8 +1,9 @@
-"""Probing a file system for what a store needs, if its type does not say: virtiofs, 9p, vboxsf, FUSE.
+"""Probing a file system for what a store needs, if its type does not say: virtiofs, 9p, vboxsf,
+FUSE.
 
-A store needs locks that exclude other descriptors, shared mappings that see each other's changes, and
-syncs that work. Whether these work between two hosts cannot be tried from one host, so network file
-systems are refused by their type (directory.py).
+A store needs locks that exclude other descriptors, shared mappings that see each other's changes,
+and syncs that work. Whether these work between two hosts cannot be tried from one host, so network
+file systems are refused by their type (directory.py).
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ class Calls(NamedTuple):
 
 
 def probe(path: str, calls: Calls | None = None) -> None:
-    """Raise `StorePathError` if the file system of the directory lacks something. Leaves no file behind."""
+    """Raise `StorePathError` if the file system of the directory lacks something.
+
+    Leaves no file behind.
+    """
     calls = calls or Calls()
     name = os.path.join(path, f"probe-{os.urandom(8).hex()}.tmp")
     tried = "making a file"

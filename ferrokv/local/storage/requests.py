@@ -1,8 +1,8 @@
 """The I/O requests of the engine, and the protocol of the storage that performs them.
 
-An operation is a generator. It yields requests, and a driver (drivers.py, adrivers.py) has a storage
-perform each one and sends the reply back. If a request fails, its `OSError` is thrown into the
-operation. So operations know nothing of threads, event loops or files.
+An operation is a generator. It yields requests, and a driver (drivers.py, adrivers.py) has a
+storage perform each one and sends the reply back. If a request fails, its `OSError` is thrown into
+the operation. So operations know nothing of threads, event loops or files.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar
 Role = Literal["open", "write", "sync", "compact"]
 """What a lock is for.
 
-`open`: opening the store. `write`: appending to the WAL. `sync`: syncing the WAL. `compact`: changing the
-manifest and the tables. A process that needs two of them takes them in this order.
+`open`: opening the store. `write`: appending to the WAL. `sync`: syncing the WAL. `compact`:
+changing the manifest and the tables. A process that needs two of them takes them in this order.
 """
 
 
@@ -48,8 +48,8 @@ class ReadAt(NamedTuple):
 class WriteAt(NamedTuple):
     """-> None. Writes all of `data`, or raises an error after writing an unknown part of it.
 
-    `sync_follows` is a hint that a sync comes soon. The disk may then begin to write at once, so that the
-    sync has less to wait for.
+    `sync_follows` is a hint that a sync comes soon. The disk may then begin to write at once, so
+    that the sync has less to wait for.
     """
 
     file: File
@@ -61,8 +61,8 @@ class WriteAt(NamedTuple):
 class Allocate(NamedTuple):
     """-> None. Reserves disk space for the first `size` bytes of the file. New bytes are zeros.
 
-    If the disk is full, the `OSError` leaves the file as it was. Does nothing if the file system cannot
-    reserve space.
+    If the disk is full, the `OSError` leaves the file as it was. Does nothing if the file system
+    cannot reserve space.
     """
 
     file: File
@@ -77,7 +77,11 @@ class Truncate(NamedTuple):
 
 
 class Sync(NamedTuple):
-    """-> None. Makes durable what was written to the file (fdatasync); with `metadata` also its attributes (fsync)."""
+    """-> None.
+
+    Makes durable what was written to the file (fdatasync); with `metadata` also its attributes
+    (fsync).
+    """
 
     file: File
     metadata: bool = False
@@ -101,15 +105,18 @@ class Remove(NamedTuple):
 
 
 class ListDirectory(NamedTuple):
-    """-> dict of name to size in bytes. Not a snapshot: others may create and remove files meanwhile."""
+    """-> dict of name to size in bytes.
+
+    Not a snapshot: others may create and remove files meanwhile.
+    """
 
 
 class Lock(NamedTuple):
     """-> bool. Takes the role's lock for this process, waiting for at most `timeout` seconds.
 
     `Storage.unlocker` releases it. When a process dies, its lock is free at once; a process that is
-    stopped keeps it. The reply is False if the lock was not free in time, or as soon as `until`, which is
-    called again and again, returns True because there is nothing to wait for any more.
+    stopped keeps it. The reply is False if the lock was not free in time, or as soon as `until`,
+    which is called again and again, returns True because there is nothing to wait for any more.
     """
 
     role: Role
@@ -158,7 +165,10 @@ class Words(Protocol):
 
 
 class Process(NamedTuple):
-    """A process that has the store open. The pid is for people; only the lock tells that it is alive."""
+    """A process that has the store open.
+
+    The pid is for people; only the lock tells that it is alive.
+    """
 
     pid: int
     since_ms: int
@@ -194,7 +204,10 @@ class Storage(Protocol):
         """Perform a request and return its reply. Blocks. Any thread may call it."""
 
     def read_if_cached(self, request: ReadAt) -> bytes | None:
-        """Return the bytes if they are available without waiting for the disk, else None. Never blocks."""
+        """Return the bytes if they are available without waiting for the disk, else None.
+
+        Never blocks.
+        """
 
     def unlocker(self, role: Role) -> Callable[[], None]:
         """Return a function that releases the role's lock, and does nothing if it is not held.
@@ -218,7 +231,9 @@ class Storage(Protocol):
         """Return the name of this process's announcement, which is unique; empty if it made none."""
 
     def is_announced(self, name: str) -> bool:
-        """Return False if the process that made an announcement has ended; True also if that is not known."""
+        """Return False if the process that made an announcement has ended; True also if that is not
+        known.
+        """
 
     def space(self) -> Space:
         """Return the disk space available to this process, as the system reports it at this moment."""
@@ -242,7 +257,9 @@ class Storage(Protocol):
         """Write `fresh` to a file and map it as shared words. Only for a process that is alone."""
 
     def attach_page(self, name: str, size: int) -> Words | None:
-        """Map an existing file as shared words; None if it does not exist or is smaller than `size`."""
+        """Map an existing file as shared words; None if it does not exist or is smaller than
+        `size`.
+        """
 
     def raise_flag(self) -> Flag:
         """Return a flag that is 1 in this process, and 0 in every child of it."""

@@ -27,7 +27,8 @@ class GenerationalCache(Generic[K, V]):
         self._young: dict[K, V] = {}
         self._old: dict[K, V] = {}
         self._young_bytes = 0
-        # The keys of each young generation that has ended. None unless accesses are counted (accesses.py).
+        # The keys of each young generation that has ended. None unless accesses are counted
+        # (accesses.py).
         self.generations: deque[list[K]] | None = None
 
     def __contains__(self, key: K) -> bool:

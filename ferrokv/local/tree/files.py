@@ -1,7 +1,8 @@
 """The table files that a process has open.
 
-Their number is bounded, because descriptors are limited and the rest of the process needs some, too. A
-reader holds a reference to a file until its read is done; the descriptor is closed with the last one.
+Their number is bounded, because descriptors are limited and the rest of the process needs some,
+too. A reader holds a reference to a file until its read is done; the descriptor is closed with the
+last one.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ class TableFiles:
     def open(self, number: int) -> Op[File]:
         """Return the file of a table. It stays open at least while the caller keeps the reference.
 
-        Raises `TableGoneError` if the file does not exist, `StoreBusy` if there is no free descriptor.
+        Raises `TableGoneError` if the file does not exist, `StoreBusy` if there is no free
+        descriptor.
         """
         file = self._files.get(number)
         if file is None:
@@ -63,17 +65,23 @@ class TableFiles:
         return file
 
     def forget(self, numbers: Iterable[int]) -> None:
-        """Close tables that are not needed any more, so that the space of removed files becomes free."""
+        """Close tables that are not needed any more, so that the space of removed files becomes
+        free.
+        """
         for number in numbers:
             self._files.discard(number)
 
     def shed(self) -> None:
-        """Close all files that nobody is reading at the moment, since something else needs a descriptor."""
+        """Close all files that nobody is reading at the moment, since something else needs a
+        descriptor.
+        """
         self._files = GenerationalCache[int, File](self._files_max, _one)
 
 
 def files_max(wanted: int, descriptors: int) -> int:
-    """Return how many tables may be open: as many as wanted, but only a share of the process's descriptors."""
+    """Return how many tables may be open: as many as wanted, but only a share of the process's
+    descriptors.
+    """
     return max(1, min(wanted, descriptors // SHARE))
 
 

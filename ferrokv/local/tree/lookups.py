@@ -1,13 +1,14 @@
 """The block cache: blocks, filters and indexes of tables in memory, under one bound.
 
 A filter saves reading an index and a block of a table that does not have the key, and an index is
-needed to read any block. So filters and indexes come first. Together they may take three quarters of
-the bound, and blocks get the rest.
+needed to read any block. So filters and indexes come first. Together they may take three quarters
+of the bound, and blocks get the rest.
 
-If filters and indexes do not fit, the indexes that are used least are evicted first. The summary of an
-index, a tenth of its size, stays behind and finds a block with three short reads. Only then are filters
-and summaries evicted. Those of the table that was read last always stay, however large they are;
-otherwise a table whose filter is larger than the bound would read its filter again for each key.
+If filters and indexes do not fit, the indexes that are used least are evicted first. The summary of
+an index, a tenth of its size, stays behind and finds a block with three short reads. Only then are
+filters and summaries evicted. Those of the table that was read last always stay, however large they
+are; otherwise a table whose filter is larger than the bound would read its filter again for each
+key.
 
 Eviction is by the clock algorithm (second chance): each use of a part sets a flag. The clock hand
 clears a flag that is set and goes on, and evicts a part whose flag is clear.
@@ -61,7 +62,8 @@ class Lookup:
         self.words: array[int] | None = None
         self.summary: IndexSummary | None = None
         self.index: BlockIndex | None = None
-        # The last keys of the blocks again, as objects: takes twice the memory, searches in a third of the time.
+        # The last keys of the blocks again, as objects: takes twice the memory, searches in a third
+        # of the time.
         self.keys: list[bytes] | None = None
         self.places: tuple[int, int] | None = None  # offsets of filter and index
         self.format = V1  # of the table; valid once `places` is set
@@ -127,7 +129,8 @@ class BlockCache(GenerationalCache[int, bytes]):
     def find(self, lookup: Lookup, index: BlockIndex, key: bytes) -> int:
         """Return the first block whose last key is >= `key`. About 1 µs.
 
-        After many searches it makes a list of the keys, which makes later ones faster (see `Table.probe`).
+        After many searches it makes a list of the keys, which makes later ones faster (see
+        `Table.probe`).
         """
         lookup.searches += 1
         if lookup.searches >= SEARCHES_SLOW:

@@ -2,11 +2,11 @@
 
 Point reads use a plain dict and take no lock. Ordered reads use a sorted index under the memtable's
 lock, because a SortedList that is scanned while another thread inserts skips keys (measured:
-docs/decisions/0002-memtable.md). New keys are put into the index later, by a slice of background work
-or by the next ordered read.
+docs/decisions/0002-memtable.md). New keys are put into the index later, by a slice of background
+work or by the next ordered read.
 
-A snapshot pins the seqno of the newest commit. While a seqno is pinned, an entry keeps a link to the
-older version of its key that the snapshot sees.
+A snapshot pins the seqno of the newest commit. While a seqno is pinned, an entry keeps a link to
+the older version of its key that the snapshot sees.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ REENTERED: Final = "a signal handler or destructor came in the middle of a chang
 class Memtable:
     """The records of WAL `number`. One writer at a time applies commits; any thread reads.
 
-    A signal handler or destructor may run in the middle of a change, in the thread that makes the change.
-    Then everything except point reads and `unpin` raises `StoreBusy`.
+    A signal handler or destructor may run in the middle of a change, in the thread that makes the
+    change. Then everything except point reads and `unpin` raises `StoreBusy`.
     """
 
     __slots__ = (
@@ -54,7 +54,8 @@ class Memtable:
         self.seqno = seqno  # of the newest commit in this memtable; owner: writer, under the lock
         self.wal_bytes = 0  # owner: writer
         self._lock = RLock()  # re-entrant, so that re-entry is refused (`_changing`) and does not deadlock
-        # Returns True if the calling thread holds the lock; then it must not wait for a thread that may need it.
+        # Returns True if the calling thread holds the lock; then it must not wait for a thread that
+        # may need it.
         self.is_mine: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]
         self._changing = False  # a change is under way; owner: the lock
         self._pins: dict[int, int] = {}  # seqno -> number of snapshots at it; owner: the lock
@@ -67,8 +68,9 @@ class Memtable:
         """Make one commit visible, atomically. Only for the owner of the WAL. May be repeated."""
         current = self.entries
         fresh = {key: None for key in entries if key not in current}
-        # No loops directly inside this `with`: on CPython 3.13, an exception that a signal handler raises at a
-        # loop's backward jump leaves the `with` without releasing (a third of such interrupts, measured on 3.13.0).
+        # No loops directly inside this `with`: on CPython 3.13, an exception that a signal handler
+        # raises at a loop's backward jump leaves the `with` without releasing (a third of such
+        # interrupts, measured on 3.13.0).
         with self._lock:
             if self._changing:
                 raise StoreBusy(REENTERED)
@@ -79,7 +81,8 @@ class Memtable:
                 self._fresh.update(fresh)
                 if self._pins:
                     _keep_older(entries, current, sorted(self._pins, reverse=True))
-                # Invariant: this is one C call that runs no Python code, so no thread sees half of a commit.
+                # Invariant: this is one C call that runs no Python code, so no thread sees half of
+                # a commit.
                 current.update(entries)
                 self.seqno = seqno
             finally:
@@ -104,7 +107,8 @@ class Memtable:
     def unpin(self, seqno: int) -> None:
         """Undo one `pin`. Older versions of a key leave memory when the key is written again.
 
-        This takes no lock: the garbage collector may call it at any moment, in a thread that holds the lock.
+        This takes no lock: the garbage collector may call it at any moment, in a thread that holds
+        the lock.
         """
         self._unpinned.append(seqno)
 
@@ -120,8 +124,8 @@ class Memtable:
     ) -> tuple[list[bytes], list[Entry], bool]:
         """Return up to `limit` keys of [low, high), their entries, and whether there may be more.
 
-        The keys are the first of the range, or the last ones with `reverse`; in both cases they ascend. With
-        a pinned `seqno`, keys without a version that old are left out.
+        The keys are the first of the range, or the last ones with `reverse`; in both cases they
+        ascend. With a pinned `seqno`, keys without a version that old are left out.
         """
         with self._lock:
             keys: list[bytes] = self._exclusively(self._page_locked, low, high, limit, reverse)
@@ -134,9 +138,10 @@ class Memtable:
         return [pair[0] for pair in pairs], [pair[1] for pair in pairs], more
 
     def _exclusively(self, step: Callable[..., Any], *args: Any) -> Any:
-        """Run a step under the lock. Raises `StoreBusy` if this thread is in the middle of another one.
+        """Run a step under the lock.
 
-        That happens when a signal handler or a destructor calls the memtable.
+        Raises `StoreBusy` if this thread is in the middle of another one. That happens when a
+        signal handler or a destructor calls the memtable.
         """
         if self._changing:
             raise StoreBusy(REENTERED)
@@ -157,7 +162,8 @@ class Memtable:
 
     def _feed_locked(self) -> None:
         if self._feeding:
-            # A signal handler raised in the middle of changing the index, so build it again from the entries.
+            # A signal handler raised in the middle of changing the index, so build it again from
+            # the entries.
             self._index = SortedList(self.entries)
         elif self._fresh:
             self._feeding = True
@@ -174,7 +180,10 @@ class Memtable:
 
 
 def _keep_older(entries: dict[bytes, Entry], current: dict[bytes, Entry], pins: list[int]) -> None:
-    """Link each new entry to the older versions that a pin can still see. `pins` are in descending order."""
+    """Link each new entry to the older versions that a pin can still see.
+
+    `pins` are in descending order.
+    """
     for key, (value, expires_ms, seqno, _) in entries.items():
         older = current.get(key)
         if older is None:

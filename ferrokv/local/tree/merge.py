@@ -1,9 +1,9 @@
 """Merging sorted sources page by page, by dict and sort instead of a heap of single records.
 
-Each source has a page of records in memory. The merge finds the page that ends first, and takes from
-every page all records up to that key. It puts them into a dict, from the oldest source to the newest,
-so that newer versions of a key replace older ones, and sorts the keys once. Timsort detects the sorted
-runs, so this is almost a linear merge.
+Each source has a page of records in memory. The merge finds the page that ends first, and takes
+from every page all records up to that key. It puts them into a dict, from the oldest source to the
+newest, so that newer versions of a key replace older ones, and sorts the keys once. Timsort detects
+the sorted runs, so this is almost a linear merge.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ Page = tuple[list[bytes], list[Entry]]
 
 
 class Source(Protocol):
-    """Sorted records in pages. The pages follow the direction of the scan; each page is in ascending order."""
+    """Sorted records in pages.
+
+    The pages follow the direction of the scan; each page is in ascending order.
+    """
 
     def next_page(self) -> Op[Page | None]:
         """Return the next page, which is not empty; None at the end."""
@@ -73,7 +76,10 @@ class MemtableSource:
 
 
 class RunSource:
-    """The records in [low, high) of tables that do not overlap. The tables are given in ascending order."""
+    """The records in [low, high) of tables that do not overlap.
+
+    The tables are given in ascending order.
+    """
 
     def __init__(
         self,
@@ -85,7 +91,10 @@ class RunSource:
         use_cache: bool = True,
         wanted: int | None = None,
     ) -> None:
-        """`wanted` limits the first page to about so many records. Later pages have PAGE_RECORDS."""
+        """`wanted` limits the first page to about so many records.
+
+        Later pages have PAGE_RECORDS.
+        """
         self._tables = list(tables) if reverse else list(reversed(tables))
         self._low = low
         self._high = high
@@ -115,7 +124,9 @@ class RunSource:
             self._table = None
 
     def _enter(self, table: Table) -> Op[None]:
-        """Load the table's index, and set the first and last block to read, in the direction of the scan."""
+        """Load the table's index, and set the first and last block to read, in the direction of the
+        scan.
+        """
         index = self._index = yield from table.load_index(keep=self._use_cache)
         first, last = 0, len(index) - 1
         self._low_block = self._high_block = -1
@@ -158,7 +169,9 @@ class RunSource:
         return (keys, entries) if keys else None
 
     def _check_count(self, table: Table) -> None:
-        """Raise `CorruptionError` if the whole table was read and has not as many records as the manifest says."""
+        """Raise `CorruptionError` if the whole table was read and has not as many records as the
+        manifest says.
+        """
         if self._low or self._high is not None or self._table_records == table.meta.records:
             return
         raise CorruptionError(

@@ -1,4 +1,6 @@
-"""Changes on top of a view: writes of a transaction, of its group, and of commits that are not synced yet."""
+"""Changes on top of a view: writes of a transaction, of its group, and of commits that are not
+synced yet.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ from .view import Catalogue
 
 
 class Changes(dict[bytes, Any]):
-    """Internal key -> (value or None for a tombstone, expires_ms or 0, ...), and the resulting catalogue.
+    """Internal key -> (value or None for a tombstone, expires_ms or 0, ...), and the resulting
+    catalogue.
 
     It has one owner. The keys are not sorted before the first scan.
     """
@@ -31,7 +34,10 @@ class Changes(dict[bytes, Any]):
         self._index: SortedList | None = None
 
     def write(self, internal_key: bytes, value: bytes | None, expires_ms: int) -> None:
-        """Write a record. Raises `DataError` if that exceeds what a command or transaction may write."""
+        """Write a record.
+
+        Raises `DataError` if that exceeds what a command or transaction may write.
+        """
         if self._index is not None and internal_key not in self:
             self._index.add(internal_key)
         old = self.get(internal_key)
@@ -85,7 +91,10 @@ def _too_large(records: int, size: int) -> DataError:
 
 
 class ChangesSource:
-    """The records of changes in [low, high), for a merge. Nothing may be written until it has been read."""
+    """The records of changes in [low, high), for a merge.
+
+    Nothing may be written until it has been read.
+    """
 
     def __init__(self, changes: Changes, low: bytes, high: bytes | None, *, reverse: bool) -> None:
         self._changes = changes

@@ -1,4 +1,7 @@
-"""Point reads. `probe` answers from memory if it can; `search` continues on disk where it had to stop."""
+"""Point reads.
+
+`probe` answers from memory if it can; `search` continues on disk where it had to stop.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,8 @@ class Resume:
 def probe(view: View, key: bytes, clock: Now) -> bytes | Resume | None:
     """Return the live value, None if there is none, or where to continue on disk. No I/O, no lock.
 
-    About 0.2 µs if a memtable has the key, 0.5 µs if the hot records do, 3 µs if a cached block does.
+    About 0.2 µs if a memtable has the key, 0.5 µs if the hot records do, 3 µs if a cached block
+    does.
     """
     for get in view.getters:
         entry = get(key)
@@ -45,7 +49,9 @@ def probe(view: View, key: bytes, clock: Now) -> bytes | Resume | None:
 
 
 def probe_entry(view: View, key: bytes) -> Entry | Resume | None:
-    """Return the newest version, even if it is a tombstone or expired; None if there is none; or where to continue."""
+    """Return the newest version, even if it is a tombstone or expired; None if there is none; or
+    where to continue.
+    """
     for get in view.getters:
         entry = get(key)
         if entry is not None:
@@ -108,5 +114,8 @@ def live(entry: Entry | None, now_ms: int) -> bool:
 
 
 def has_expired(expires_ms: int, now_ms: int) -> bool:
-    """Return True from the moment `expires_ms` on; never if it is 0. Hot loops (`probe`, scan.py) inline this."""
+    """Return True from the moment `expires_ms` on; never if it is 0.
+
+    Hot loops (`probe`, scan.py) inline this.
+    """
     return 0 < expires_ms <= now_ms

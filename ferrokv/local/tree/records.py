@@ -15,11 +15,17 @@ from .view import Catalogue, View
 
 SLICE_KEYS: Final = 512  # after so many keys, an operation pauses so that an event loop can do other work
 Found = tuple[bytes, int]
-"""(value, expires_ms or 0) of a live record. The value is a `Root` if the key names a collection."""
+"""(value, expires_ms or 0) of a live record.
+
+The value is a `Root` if the key names a collection.
+"""
 
 
 class Records(Protocol):
-    """A keyspace at one moment. Keys are user keys, except those called internal, which begin with `prefix[:4]`."""
+    """A keyspace at one moment.
+
+    Keys are user keys, except those called internal, which begin with `prefix[:4]`.
+    """
 
     @property
     def now_ms(self) -> int:
@@ -27,7 +33,9 @@ class Records(Protocol):
 
     @property
     def prefix(self) -> bytes | None:
-        """The prefix of user keys in internal keys; None if nothing was ever written to the keyspace."""
+        """The prefix of user keys in internal keys; None if nothing was ever written to the
+        keyspace.
+        """
 
     @property
     def catalogue(self) -> Catalogue:
@@ -56,7 +64,9 @@ class Records(Protocol):
 
 
 def read_scan(scan: Scan, skip: int, limit: int | None = None) -> Op[Pairs]:
-    """Return up to `limit` records of a scan, in its order: (key without its first `skip` bytes, value)."""
+    """Return up to `limit` records of a scan, in its order: (key without its first `skip` bytes,
+    value).
+    """
     pairs: Pairs = []
     pause_at = SLICE_KEYS
     while (limit is None or len(pairs) < limit) and (page := (yield from scan.next_page(skip))) is not None:
@@ -137,10 +147,11 @@ class ViewRecords:
         return Scan(self.view, low, high, lambda: self.now_ms, reverse=reverse)
 
     def read_parts(self, prefix: bytes, count: int) -> Op[Pairs]:
-        """Return all live records whose internal keys begin with `prefix`, in order, without the prefix.
+        """Return all live records whose internal keys begin with `prefix`, in order, without the
+        prefix.
 
-        There should be `count` such records. If the memtables hold that many, the tables are not read: they
-        can only hold older versions of the same records.
+        There should be `count` such records. If the memtables hold that many, the tables are not
+        read: they can only hold older versions of the same records.
         """
         high = successor_of_prefix(prefix)
         if count <= SLICE_KEYS:

@@ -21,11 +21,12 @@ _EXPIRY: Final[Callable[[Entry], int]] = itemgetter(1)
 
 
 class Scan:
-    """The live records of [low, high) in key order, or in reverse. The view must be pinned until the scan ends.
+    """The live records of [low, high) in key order, or in reverse.
 
-    `overlays` are changes on top of the view, from old to new. `count` is called with the number of records
-    in each page, including dead ones, and may raise to end the scan. A caller that needs only a limited
-    number of records passes it as `wanted`, so that the first page is not larger than necessary.
+    The view must be pinned until the scan ends. `overlays` are changes on top of the view, from old
+    to new. `count` is called with the number of records in each page, including dead ones, and may
+    raise to end the scan. A caller that needs only a limited number of records passes it as
+    `wanted`, so that the first page is not larger than necessary.
     """
 
     def __init__(

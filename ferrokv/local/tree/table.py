@@ -1,4 +1,6 @@
-"""A table as readers use it: what the manifest says about it, and the parts of it that are in memory."""
+"""A table as readers use it: what the manifest says about it, and the parts of it that are in
+memory.
+"""
 
 from __future__ import annotations
 
@@ -58,8 +60,9 @@ def damage_in(name: str) -> Iterator[None]:
 class Table:
     """An immutable table. Any thread may read it.
 
-    Usually it has no file of its own, but gets one from `files.TableFiles` when it is read. So reading a
-    table raises `TableGoneError` if the view is not pinned and another process has removed the file.
+    Usually it has no file of its own, but gets one from `files.TableFiles` when it is read. So
+    reading a table raises `TableGoneError` if the view is not pinned and another process has
+    removed the file.
     """
 
     __slots__ = (
@@ -76,7 +79,8 @@ class Table:
     )
 
     def __init__(self, meta: TableMeta, file: File | None, store_id: bytes, cache: BlockCache) -> None:
-        """A `file`, of a table that was just written, is closed and not kept open under the table's number.
+        """A `file`, of a table that was just written, is closed and not kept open under the table's
+        number.
 
         Nobody may find it under that number until an edit names the table.
         """
@@ -94,7 +98,9 @@ class Table:
             file.close()
 
     def probe(self, key: bytes, key_hash: int) -> Entry | Unread | None:
-        """Return the record of `key` from memory; None if the table has none, UNREAD if that is not known."""
+        """Return the record of `key` from memory; None if the table has none, UNREAD if that is not
+        known.
+        """
         lookup = self._lookup
         words = lookup.words
         if words is None:
@@ -117,7 +123,10 @@ class Table:
         return lookup.format.find_in_block(block, key, key_hash & 255)
 
     def search(self, key: bytes, key_hash: int) -> Op[Entry | None]:
-        """Return the record of `key`, or None. Reads at most one block, once filter and index are loaded."""
+        """Return the record of `key`, or None.
+
+        Reads at most one block, once filter and index are loaded.
+        """
         lookup = self._lookup
         words = lookup.words
         if words is None:
@@ -132,7 +141,9 @@ class Table:
         return lookup.format.find_in_block(block, key, key_hash & 255)
 
     def _find_block(self, key: bytes) -> Op[tuple[int, int, int]]:
-        """Return (number, offset, size) of the only block that may hold `key`, which is <= the table's last key."""
+        """Return (number, offset, size) of the only block that may hold `key`, which is <= the
+        table's last key.
+        """
         lookup = self._lookup
         index = lookup.index
         if index is None:
@@ -196,7 +207,10 @@ class Table:
         return words
 
     def _find_places(self, file: File) -> Op[tuple[int, int]]:
-        """Return the offsets of filter and index, and set the table's format. The footer is read only once."""
+        """Return the offsets of filter and index, and set the table's format.
+
+        The footer is read only once.
+        """
         places = self._lookup.places
         if places is None:
             footer_offset = self.meta.file_bytes - FOOTER_BYTES
@@ -253,7 +267,10 @@ class Table:
         return table
 
     def moved(self, level: int) -> Table:
-        """Return the same file as a table of another level. What is in memory is shared; no descriptor is held."""
+        """Return the same file as a table of another level.
+
+        What is in memory is shared; no descriptor is held.
+        """
         table = self._copy()
         table._held = None
         table.meta = self.meta._replace(level=level)

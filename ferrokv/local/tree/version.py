@@ -17,8 +17,8 @@ _min_key: Final[Callable[[Table], bytes]] = attrgetter("min_key")
 class Version:
     """The tables of each level. Immutable.
 
-    Level 0 is ordered from new to old, and its tables may overlap. From level 1 on, the tables of a level
-    are in key order and do not overlap.
+    Level 0 is ordered from new to old, and its tables may overlap. From level 1 on, the tables of a
+    level are in key order and do not overlap.
     """
 
     __slots__ = ("_runs", "levels", "numbers")
@@ -43,7 +43,9 @@ class Version:
         return found
 
     def runs(self, low: bytes, high: bytes | None) -> list[Sequence[Table]]:
-        """Return the tables that overlap [low, high), as runs of non-overlapping tables, from old to new."""
+        """Return the tables that overlap [low, high), as runs of non-overlapping tables, from old
+        to new.
+        """
         found: list[Sequence[Table]] = []
         for max_keys, level in reversed(self._runs):
             first = bisect_left(max_keys, low)
@@ -56,7 +58,9 @@ class Version:
         return found
 
     def overlapping(self, level: int, low: bytes, high: bytes) -> list[Table]:
-        """Return the tables of a level that overlap the closed range [low, high], in the level's order."""
+        """Return the tables of a level that overlap the closed range [low, high], in the level's
+        order.
+        """
         return [table for table in self.levels[level] if table.min_key <= high and low <= table.max_key]
 
     def overlaps_below(self, level: int, low: bytes, high: bytes) -> bool:

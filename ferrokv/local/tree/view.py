@@ -1,8 +1,8 @@
 """A view: everything that a read needs, in one immutable object.
 
-A change of the tables, of the set of memtables or of the catalogue makes a new view, which is published
-by one assignment. A commit that changes none of these goes into the active memtable, and the view stays
-the same.
+A change of the tables, of the set of memtables or of the catalogue makes a new view, which is
+published by one assignment. A commit that changes none of these goes into the active memtable, and
+the view stays the same.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ HotCache = GenerationalCache[bytes, Entry]
 
 
 def entry_bytes(entry: Entry) -> int:
-    """Return about how much memory a hot record takes: its value, and 200 bytes for key, tuple and dict."""
+    """Return about how much memory a hot record takes: its value, and 200 bytes for key, tuple and
+    dict.
+    """
     return len(entry[0] or b"") + 200
 
 
@@ -68,12 +70,14 @@ class Catalogue(NamedTuple):
 
 
 class View:
-    """The active memtable, the sealed ones from new to old, the tables, the catalogue and the hot records.
+    """The active memtable, the sealed ones from new to old, the tables, the catalogue and the hot
+    records.
 
-    Invariant: an entry of `hot` is right for keys that no memtable of this view has. So a view that drops a
-    memtable starts with a copy of the hot records without the memtable's keys.
+    Invariant: an entry of `hot` is right for keys that no memtable of this view has. So a view that
+    drops a memtable starts with a copy of the hot records without the memtable's keys.
 
-    `as_of` is set in a pinned view: the seqno after which commits in the active memtable are ignored.
+    `as_of` is set in a pinned view: the seqno after which commits in the active memtable are
+    ignored.
     """
 
     __slots__ = ("_give_back", "active", "as_of", "catalogue", "getters", "hot", "prefixes", "sealed", "version")
@@ -129,8 +133,8 @@ class View:
     def pinned(self, version: Version | None = None, give_back: Callable[[], None] | None = None) -> View:
         """Return this view frozen at the newest commit, until `unpin`. O(sealed memtables).
 
-        This does not keep any table; `pins.pin_view` does, and passes the function that undoes that as
-        `give_back`.
+        This does not keep any table; `pins.pin_view` does, and passes the function that undoes that
+        as `give_back`.
         """
         tables = version or self.version
         return View(self.active, self.sealed, tables, self.catalogue, self.hot, self.active.pin(), give_back)
@@ -148,7 +152,8 @@ class View:
 
 
 def catalogue_after(catalogue: Catalogue, entries: Mapping[bytes, Entry]) -> Catalogue:
-    """Return the catalogue after the records of a commit; the same object if none of them changes it.
+    """Return the catalogue after the records of a commit; the same object if none of them changes
+    it.
 
     It is copied at most once.
     """

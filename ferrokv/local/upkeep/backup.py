@@ -1,9 +1,10 @@
 """Backups: copying a store, as of one moment, to another directory.
 
-The copy is a store of its own, with its own identity. It is made by merging a pinned view into tables
-that do not overlap, so no lock is needed, and other processes go on meanwhile. The copy's WAL is empty. It
-starts from the seqno of the moment, because the generations of collections are made from seqnos and must
-stay unique (docs/format.md section 4). CURRENT is written last, so an interrupted copy is no store.
+The copy is a store of its own, with its own identity. It is made by merging a pinned view into
+tables that do not overlap, so no lock is needed, and other processes go on meanwhile. The copy's
+WAL is empty. It starts from the seqno of the moment, because the generations of collections are
+made from seqnos and must stay unique (docs/format.md section 4). CURRENT is written last, so an
+interrupted copy is no store.
 """
 
 from __future__ import annotations
@@ -48,10 +49,10 @@ class Copy(NamedTuple):
 def back_up(engine: Engine, target: Storage, progress: Progress | None = None) -> Op[Copy]:
     """Make a durable copy, in the directory of `target`, of all that is acknowledged now.
 
-    `take_target` must have been called before. The driver performs the requests at the source; those at the
-    target are performed in between, which blocks. If this ends early, the copy is removed. Raises
-    `CorruptionError` for damage in the source; `StoreFull`, `StoreBusy` or `StorePathError` for errors at the
-    target.
+    `take_target` must have been called before. The driver performs the requests at the source;
+    those at the target are performed in between, which blocks. If this ends early, the copy is
+    removed. Raises `CorruptionError` for damage in the source; `StoreFull`, `StoreBusy` or
+    `StorePathError` for errors at the target.
     """
     try:
         yield from catch_up(engine)
@@ -85,10 +86,11 @@ def check_empty(names: Iterable[str]) -> None:
 
 
 def take_target(target: Storage) -> None:
-    """Take the open lock of an empty directory, so that nobody else starts a store or a backup there.
+    """Take the open lock of an empty directory, so that nobody else starts a store or a backup
+    there.
 
-    The lock is held until the storage is closed. Raises `StorePathError` if the directory is not empty,
-    `StoreBusy` if another process has the lock.
+    The lock is held until the storage is closed. Raises `StorePathError` if the directory is not
+    empty, `StoreBusy` if another process has the lock.
     """
     try:
         # Order: check before anything is created, and again when nobody else can create anything.
@@ -113,8 +115,8 @@ def _copy(engine: Engine, view: View, target: Storage, progress: Progress | None
     seqnos = (1, max(1, view.as_of))
     outputs = Outputs(1, store_id, engine.options, seqnos, lambda: next(numbers), finished)
     yield from _write_tables(engine, view, target, outputs, progress)
-    # Order: the tables' names are durable before any other file exists. So the remains of an interrupted copy are
-    # never taken for a store whose creation was interrupted.
+    # Order: the tables' names are durable before any other file exists. So the remains of an
+    # interrupted copy are never taken for a store whose creation was interrupted.
     yield from _at(target, outputs.finish())
     level = _level_for(engine, sum(meta.file_bytes for meta in metas))
     tables = Tables({meta.number: meta._replace(level=level) for meta in metas}, 1, next(numbers), view.as_of)
@@ -135,8 +137,8 @@ def _write_tables(engine: Engine, view: View, target: Storage, outputs: Outputs,
     in_memory = sum(memtable.wal_bytes for memtable in view.memtables)
     meter = Meter(sum(table.meta.file_bytes for table in tables) + in_memory, progress)
     while (page := (yield from _read(merge.next_page()))) is not None:
-        # The copy has nothing older, so deleted and long expired records hide nothing and are dropped. Records of
-        # dead collections are copied, and dropped by the copy's own compaction.
+        # The copy has nothing older, so deleted and long expired records hide nothing and are
+        # dropped. Records of dead collections are copied, and dropped by the copy's own compaction.
         yield from _at(target, outputs.add(*survivors.of(page, bottom=True)))
         meter.reach(sum(run.bytes_read for run in runs))
         yield PAUSE
@@ -145,7 +147,9 @@ def _write_tables(engine: Engine, view: View, target: Storage, outputs: Outputs,
 
 
 def _level_for(engine: Engine, size: int) -> int:
-    """Return the highest level that has room for the whole copy, so that it needs no compaction at first."""
+    """Return the highest level that has room for the whole copy, so that it needs no compaction at
+    first.
+    """
     fitting = (level for level in range(1, LEVELS - 1) if size <= level_bytes_max(level, engine.options))
     return next(fitting, LEVELS - 1)
 
@@ -184,7 +188,10 @@ def _list() -> Op[dict[str, int]]:
 
 
 def _discard(target: Storage) -> None:
-    """Remove what was written. An error is only logged; the next backup into this directory will report the remains."""
+    """Remove what was written.
+
+    An error is only logged; the next backup into this directory will report the remains.
+    """
     try:
         complete(_remove_copy(), target)
     except OSError as error:

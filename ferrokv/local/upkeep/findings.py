@@ -26,8 +26,8 @@ class Findings:
     def collecting(self, path: str, offset: int | None = None) -> Collecting:
         """Return a context manager that collects damage.
 
-        An error of damage ends the `with` block and is added to the problems. If it names no file or offset,
-        it gets those given here.
+        An error of damage ends the `with` block and is added to the problems. If it names no file
+        or offset, it gets those given here.
         """
         return Collecting(self, path, offset)
 
@@ -62,7 +62,9 @@ class Collecting:
 
 
 def reading_error(error: OSError) -> StoreBusy | StoreClosed | None:
-    """Return the store's error for a failed request that says nothing about the files; None for other errors."""
+    """Return the store's error for a failed request that says nothing about the files; None for
+    other errors.
+    """
     if error.errno in NO_DESCRIPTORS:
         return StoreBusy(f"the verification found no free file descriptor: reason={error.strerror}")
     if error.errno == errno.EBADF:

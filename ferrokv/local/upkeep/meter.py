@@ -11,7 +11,10 @@ TELL_BYTES: Final = 1 << 20
 
 
 class Meter:
-    """Counts bytes, and reports about once per MiB. The count only grows, and is the total in the end."""
+    """Counts bytes, and reports about once per MiB.
+
+    The count only grows, and is the total in the end.
+    """
 
     def __init__(self, total: int, progress: Progress | None) -> None:
         self._total = total

@@ -1,15 +1,15 @@
-"""Quotas of keyspaces: measuring how full a keyspace is, and evicting records (docs/decisions/0022-quotas.md).
+"""Quotas of keyspaces: measuring how full they are, and evicting (docs/decisions/0022-quotas.md).
 
-The size of a keyspace is what it takes in the tables, including replaced and dead records. That is known
-without reading the tables. If a keyspace is over its quota, its tables of level 0 are merged down first.
-After that, one of its tables at a time, round robin, is read and rewritten without its least wanted
-records. A commit deletes these records before the table is rewritten, so every process sees them go at the
-same moment. Keyspaces without a quota are never touched.
+The size of a keyspace is what it takes in the tables, including replaced and dead records. That is
+known without reading the tables. If a keyspace is over its quota, its tables of level 0 are merged
+down first. After that, one of its tables at a time, round robin, is read and rewritten without its
+least wanted records. A commit deletes these records before the table is rewritten, so every process
+sees them go at the same moment. Keyspaces without a quota are never touched.
 
-`quota_due`, `flush_for_quota` and `tables_changed` decide when to look. `find_room` chooses what to do for
-a keyspace: a merge, or victims. The caller deletes the victims with `evict`, in a transaction, and then
-calls `make_room`. Keyspaces that are over their quota by a memtable have a bit in the word OVERFULL, which
-makes their writers wait.
+`quota_due`, `flush_for_quota` and `tables_changed` decide when to look. `find_room` chooses what to
+do for a keyspace: a merge, or victims. The caller deletes the victims with `evict`, in a
+transaction, and then calls `make_room`. Keyspaces that are over their quota by a memtable have a
+bit in the word OVERFULL, which makes their writers wait.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ Victim = tuple[bytes, int, int]
 
 
 class Victims(NamedTuple):
-    """The records to evict from one table of a keyspace. `prefix` is that of its user keys at that time."""
+    """The records to evict from one table of a keyspace, whose user keys have `prefix`."""
 
     keyspace: str
     prefix: bytes
@@ -164,7 +164,7 @@ def _may_hold(table: Table, prefix: bytes) -> bool:
 
 
 def _share(table: Table, prefix: bytes) -> Op[int]:
-    """Return the size of a table's blocks that may hold records of the keyspace, with their part of the rest."""
+    """Return the size of the blocks that may hold the keyspace, with their part of filter and index."""
     if table.min_key[:4] == table.max_key[:4]:
         return table.meta.file_bytes
     index = yield from table.load_index(keep=False)
@@ -176,7 +176,7 @@ def _share(table: Table, prefix: bytes) -> Op[int]:
 
 
 def watch_reads(engine: Engine) -> Accesses:
-    """Return the access counts. Counting starts with the first call, since stores without quotas do not need it."""
+    """Return the access counts, which are kept from the first call on: only quotas need them."""
     if engine.compactor.keeping.accesses is None:
         engine.compactor.keeping.accesses = Accesses()
     with engine.lock:
@@ -185,7 +185,7 @@ def watch_reads(engine: Engine) -> Accesses:
 
 
 def count_written(engine: Engine, flushed: Sequence[Memtable]) -> Op[None]:
-    """Count the writes to keyspaces with a quota. A key that is written again after its eviction is wanted."""
+    """Count writes to keyspaces with a quota: a key that is written again after eviction is wanted."""
     catalogue = engine.view.catalogue
     if not catalogue.quotas:
         return
@@ -203,8 +203,8 @@ def count_written(engine: Engine, flushed: Sequence[Memtable]) -> Op[None]:
 def find_room(engine: Engine) -> Op[Victims | Merging | None]:
     """Return what to do for a keyspace that is over its quota; None if there is none, or nothing helps.
 
-    Only for the holder of the compact lock. It also sets OVERFULL, which tells the writers of all processes
-    which keyspaces are so full that writes have to wait.
+    Only for the holder of the compact lock. It also sets OVERFULL, which tells the writers of all
+    processes which keyspaces are so full that writes have to wait.
     """
     view = engine.view
     full: list[tuple[str, bytes, int]] = []
@@ -219,7 +219,7 @@ def find_room(engine: Engine) -> Op[Victims | Merging | None]:
                 word |= _bit(prefix)
     engine.words[OVERFULL] = word
     _forget_shares(engine)
-    # Finish a merge under way first: until then, its upper tables and its outputs hold the same records.
+    # Finish a merge under way first: until then, its upper tables and outputs hold the same records.
     situation = Situation(merge=engine.compactor.manifest.tables.merge, damaged=engine.compactor.damaged)
     if full and resume(view.version, situation) is not None:
         return None
@@ -271,7 +271,7 @@ def _is_readable(engine: Engine, merging: Merging) -> bool:
 
 
 def _hiding(engine: Engine, table: Table) -> Merging | None:
-    """Return the merge of a table into the next level, or None if it is a move or reads a damaged table."""
+    """Return the merge of a table into the next level; None for a move, or if an input is damaged."""
     choice = push_down(engine.view.version, table.meta.level, table) if table.meta.level < LEVELS - 1 else None
     return choice if isinstance(choice, Merging) and _is_readable(engine, choice) else None
 
@@ -283,8 +283,8 @@ Candidate = tuple[tuple[bool, int, int, int], int, Victim]
 def _choose(engine: Engine, table: Table, prefix: bytes, needed: int) -> Op[list[Victim]]:
     """Choose the least wanted records of one table.
 
-    First come expired records, then those that are read least often, and among these the ones that expire
-    first.
+    First come expired records, then those that are read least often; among these, the ones that
+    expire first.
     """
     view = engine.view
     accesses = watch_reads(engine)
@@ -342,9 +342,10 @@ def _collection(view: View, prefix: bytes, generation: bytes) -> Op[tuple[bytes,
 
 
 def evict(tx: Transaction, prefix: bytes, victims: Sequence[Victim], counters: Counters) -> list[bytes]:
-    """Delete the victims that have not changed since they were chosen. Return the internal keys that are gone now.
+    """Delete the victims that have not changed since they were chosen.
 
-    Does nothing if the keyspace was cleared or has no quota any more.
+    Returns the internal keys that are gone now. Does nothing if the keyspace was cleared or has no
+    quota any more.
     """
     if tx.prefix != prefix or not tx.quota:
         return []

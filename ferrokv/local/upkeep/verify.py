@@ -1,13 +1,13 @@
 """Verification: reading and checking, from disk, all files that make up the store at one moment.
 
-The files are found as a process that opens the store finds them: CURRENT, the manifest, its tables, and
-the WALs up to COMMIT. The tables are pinned and the WALs held open before any of them is checked, so that
-other processes can go on to write, flush and compact. A read-only replica cannot pin, and holds the tables
-open, too.
+The files are found as a process that opens the store finds them: CURRENT, the manifest, its tables,
+and the WALs up to COMMIT. The tables are pinned and the WALs held open before any of them is
+checked, so that other processes can go on to write, flush and compact. A read-only replica cannot
+pin, and holds the tables open, too.
 
-Some things may look wrong only because other processes go on meanwhile, such as a missing file. These
-are *doubts*. A doubt is reported only if a second look finds it again: a file that is needed at both looks
-must have existed all the time in between, since no number is used twice.
+Some things may look wrong only because other processes go on meanwhile, such as a missing file.
+These are *doubts*. A doubt is reported only if a second look finds it again: a file that is needed
+at both looks must have existed all the time in between, since no number is used twice.
 """
 
 from __future__ import annotations
@@ -51,10 +51,11 @@ class _Scene(NamedTuple):
 
 
 def verify(engine: Engine, progress: Progress | None = None) -> Op[Verified]:
-    """Check every file and return what was found. Damage does not end the check. Only reads, and takes no lock.
+    """Check every file and return what was found.
 
-    Raises `StoreBusy` if there is no free file descriptor or the tables change too fast, `StoreClosed` if the
-    store was closed meanwhile, `UnsupportedFormat` if a newer version wrote a part of it.
+    Damage does not end the check. Only reads, and takes no lock. Raises `StoreBusy` if there is no
+    free file descriptor or the tables change too fast, `StoreClosed` if the store was closed
+    meanwhile, `UnsupportedFormat` if a newer version wrote a part of it.
     """
     try:
         return (yield from _verify(engine, progress))
@@ -105,9 +106,9 @@ def _check(engine: Engine, scene: _Scene, wals: list[WalPart], findings: Finding
         name = file_name("table", meta.number)
         held = scene.tables.pop(meta.number, None)
         named: File | None = None
-        # Open it by name, since the file that this process holds may not be the one that the next process finds. If
-        # there is none, it was compacted away while a reader that cannot pin was looking, or it is missing and
-        # reported as such.
+        # Open it by name, since the file that this process holds may not be the one that the next
+        # process finds. If there is none, it was compacted away while a reader that cannot pin was
+        # looking, or it is missing and reported as such.
         with suppress(FileNotFoundError), findings.collecting(name):
             named = yield Open(name)
         file = named or held
@@ -141,7 +142,10 @@ def _hold(engine: Engine) -> Op[tuple[_Scene, Findings]]:
 
 
 def _look(engine: Engine, findings: Findings) -> Op[_Scene | None]:
-    """Look once for the files of the store. None if others have gone on meanwhile, so that they do not fit together."""
+    """Look once for the files of the store.
+
+    None if others have gone on meanwhile, so that they do not fit together.
+    """
     with suppress(CorruptionError, StorePathError):  # found again below, with its file and offset
         yield from catch_up(engine)
     with engine.lock:
@@ -149,7 +153,8 @@ def _look(engine: Engine, findings: Findings) -> Op[_Scene | None]:
         metas = [table.meta for table in view.version.tables()]
         first_wal = min(memtable.number for memtable in view.memtables)
         newest_wal, durable_end = engine.wal.position[:2]
-    # Order: load COMMIT, then read the manifest, then list the directory, so that the list has all that they need.
+    # Order: load COMMIT, then read the manifest, then list the directory, so that the list has all
+    # that they need.
     commit = engine.words[control.COMMIT] if engine.page_is_kept else 0
     doubts: Doubts = {}
     manifest = yield from _read_manifest(engine, findings, doubts)
@@ -174,7 +179,8 @@ def _look(engine: Engine, findings: Findings) -> Op[_Scene | None]:
     number = newest_wal
     while number >= first_wal:
         yield from _open(file_name("wal", number), wals, number, findings, doubts)
-        # A number may be left out: a WAL that was never finished, because the process that made it died.
+        # A number may be left out: a WAL that was never finished, because the process that made it
+        # died.
         number = yield from predecessor_of(wals.get(number), engine.store_id, number)
     return _Scene(metas, tables, wals, newest_wal, durable_end, sizes, doubts)
 
@@ -210,8 +216,8 @@ def _read_manifest(engine: Engine, findings: Findings, doubts: Doubts) -> Op[Man
         return None
     findings.bytes += manifest.position.end
     _check_levels(manifest, findings)
-    # If nobody has held the compact lock meanwhile, as COMPACTOR and VERSION show, the manifest must end with a
-    # complete frame, the one that VERSION announced.
+    # If nobody has held the compact lock meanwhile, as COMPACTOR and VERSION show, the manifest
+    # must end with a complete frame, the one that VERSION announced.
     if engine.page_is_kept and not busy and not words[control.COMPACTOR] and words[control.VERSION] == version:
         _check_end(engine, manifest, version, doubts)
     return manifest

@@ -1,4 +1,6 @@
-"""Checking that a table is consistent, and that it is as the manifest says (docs/format.md section 5)."""
+"""Checking that a table is consistent, and that it is as the manifest says (docs/format.md section
+5).
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,10 @@ class _Parts(NamedTuple):
 
 
 class TableCheck:
-    """A check of one table. It reads everything from disk: what is in memory was read before any damage."""
+    """A check of one table.
+
+    It reads everything from disk: what is in memory was read before any damage.
+    """
 
     def __init__(self, meta: TableMeta, file: File, store_id: bytes, meter: Meter) -> None:
         self.findings = Findings()
@@ -51,7 +56,10 @@ class TableCheck:
         self._last_key = b""
 
     def run(self) -> Op[Findings]:
-        """Check the table and return the findings. Reads the whole file, block by block. About 2 µs per record."""
+        """Check the table and return the findings.
+
+        Reads the whole file, block by block. About 2 µs per record.
+        """
         findings = self.findings
         findings.files = 1
         findings.bytes = self._meta.file_bytes
@@ -134,13 +142,16 @@ class TableCheck:
         for what, is_, said in found:
             if is_ != said:
                 self.findings.add(f"{what} not as the manifest says: expected={said!r} found={is_!r}", self._file.name)
-        # Last, since anything else that is wrong also changes the checksum, and would be reported twice.
+        # Last, since anything else that is wrong also changes the checksum, and would be reported
+        # twice.
         if not self.findings.problems and self._digest.intdigest() != meta.file_checksum:
             self.findings.add("file checksum is not as the manifest says", self._file.name)
 
 
 def _check_block(keys: Sequence[bytes], entries: Sequence[Entry], index: Index, i: int) -> None:
-    """Raise `CorruptionError` if the records of a verified block are out of order, or not as the index says."""
+    """Raise `CorruptionError` if the records of a verified block are out of order, or not as the
+    index says.
+    """
     if any(a >= b for a, b in pairwise(keys)):
         raise CorruptionError("keys of a block are not ascending")
     if keys[-1] != index.last_keys[i] or expiry_range(entries)[1] != index.max_expiries[i]:

@@ -24,8 +24,8 @@ FRAME_BYTES_MAX: Final = FRAME_BYTES + FRAME_PAYLOAD_BYTES_MAX + 8
 class WalPart(NamedTuple):
     """A WAL and how far it is durable.
 
-    If `end` is not `certain`, it is the end of the file: the header of its successor, which would say where
-    the WAL ends, is damaged.
+    If `end` is not `certain`, it is the end of the file: the header of its successor, which would
+    say where the WAL ends, is damaged.
     """
 
     file: File
@@ -35,7 +35,9 @@ class WalPart(NamedTuple):
 
 
 def predecessor_of(file: File | None, store_id: bytes, number: int) -> Op[int]:
-    """Return the number of the WAL before this one, from its header; without a valid header, the next lower number."""
+    """Return the number of the WAL before this one, from its header; without a valid header, the
+    next lower number.
+    """
     if file is not None:
         with suppress(CorruptionError, OSError):  # `measure_wals` finds it again, and reports it
             return decode_header((yield ReadAt(file, 0, HEADER_BYTES)), WAL_MAGIC, store_id, number).predecessor.number
@@ -45,7 +47,10 @@ def predecessor_of(file: File | None, store_id: bytes, number: int) -> Op[int]:
 def measure_wals(
     files: Mapping[int, File], sizes: Mapping[str, int], newest: int, end: int, store_id: bytes
 ) -> Op[tuple[list[WalPart], Findings]]:
-    """Return the WALs from old to new, and what is wrong with their headers. `end` is where WAL `newest` ends."""
+    """Return the WALs from old to new, and what is wrong with their headers.
+
+    `end` is where WAL `newest` ends.
+    """
     findings = Findings()
     parts: list[WalPart] = []
     ends = {newest: end}
