@@ -1,6 +1,4 @@
-"""Writing tables: from pages of sorted records to synced files, and what the manifest says about
-them.
-"""
+"""Writing tables: from pages of sorted records to synced files and their metadata."""
 
 from __future__ import annotations
 
@@ -205,10 +203,10 @@ class TableBuilder:
 
 
 def expiry_range(entries: Sequence[Entry]) -> tuple[int, int]:
-    """Return the lowest and highest expiry in the form of the manifest: 0 and NEVER if a record
-    never expires.
+    """Return the lowest and highest expiry as the manifest has them.
 
-    Tombstones count as records that never expire, because they hide older records.
+    If a record never expires, they are 0 and NEVER. Tombstones count as records that never expire,
+    because they hide older records.
     """
     expiries = [entry[1] for entry in entries]
     return min(expiries), NEVER if 0 in expiries else max(expiries)

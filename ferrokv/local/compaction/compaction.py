@@ -21,9 +21,7 @@ from .sweeping import look_for_dead, next_with_dead, sweep_due
 
 
 def compaction_due(engine: Engine) -> bool:
-    """Return True if there is something for `compact_once` to do, as far as this process knows the
-    manifest.
-    """
+    """Return True if `compact_once` has something to do, as far as this process knows."""
     view = engine.view
     survivors = Survivors(engine.passed_ms(), view.catalogue)
     return pick(view.version, engine.options, survivors, _situation(engine)) is not None or sweep_due(engine)

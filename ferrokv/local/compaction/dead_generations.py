@@ -1,10 +1,9 @@
-"""Finding dead generations of collections, whose records compaction drops (docs/format.md section
-4).
+"""Finding dead generations of collections, so that compaction drops their records.
 
-Deleting a collection writes only a tombstone for its root. Its elements stay in the tables until a
-compaction comes across them. It looks up the owner record of their generation, and the root under
-the user key that the owner names. If that root is gone or has another generation, the generation is
-dead.
+See docs/format.md section 4. Deleting a collection writes only a tombstone for its root. Its
+elements stay in the tables until a compaction comes across them. It looks up the owner record of
+their generation, and the root under the user key that the owner names. If that root is gone or has
+another generation, the generation is dead.
 """
 
 from __future__ import annotations
@@ -95,8 +94,9 @@ class Generations:
 
 
 def take_expired_roots(engine: Engine) -> dict[str, list[bytes]]:
-    """Return keyspace -> user keys of the long expired collections that compaction has found since
-    the last call.
+    """Return the expired collections that compaction has found since the last call.
+
+    That is, keyspace -> user keys of collections that expired long ago.
     """
     taken, engine.compactor.expired_roots = engine.compactor.expired_roots, set()
     names = {prefix: name for name, prefix in engine.view.catalogue.prefixes.items()}
@@ -109,9 +109,7 @@ def take_expired_roots(engine: Engine) -> dict[str, list[bytes]]:
 
 
 def drop_expired(tx: Transaction, keys: Iterable[bytes]) -> None:
-    """Write tombstones for those keys that have no live value, so that compaction may drop their
-    elements.
-    """
+    """Write tombstones for keys without a live value, so that compaction may drop their elements."""
     for key in keys:
         if tx.get(key) is None:
             tx.delete(key)

@@ -72,9 +72,7 @@ class Weigher:
 
 
 class Room:
-    """The room for new tables, in bytes: `free` on the disk, and `most` together with the spare
-    table.
-    """
+    """The room for new tables in bytes: `free` on the disk; `most` includes the spare table."""
 
     def __init__(self, free: int, spare: int) -> None:
         self.free = free
@@ -90,8 +88,7 @@ def look_for_room(engine: Engine) -> Op[Room]:
 def memtables_that_fit(
     engine: Engine, sealed: tuple[Memtable, ...], weigh: Callable[[tuple[Memtable, ...]], Op[int]]
 ) -> Op[tuple[tuple[Memtable, ...], bool]]:
-    """Return as many of the oldest memtables as there is room for, and whether that takes the spare
-    table.
+    """Return as many of the oldest memtables as fit, and whether that takes the spare table.
 
     Raises `StoreFull` if there is no room even for the oldest one.
     """
@@ -110,8 +107,7 @@ def memtables_that_fit(
 def merge_that_fits(
     engine: Engine, choice: Merging, situation: Situation, weigh: Callable[[Merging], Op[int]]
 ) -> Op[tuple[Merging, bool]]:
-    """Return the merge, or another one that there is room for, and whether that takes the spare
-    table.
+    """Return the merge, or another one that fits, and whether that takes the spare table.
 
     Raises `StoreFull` if no merge fits. Then no other one is searched for until the tables have
     changed or there is more room.
@@ -175,9 +171,7 @@ def _freeing_merges(engine: Engine, version: Version, situation: Situation) -> I
 
 
 def _is_deleted_from(version: Version, table: Table, situation: Situation) -> bool:
-    """Return True if newer levels have tombstones in the table's range, and all these tables can be
-    read.
-    """
+    """Return True if newer levels have tombstones in the table's range, and all can be read."""
     newer = [
         other for level in range(table.meta.level) for other in version.overlapping(level, table.min_key, table.max_key)
     ]

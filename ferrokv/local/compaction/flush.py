@@ -1,6 +1,4 @@
-"""Flushing: writing all sealed memtables to one table of level 0, after which their WALs are not
-needed.
-"""
+"""Flushing: writing sealed memtables to a table of level 0, so that their WALs can go."""
 
 from __future__ import annotations
 

@@ -73,8 +73,9 @@ def install(
 
 
 def roll(engine: Engine) -> Op[None]:
-    """Replace the manifest by a new one, and remove the orphans, which only a doubtful edit may
-    have named.
+    """Replace the manifest by a new one, and remove the orphans.
+
+    Only a doubtful edit of the old manifest may have named them.
     """
     old = engine.compactor.manifest
     try:

@@ -37,8 +37,7 @@ class Move(NamedTuple):
 
 
 class Merging(NamedTuple):
-    """A merge of tables `upper` of `level` with tables `lower` of the `target` level, into the
-    target level.
+    """A merge of tables `upper` of `level` with tables `lower` of `target`, into that level.
 
     Records up to and including the key `done` are in the target level already. With `stripped`,
     records that newer levels hide are dropped.
@@ -120,9 +119,7 @@ def pick_everything(version: Version, options: Options, situation: Situation) ->
 
 
 def _next_group(version: Version, options: Options, level: int, situation: Situation) -> Choice | None:
-    """Return a merge of the first tables of a level that can go down together, a few tables' size
-    at most.
-    """
+    """Return a merge of a level's first tables that can go down together, of a few tables' size."""
     tables = version.levels[level]
     for first in range(len(tables)):
         group: list[Table] = []
@@ -142,9 +139,7 @@ def _next_group(version: Version, options: Options, level: int, situation: Situa
 
 
 def resume(version: Version, situation: Situation) -> Merging | None:
-    """Return the merge under way, if it still fits the tables and none of its inputs is damaged;
-    else None.
-    """
+    """Return the merge under way, or None if it does not fit the tables or an input is damaged."""
     level, numbers, done = situation.merge
     if not numbers or level >= LEVELS - 1:
         return None
@@ -184,9 +179,7 @@ def _fullest_levels(version: Version, options: Options) -> list[int]:
 
 
 def _push_level(version: Version, options: Options, level: int, situation: Situation) -> Choice | None:
-    """Return a compaction of some of a level's tables into the next one; None if damage prevents
-    all of them.
-    """
+    """Return a compaction of some of a level's tables into the next; None if damage prevents all."""
     if level == 0:
         merging = readable(merge_level0(version, options, situation), situation)
         return merging or _gather_level0(version, options, situation)

@@ -1,5 +1,6 @@
-"""How far compaction is behind: the words LEVEL0, SCORE and DAMAGED, which writers of all processes
-read.
+"""How far compaction is behind, announced to the writers of all processes.
+
+The words are LEVEL0, SCORE and DAMAGED.
 """
 
 from __future__ import annotations

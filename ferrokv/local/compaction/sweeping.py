@@ -32,8 +32,9 @@ def holds_parts(table: Table) -> bool:
 
 
 def sweepable(engine: Engine) -> list[Table]:
-    """Return the tables to examine, in a fixed order: not those of level 0, which go down soon, nor
-    damaged ones.
+    """Return the tables to examine, in a fixed order.
+
+    Those of level 0 are left out, since they go down soon, and so are damaged ones.
     """
     levels = engine.view.version.levels[1:]
     tables = (table for level in levels for table in level if table.number not in engine.compactor.damaged)
@@ -82,8 +83,7 @@ def _judge(engine: Engine, table: Table) -> Op[Choice | None]:
 
 
 def next_with_dead(engine: Engine, after: tuple[bytes, int]) -> Op[tuple[Table, tuple[bytes, int]] | None]:
-    """Return the first table after a place that holds records of a dead generation, and its place;
-    else None.
+    """Return the first table after a place that holds records of dead generations, with its place.
 
     Reads tables until it finds one.
     """

@@ -1,3 +1,1 @@
-"""The state of a store in one process: views, the manifest, the control page, waiters, and the
-reserve.
-"""
+"""The state of a store in one process: views, manifest, control page, waiters, reserve."""

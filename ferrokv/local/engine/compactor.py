@@ -1,5 +1,4 @@
-"""The state that belongs to the holder of the compact lock: the manifest, and what compaction
-remembers.
+"""The state of the holder of the compact lock: the manifest, and what compaction remembers.
 
 Every process has a `Compactor`, and only the process that holds the compact lock may use its own. A
 new holder learns nothing from the memory of the last one, only from the manifest and the control

@@ -101,9 +101,7 @@ class Counters:
 
 
 class Engine:
-    """One process's replica of a store: its view, what it has followed of the WAL, and the control
-    page.
-    """
+    """One process's replica of a store: its view, its place in the WAL, and the control page."""
 
     def __init__(
         self,
@@ -185,8 +183,7 @@ class Engine:
         return self.words[DAMAGED]
 
     def certain_ms(self) -> int:
-        """Return the certain moment, in ms since 1970, and update the belief that all processes
-        share (clock.py).
+        """Return the certain moment, in ms since 1970, and update the shared belief (clock.py).
 
         Only for the holder of the compact lock, or for a process that is alone.
         """
@@ -208,9 +205,7 @@ class Engine:
 
     @property
     def is_short(self) -> bool:
-        """True while the disk is full and the store takes only deletions, from any process
-        (space.py).
-        """
+        """True while the disk is full and the store takes only deletions (space.py)."""
         return self.words[SHORT] != 0
 
     def poison(self, what: str, error: OSError) -> StoreFailed:

@@ -94,9 +94,7 @@ class Tables(NamedTuple):
         )
 
     def with_next_table(self, number: int) -> Tables:
-        """Return the state with another next table number, which becomes durable with the next
-        edit.
-        """
+        """Return the state with another next table number, which the next edit makes durable."""
         return self._replace(next_table=number)
 
     def as_edit(self) -> Edit:

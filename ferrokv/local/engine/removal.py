@@ -37,8 +37,7 @@ def remove_files(names: Iterable[str]) -> Op[None]:
 
 
 def remove_obsolete(engine: Engine, names: Iterable[str], before: Tables) -> Op[None]:
-    """Remove the files that the newest edit replaced, but tables only when nobody reads an older
-    version.
+    """Remove the files that the newest edit replaced; tables only when nobody reads them.
 
     `before` is the state of the manifest before the edit. Only for the holder of the compact lock.
     """

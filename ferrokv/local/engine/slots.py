@@ -1,5 +1,4 @@
-"""Slots of the control page, and the pins that a process announces in its slot (docs/format.md
-section 7).
+"""Slots of the control page, and the pins in them (docs/format.md section 7).
 
 A slot is 1,024 bytes of shared words that belong to one process. A process claims a slot at
 opening, under the open lock, by storing the name of its announcement in OWNER, and gives it back at
@@ -46,9 +45,7 @@ class Slot:
 
     @property
     def owner(self) -> str:
-        """The announcement of the process that has the slot, or had it when it died; "" if the slot
-        is free.
-        """
+        """The announcement of the slot's owner, who may be dead; "" if the slot is free."""
         owner = self[control.OWNER]
         return f"{owner:016x}" if owner else ""
 
@@ -82,9 +79,7 @@ def claim_slot(words: Words, announced: str, is_alive: Callable[[str], bool]) ->
 
 
 def slots_in_use(words: Words) -> Iterator[Slot]:
-    """Iterate over all slots that were ever claimed, including free ones and those of dead
-    processes.
-    """
+    """Iterate over all slots that were ever claimed, even free ones and those of the dead."""
     return (Slot(words, number) for number in range(words[control.SLOTS]))
 
 

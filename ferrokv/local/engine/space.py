@@ -1,5 +1,4 @@
-"""A full disk: what may still be written, and how the reserve is restored (docs/format.md section
-2).
+"""A full disk: what may be written, and how the reserve is restored (docs/format.md section 2).
 
 To free space on a full disk, the store must be able to write: tombstones to the WAL, a flushed
 table, a manifest. The reserve (spares.py) keeps room for these.
@@ -48,8 +47,9 @@ def _clears(key: bytes, catalogue: Catalogue) -> bool:
 
 
 def is_plenty(engine: Engine) -> bool:
-    """Return True if there is room for the whole reserve and a WAL, so that writes need not wait
-    for the reserve.
+    """Return True if there is so much room that writes need not wait for the reserve.
+
+    That is, room for the whole reserve and a WAL.
     """
     space = engine.storage.space()
     sizes = sizes_for(engine.options.memtable_bytes, space)

@@ -1,5 +1,4 @@
-"""The reserve: preallocated files that become other files on a full disk (docs/format.md section
-2).
+"""The reserve: files that become other files on a full disk (docs/format.md section 2).
 
 A piece of the reserve is renamed into the file that has no room otherwise: a WAL, a table, a
 manifest or CURRENT. Removing it and creating the other file would not do, because anybody could
@@ -62,8 +61,7 @@ def wal_sizes(memtable_bytes: int, least: int, *, short: bool) -> tuple[int, ...
 
 
 def sizes_for(memtable_bytes: int, space: Space) -> Sizes:
-    """Return what a store needs to go on deleting: WALs for tombstones, and a table that a flush
-    fits into.
+    """Return what a store needs to go on deleting: WALs for tombstones, and a table for a flush.
 
     The table has room for the flush of one memtable, and for one WAL more, because a spare WAL that
     replaces one in use may have to be cut from it. On a small disk, the table takes at most a
@@ -75,8 +73,7 @@ def sizes_for(memtable_bytes: int, space: Space) -> Sizes:
 
 
 def create_file(name: str, sizes: Iterable[int], spares: Iterable[str] = ()) -> Op[tuple[File, int]]:
-    """Create a file with the first of `sizes` that there is room for, else rename one of the
-    `spares`.
+    """Create a file with the first of `sizes` that there is room for, or rename a spare one.
 
     Return the file and its size, which is 0 for a spare. If there is no room and no spare, raise
     the `OSError` of a full disk and leave no file. The caller syncs the directory.
@@ -102,8 +99,7 @@ def create_file(name: str, sizes: Iterable[int], spares: Iterable[str] = ()) -> 
 
 
 def cut_to_length(file: File, size: int) -> Op[None]:
-    """Cut a table that was written to the spare table to its length, and make a new spare table of
-    the rest.
+    """Cut a table that was written to the spare table, and make a new spare table of the rest.
 
     This is done at once, before anybody else takes the space. The caller syncs the directory.
     """

@@ -1,5 +1,4 @@
-"""Waiting for keys: the waiters of a process, whom a commit wakes, and how processes wake each
-other.
+"""Waiting for keys: waiters, whom a commit wakes, and how processes wake each other.
 
 Waiters. Somebody who waits for keys arms a `Waiter` for them, then looks at the keys once more, and
 sleeps only if there is still nothing. A commit before the arming is seen by that look; one after it
@@ -44,9 +43,7 @@ if TYPE_CHECKING:
     from .engine import Engine
 
 Kind = Literal["changes", "elements", "locks"]
-"""What a waiter waits for: any change of a key, an element of a collection to take, or a lock to
-take.
-"""
+"""What a waiter waits for: any change of a key, an element to take, or a lock to take."""
 WAKES_MASK: Final = 0xFFFFFFFF
 LOCK_WAITED_MS: Final = 3_000
 
@@ -161,9 +158,7 @@ class Waited:
                     self._wake_line(kind, key, self._share(kind, entries[key][0]) - len(line.awake))
 
     def move(self, catalogue: Catalogue) -> None:
-        """Wake the waiters whose internal keys have changed because keyspaces were created or
-        cleared.
-        """
+        """Wake the waiters whose internal keys have changed with the catalogue."""
         self._wake([waiter for waiter in self.armed if waiter.keys != _internal_keys(waiter, catalogue)])
 
     def wake_all(self) -> None:
@@ -193,9 +188,7 @@ class Waited:
         return {head.holder for head in heads if head is not None and head.holder}
 
     def wake_heirs(self, dead: set[str] | None) -> None:
-        """Wake the first in line for each lock of the `dead` processes; for each lock if that is
-        None.
-        """
+        """Wake the first in line for each lock of the `dead` processes; for all locks if None."""
         for key, line in list(self._lines["locks"].items()):
             head = next(iter(line.asleep), None)
             if head is not None and (dead is None or head.holder in dead):
@@ -348,8 +341,7 @@ def wake_sleepers(engine: Engine) -> None:
 
 
 def say_lock_is_waited_for(engine: Engine) -> None:
-    """Ask that whoever frees a lock within the next three seconds has that synced, since only that
-    wakes.
+    """Ask that whoever frees a lock within three seconds has that synced, since only that wakes.
 
     A waiter calls this before it looks at the lock, and again each second.
     """

@@ -13,7 +13,5 @@ hash_key = xxh3_64_intdigest  # (key) -> int, for filters and block tags
 
 
 def table_seed(store_id: bytes, number: int) -> int:
-    """Return the seed that ties the parts of table `number` to one store (docs/format.md section
-    5).
-    """
+    """Return the seed for the parts of a table, which ties them to store and number."""
     return checksum(number.to_bytes(8, "little"), checksum(store_id))

@@ -88,8 +88,7 @@ def slot_start(number: int) -> int:
 
 
 def previous_commit(old: bytes, fresh: bytes) -> int | None:
-    """Return the COMMIT word of an `old` page, or None if it is not of the store and boot of
-    `fresh`.
+    """Return the COMMIT word of an `old` page; None if it is of another store or boot than `fresh`.
 
     `old` is the head of the page: its first HEAD_BYTES bytes.
     """
@@ -97,8 +96,7 @@ def previous_commit(old: bytes, fresh: bytes) -> int | None:
 
 
 def previous_clock(old: bytes, fresh: bytes) -> tuple[int, ...]:
-    """Return the CLOCK words of an `old` page, or NO_CLOCK if it is not of the store and boot of
-    `fresh`.
+    """Return the CLOCK words of an `old` page; NO_CLOCK if of another store or boot than `fresh`.
 
     `old` is the head of the page: its first HEAD_BYTES bytes.
     """

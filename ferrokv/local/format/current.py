@@ -1,6 +1,4 @@
-"""The file CURRENT: the identity of a store and the number of its manifest (docs/format.md section
-2).
-"""
+"""The file CURRENT: a store's identity and manifest number (docs/format.md section 2)."""
 
 from __future__ import annotations
 

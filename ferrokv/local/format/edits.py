@@ -47,8 +47,7 @@ class TableMeta(NamedTuple):
 
 
 class MergeProgress(NamedTuple):
-    """The progress of a merge that is installed in parts: tables `upper` of `level` into the next
-    level.
+    """The progress of a merge in parts, of tables `upper` of `level` into the next level.
 
     It is done up to and including the key `done`. Without `upper`, no merge is under way.
     """

@@ -1,10 +1,9 @@
-"""Logs: a header and a chain of frames, used for the WAL and the manifest (docs/format.md section
-3).
+"""Logs, the format of the WAL and the manifest: a header and a chain of frames.
 
-A frame is one atomic change. It holds the checksum of the frame before it, and the offset up to
-which the log was known to be durable when the frame was made. A reader calls `read_frame` until it
-returns None. It then calls `holds_later_durable` to tell a torn tail, which is where the log ends,
-from damage.
+See docs/format.md section 3. A frame is one atomic change. It holds the checksum of the frame
+before it, and the offset up to which the log was known to be durable when the frame was made. A
+reader calls `read_frame` until it returns None. It then calls `holds_later_durable` to tell a torn
+tail, which is where the log ends, from damage.
 """
 
 from __future__ import annotations
@@ -35,8 +34,7 @@ TYPE_EDIT: Final = 2
 
 
 class Position(NamedTuple):
-    """A place between two frames: log number, offset, and seqno and checksum of the frame before
-    it.
+    """A place between two frames: log number, offset, seqno and checksum of the frame before.
 
     Before the first frame of a log, the checksum is that of its header. Number 0 stands for the
     place before the first log.

@@ -1,11 +1,10 @@
-"""The versions of tables, and how each is read, written and checked (docs/format.md sections 5 and
-9).
+"""The versions of tables: how each is read, written and checked.
 
-The footer of a table names its version, which determines the format of the rest of the file. Code
-that reads, builds or checks tables gets the functions for a version from the registry in this
-module, so adding a version means adding one `TableFormat`. All versions have three things in
-common: the footer (tables.py), an index that finds blocks by offset, and a filter that
-`filters.may_contain` can probe.
+See docs/format.md sections 5 and 9. The footer of a table names its version, which determines the
+format of the rest of the file. Code that reads, builds or checks tables gets the functions for a
+version from the registry in this module, so adding a version means adding one `TableFormat`. All
+versions have three things in common: the footer (tables.py), an index that finds blocks by offset,
+and a filter that `filters.may_contain` can probe.
 """
 
 from __future__ import annotations
@@ -34,9 +33,7 @@ class TableFormat(NamedTuple):
     """(verified block, key, low byte of the key's hash) -> the record, or None."""
     decode_block: Callable[[bytes], tuple[list[bytes], list[Entry]]]
     block_fits: Callable[[bytes, Sequence[int]], bool]
-    """(verified block, hashes of its keys) -> True if what the block holds of the hashes matches
-    them.
-    """
+    """(verified block, hashes of its keys) -> True if the block fits the hashes."""
     encode_filter: Callable[[array[int], int], bytes]
     decode_filter: Callable[[bytes, int], array[int]]
     encode_index: Callable[[tables.Index, int], bytes]
@@ -44,9 +41,7 @@ class TableFormat(NamedTuple):
     decode_block_index: Callable[..., tables.BlockIndex]
     """`decode_block_index(data, seed, again=...)` returns the form of an index that lookups use."""
     summarise: Callable[[tables.BlockIndex, bytes], tables.IndexSummary | None]
-    """(index, bytes of the index part) -> its summary; None if this index can only be read as a
-    whole.
-    """
+    """(index, bytes of the index part) -> its summary, or None if it can only be read whole."""
 
 
 def _encode_block(keys: Sequence[bytes], entries: Sequence[Entry], hashes: Sequence[int], seed: int) -> bytes:

@@ -38,8 +38,7 @@ class Index(NamedTuple):
 
 
 class BlockIndex:
-    """An index as lookups use it: 12 bytes per block, and the last keys of all blocks in one bytes
-    object.
+    """An index as lookups use it: 12 bytes per block, and all last keys in one bytes object.
 
     Only every 16th last key is an object of its own. `find` bisects these first.
     """
@@ -69,9 +68,7 @@ class BlockIndex:
         return columns + len(self._keys) + samples
 
     def find(self, key: bytes) -> int:
-        """Return the number of the first block whose last key is >= `key`; `len(self)` if there is
-        none.
-        """
+        """Return the first block whose last key is >= `key`; `len(self)` if there is none."""
         ends, keys = self._ends, self._keys
         low = bisect_left(self._samples, key) * SAMPLE
         high = min(low + SAMPLE - 1, len(ends) - 1)
@@ -130,9 +127,7 @@ class IndexSummary:
         return bisect_left(self._samples, key)
 
     def places(self, group: int) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-        """Return (start, size) in the index part of a group's offsets, of its key ends and of its
-        keys.
-        """
+        """Return (start, size) in the index part of a group's offsets, key ends and keys."""
         count = self._count
         first = group * SAMPLE
         blocks = min(SAMPLE, count - first)

@@ -1,9 +1,8 @@
-"""The version of each kind of file that this library writes, and those that it reads
-(docs/format.md section 9).
+"""The versions of each kind of file that this library writes and reads.
 
-When the format of a kind changes, the kind gets a new version, and `read` keeps the old ones for as
-long as possible. Tables have a registry of their own, `table_formats.py`, since a store may hold
-tables of several versions at the same time.
+See docs/format.md section 9. When the format of a kind changes, the kind gets a new version, and
+`read` keeps the old ones for as long as possible. Tables have a registry of their own,
+`table_formats.py`, since a store may hold tables of several versions at the same time.
 """
 
 from __future__ import annotations

@@ -195,9 +195,7 @@ def _allocate(engine: Engine, size: int) -> bool:
 
 
 def may_stay_unsynced(engine: Engine) -> bool:
-    """Return True while the commits that no sync has covered yet, of all processes, are few and
-    small.
-    """
+    """Return True while the unsynced commits of all processes are few and small."""
     with engine.lock:
         durable, appended, commits = engine.wal.position, engine.appended, len(engine.pending)
     near = durable.number == appended.number and appended.end - durable.end < UNSYNCED_BYTES_MAX

@@ -1,5 +1,4 @@
-"""Loading a store from its files into memory: tables, memtables, catalogue, and the tail of the
-WAL.
+"""Loading a store from its files: tables, memtables, catalogue, and the tail of the WAL.
 
 `load` is for a process that attaches beside others, or that has fallen too far behind to follow. It
 reads up to where COMMIT says that the WAL is durable, and changes no file. Recovery has no COMMIT
@@ -163,9 +162,7 @@ def read_current() -> Op[Current]:
 
 
 def read_current_manifest() -> Op[tuple[Current, Manifest]]:
-    """Read CURRENT and the manifest of a store that nobody changes, so that a missing manifest is
-    damage.
-    """
+    """Read CURRENT and the manifest of a store that nobody changes: a missing one is damage."""
     current = yield from read_current()
     try:
         return current, (yield from read_manifest(current))
@@ -200,8 +197,7 @@ def check_tables(tables: Tables, names: Mapping[str, int]) -> None:
 
 
 def replay_all(current: Current, names: Mapping[str, int], tables: Tables, committed: int | None) -> Op[Replay]:
-    """Read all WALs from the manifest's log number on, and check that each continues the one before
-    it.
+    """Read all WALs from the manifest's log number on, and check that each continues the last.
 
     `committed` is a COMMIT word that is known to be true, or None; see `_replay_newest`.
     """
@@ -273,9 +269,7 @@ def _replay_newest(header: LogHeader, data: bytes, committed: int | None) -> Op[
 
 
 def _read_frames(header: LogHeader, data: bytes, end: int) -> Op[tuple[Memtable, Position]]:
-    """Return the memtable of the frames before `end`, as far as they verify, and the position after
-    them.
-    """
+    """Return the memtable of the frames before `end` that verify, and the position after them."""
     memtable = Memtable(header.number, header.predecessor.seqno)
     frames = 0
     position = header.start()

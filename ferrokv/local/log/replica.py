@@ -95,9 +95,7 @@ def read_appended(engine: Engine) -> Op[None]:
 
 
 def _add_pending(engine: Engine, commits: Commits) -> None:
-    """Add commits to the pending ones, except those that readers of this process have shown
-    meanwhile.
-    """
+    """Add commits to the pending ones, except those that readers have shown meanwhile."""
     catalogue = engine.pending[-1].catalogue if engine.pending else engine.view.catalogue
     for entries, after in commits:
         catalogue = catalogue_after(catalogue, entries)
@@ -255,9 +253,7 @@ def refresh(engine: Engine, *, anew: bool = False) -> Op[bool]:
 
 
 def _look_for_leader(engine: Engine) -> Op[None]:
-    """In a read-only replica of a store that nobody had open, check whether a process has opened it
-    since.
-    """
+    """In a read-only replica of a store that nobody had open, check whether somebody has it now."""
     yield from ()
     words = engine.storage.attach_page("control", control.CONTROL_BYTES)
     if words is None or not is_kept(engine.storage, engine.store_id, words):

@@ -1,5 +1,4 @@
-"""Write transactions: commands read and change the newest state, on the thread that has the
-writer's turn.
+"""Write transactions: commands that read and change the newest state in the writer's turn.
 
 Whoever has the turn takes all requests that are waiting and runs their commands as one `Group`, one
 after the other, under the write lock. The group becomes one frame of the WAL. Each command runs in
@@ -161,9 +160,7 @@ class Group:
         self.engine.pins.settle()
 
     def new_generation(self) -> int:
-        """Return a number that no other collection of the store has or had (docs/format.md section
-        4).
-        """
+        """Return a number that no other collection of the store ever has (docs/format.md section 4)."""
         generation = (self.engine.appended.seqno + 1) * GENERATIONS_MAX + self._generations
         self._generations += 1
         if self._generations >= GENERATIONS_MAX:
@@ -203,8 +200,7 @@ class Transaction:
         return self.changes.catalogue is not self._group.view.catalogue
 
     def unsynced_keys(self) -> set[bytes]:
-        """Return the internal keys of records that this transaction sees but that are not durable
-        yet.
+        """Return the internal keys of records that this transaction sees and that are not durable.
 
         They are in appended commits, or were written earlier in the group.
         """
@@ -316,8 +312,7 @@ class Transaction:
         return self.element(internal_key)
 
     def scan(self, low: bytes, high: bytes | None, *, reverse: bool = False) -> Scan:
-        """Return a scan of the live records with internal keys in [low, high), including
-        uncommitted writes.
+        """Return a scan of the live records in [low, high), including uncommitted writes.
 
         Nothing may be written until the scan has been read.
         """
@@ -329,8 +324,7 @@ class Transaction:
         )
 
     def read_parts(self, prefix: bytes, count: int) -> Op[Pairs]:
-        """Return all live records whose internal keys begin with `prefix`, in order, without the
-        prefix.
+        """Return all live records whose internal keys begin with `prefix`, in order, without it.
 
         There should be `count` such records.
         """

@@ -1,3 +1,1 @@
-"""Opening a store, by recovery or by attaching to it; and checking that it is still the same
-directory.
-"""
+"""Opening a store, by recovery or attaching; and checking that it is still the same."""

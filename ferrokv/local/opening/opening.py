@@ -110,8 +110,7 @@ def _attach_to_read(storage: Storage, options: Options, clock: Clock) -> Op[Engi
 
 
 def _follow_or_read(storage: Storage, options: Options, clock: Clock, store_id: bytes, words: Words) -> Op[Engine]:
-    """Open a read-only replica of a store that nobody has open, by the control page of the last
-    process.
+    """Open a read-only replica of a store that nobody has open, by the last process's page.
 
     The page may be stale: it was copied before or after the other files, or an older copy of the
     files was put beside it. If it does not fit the files, they are read without it. As in recovery,
@@ -129,9 +128,7 @@ def _follow_or_read(storage: Storage, options: Options, clock: Clock, store_id: 
 
 
 def _read_files(storage: Storage, options: Options, clock: Clock, committed: int | None = None) -> Op[Engine]:
-    """Open a read-only replica from the files alone, without a word that says how far they were
-    acknowledged.
-    """
+    """Open a read-only replica from the files alone; `committed` is a lower bound of the WAL, or None."""
     current, manifest = yield from read_current_manifest()
     # Order: list the directory after reading the manifest, so that every WAL that it needs is in
     # the list.

@@ -107,9 +107,7 @@ def _initialise(storage: Storage, names: Mapping[str, int], clock: Clock) -> Op[
 
 
 def create_store(storage: Storage, current: Current, tables: Tables, before: Position) -> Op[None]:
-    """Create a store of `tables`, whose files and names are durable, with an empty WAL that
-    continues `before`.
-    """
+    """Create a store of `tables`, which are durable, and an empty WAL that continues `before`."""
     wal = yield from create_wal(storage, current.store_id, tables.log_number, before, (HEADER_BYTES,))
     manifest = yield from create_manifest(storage, current, tables)
     # Order: CURRENT comes last, so that an interrupted creation leaves no store.
@@ -218,8 +216,10 @@ def _write_manifest_again(manifest: Manifest) -> Op[None]:
 
 
 def _remove_leftovers(manifest: Manifest, unfinished: list[int]) -> Op[None]:
-    """Remove files that nothing refers to: old manifests, unnamed tables, flushed and unfinished
-    WALs, unfinished pieces.
+    """Remove files that nothing refers to.
+
+    These are old manifests, unnamed tables, flushed and unfinished WALs, and unfinished pieces of
+    the reserve.
     """
     names = yield ListDirectory()
     dead = [file_name("manifest", n) for n in numbers_of("manifest", names) if n != manifest.current.manifest_number]

@@ -35,9 +35,7 @@ class LocalFile:
 
 
 def read_on(fd: int, size: int, offset: int, data: bytes) -> bytes:
-    """Finish a short read: return `size` bytes, of which `data` are the first, or fewer at the end
-    of the file.
-    """
+    """Finish a short read: return `data` and what follows, up to `size` bytes or the file's end."""
     parts = [data]
     found = len(data)
     while found < size and (data := os.pread(fd, size - found, offset + found)):

@@ -114,9 +114,7 @@ class LockFiles:
         return True
 
     def unlocker(self, role: Role) -> Callable[[], None]:
-        """Return a function that releases the lock in one C call, before which no signal handler
-        can run.
-        """
+        """Return a function that releases the lock in one C call, so no signal handler comes first."""
         return partial(flock, self._fd(role), fcntl.LOCK_UN)
 
     def close(self) -> None:
@@ -224,8 +222,7 @@ class Presence:
                 os.close(fd)
 
     def is_in_place(self) -> bool:
-        """Return False if the announcement was removed or replaced: others then think this process
-        has left.
+        """Return False if the announcement was removed or replaced, so that others miss this process.
 
         True if this process has made none.
         """

@@ -1,9 +1,9 @@
-"""Probing a file system for what a store needs, if its type does not say: virtiofs, 9p, vboxsf,
-FUSE.
+"""Probing a file system for what a store needs, if its type does not say.
 
-A store needs locks that exclude other descriptors, shared mappings that see each other's changes,
-and syncs that work. Whether these work between two hosts cannot be tried from one host, so network
-file systems are refused by their type (directory.py).
+That is the case for virtiofs, 9p, vboxsf and everything by FUSE. A store needs locks that exclude
+other descriptors, shared mappings that see each other's changes, and syncs that work. Whether these
+work between two hosts cannot be tried from one host, so network file systems are refused by their
+type (directory.py).
 """
 
 from __future__ import annotations

@@ -231,9 +231,7 @@ class Storage(Protocol):
         """Return the name of this process's announcement, which is unique; empty if it made none."""
 
     def is_announced(self, name: str) -> bool:
-        """Return False if the process that made an announcement has ended; True also if that is not
-        known.
-        """
+        """Return False if the process of an announcement has ended; True if not, or not known."""
 
     def space(self) -> Space:
         """Return the disk space available to this process, as the system reports it at this moment."""
@@ -257,9 +255,7 @@ class Storage(Protocol):
         """Write `fresh` to a file and map it as shared words. Only for a process that is alone."""
 
     def attach_page(self, name: str, size: int) -> Words | None:
-        """Map an existing file as shared words; None if it does not exist or is smaller than
-        `size`.
-        """
+        """Map an existing file as shared words; None if it is missing or smaller than `size`."""
 
     def raise_flag(self) -> Flag:
         """Return a flag that is 1 in this process, and 0 in every child of it."""

@@ -65,23 +65,17 @@ class TableFiles:
         return file
 
     def forget(self, numbers: Iterable[int]) -> None:
-        """Close tables that are not needed any more, so that the space of removed files becomes
-        free.
-        """
+        """Close tables that are not needed, so that the space of removed files becomes free."""
         for number in numbers:
             self._files.discard(number)
 
     def shed(self) -> None:
-        """Close all files that nobody is reading at the moment, since something else needs a
-        descriptor.
-        """
+        """Close all files that nobody is reading, since something else needs a descriptor."""
         self._files = GenerationalCache[int, File](self._files_max, _one)
 
 
 def files_max(wanted: int, descriptors: int) -> int:
-    """Return how many tables may be open: as many as wanted, but only a share of the process's
-    descriptors.
-    """
+    """Return how many tables may be open: as many as wanted, up to a share of the descriptors."""
     return max(1, min(wanted, descriptors // SHARE))
 
 

@@ -124,9 +124,7 @@ class RunSource:
             self._table = None
 
     def _enter(self, table: Table) -> Op[None]:
-        """Load the table's index, and set the first and last block to read, in the direction of the
-        scan.
-        """
+        """Load the table's index, and set the first and last block in the scan's direction."""
         index = self._index = yield from table.load_index(keep=self._use_cache)
         first, last = 0, len(index) - 1
         self._low_block = self._high_block = -1
@@ -169,9 +167,7 @@ class RunSource:
         return (keys, entries) if keys else None
 
     def _check_count(self, table: Table) -> None:
-        """Raise `CorruptionError` if the whole table was read and has not as many records as the
-        manifest says.
-        """
+        """Raise `CorruptionError` if a table that was read whole lacks records, or has too many."""
         if self._low or self._high is not None or self._table_records == table.meta.records:
             return
         raise CorruptionError(

@@ -1,6 +1,4 @@
-"""Changes on top of a view: writes of a transaction, of its group, and of commits that are not
-synced yet.
-"""
+"""Changes on top of a view: those of a transaction, of its group, and of unsynced commits."""
 
 from __future__ import annotations
 
@@ -20,10 +18,10 @@ from .view import Catalogue
 
 
 class Changes(dict[bytes, Any]):
-    """Internal key -> (value or None for a tombstone, expires_ms or 0, ...), and the resulting
-    catalogue.
+    """Internal key -> (value or None for a tombstone, expires_ms or 0, ...), and a catalogue.
 
-    It has one owner. The keys are not sorted before the first scan.
+    The catalogue is the one that results from the changes. It has one owner. The keys are not
+    sorted before the first scan.
     """
 
     __slots__ = ("_index", "catalogue", "payload_bytes")

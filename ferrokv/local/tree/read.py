@@ -49,9 +49,7 @@ def probe(view: View, key: bytes, clock: Now) -> bytes | Resume | None:
 
 
 def probe_entry(view: View, key: bytes) -> Entry | Resume | None:
-    """Return the newest version, even if it is a tombstone or expired; None if there is none; or
-    where to continue.
-    """
+    """Return the newest version, live or not; None if there is none; or where to continue."""
     for get in view.getters:
         entry = get(key)
         if entry is not None:

@@ -33,9 +33,7 @@ class Records(Protocol):
 
     @property
     def prefix(self) -> bytes | None:
-        """The prefix of user keys in internal keys; None if nothing was ever written to the
-        keyspace.
-        """
+        """The prefix of user keys; None if nothing was ever written to the keyspace."""
 
     @property
     def catalogue(self) -> Catalogue:
@@ -64,8 +62,9 @@ class Records(Protocol):
 
 
 def read_scan(scan: Scan, skip: int, limit: int | None = None) -> Op[Pairs]:
-    """Return up to `limit` records of a scan, in its order: (key without its first `skip` bytes,
-    value).
+    """Return up to `limit` records of a scan, in its order.
+
+    Each is (key without its first `skip` bytes, value).
     """
     pairs: Pairs = []
     pause_at = SLICE_KEYS
@@ -147,8 +146,7 @@ class ViewRecords:
         return Scan(self.view, low, high, lambda: self.now_ms, reverse=reverse)
 
     def read_parts(self, prefix: bytes, count: int) -> Op[Pairs]:
-        """Return all live records whose internal keys begin with `prefix`, in order, without the
-        prefix.
+        """Return all live records whose internal keys begin with `prefix`, in order, without it.
 
         There should be `count` such records. If the memtables hold that many, the tables are not
         read: they can only hold older versions of the same records.

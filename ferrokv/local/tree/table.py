@@ -1,6 +1,4 @@
-"""A table as readers use it: what the manifest says about it, and the parts of it that are in
-memory.
-"""
+"""A table as readers use it: its metadata, and the parts of it that are in memory."""
 
 from __future__ import annotations
 
@@ -79,8 +77,7 @@ class Table:
     )
 
     def __init__(self, meta: TableMeta, file: File | None, store_id: bytes, cache: BlockCache) -> None:
-        """A `file`, of a table that was just written, is closed and not kept open under the table's
-        number.
+        """A `file`, of a table that was just written, is closed and not kept open by number.
 
         Nobody may find it under that number until an edit names the table.
         """
@@ -98,9 +95,7 @@ class Table:
             file.close()
 
     def probe(self, key: bytes, key_hash: int) -> Entry | Unread | None:
-        """Return the record of `key` from memory; None if the table has none, UNREAD if that is not
-        known.
-        """
+        """Return the record of `key` from memory; None if there is none; UNREAD if not known."""
         lookup = self._lookup
         words = lookup.words
         if words is None:
@@ -141,8 +136,9 @@ class Table:
         return lookup.format.find_in_block(block, key, key_hash & 255)
 
     def _find_block(self, key: bytes) -> Op[tuple[int, int, int]]:
-        """Return (number, offset, size) of the only block that may hold `key`, which is <= the
-        table's last key.
+        """Return (number, offset, size) of the only block that may hold `key`.
+
+        The key must be <= the table's last key.
         """
         lookup = self._lookup
         index = lookup.index

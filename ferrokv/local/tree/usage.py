@@ -16,9 +16,7 @@ ScanRange = Callable[[bytes, bytes | None], Scan]
 
 
 class Usage(NamedTuple):
-    """The number of live keys, and the bytes of their records, including elements and 20 bytes per
-    record.
-    """
+    """The number of live keys, and the bytes of their records, with elements and 20 for each."""
 
     keys: int
     bytes: int

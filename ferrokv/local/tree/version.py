@@ -43,9 +43,7 @@ class Version:
         return found
 
     def runs(self, low: bytes, high: bytes | None) -> list[Sequence[Table]]:
-        """Return the tables that overlap [low, high), as runs of non-overlapping tables, from old
-        to new.
-        """
+        """Return the tables that overlap [low, high), from old to new, as non-overlapping runs."""
         found: list[Sequence[Table]] = []
         for max_keys, level in reversed(self._runs):
             first = bisect_left(max_keys, low)
@@ -58,9 +56,7 @@ class Version:
         return found
 
     def overlapping(self, level: int, low: bytes, high: bytes) -> list[Table]:
-        """Return the tables of a level that overlap the closed range [low, high], in the level's
-        order.
-        """
+        """Return the tables of a level that overlap [low, high], a closed range, in order."""
         return [table for table in self.levels[level] if table.min_key <= high and low <= table.max_key]
 
     def overlaps_below(self, level: int, low: bytes, high: bytes) -> bool:

@@ -31,9 +31,7 @@ HotCache = GenerationalCache[bytes, Entry]
 
 
 def entry_bytes(entry: Entry) -> int:
-    """Return about how much memory a hot record takes: its value, and 200 bytes for key, tuple and
-    dict.
-    """
+    """Return roughly the memory of a hot record: its value, and 200 bytes for the rest."""
     return len(entry[0] or b"") + 200
 
 
@@ -70,8 +68,7 @@ class Catalogue(NamedTuple):
 
 
 class View:
-    """The active memtable, the sealed ones from new to old, the tables, the catalogue and the hot
-    records.
+    """The active memtable, the sealed ones (new to old), tables, catalogue and hot records.
 
     Invariant: an entry of `hot` is right for keys that no memtable of this view has. So a view that
     drops a memtable starts with a copy of the hot records without the memtable's keys.
@@ -152,8 +149,7 @@ class View:
 
 
 def catalogue_after(catalogue: Catalogue, entries: Mapping[bytes, Entry]) -> Catalogue:
-    """Return the catalogue after the records of a commit; the same object if none of them changes
-    it.
+    """Return the catalogue after the records of a commit; the same object if it is unchanged.
 
     It is copied at most once.
     """

@@ -86,8 +86,7 @@ def check_empty(names: Iterable[str]) -> None:
 
 
 def take_target(target: Storage) -> None:
-    """Take the open lock of an empty directory, so that nobody else starts a store or a backup
-    there.
+    """Take the open lock of an empty directory, against other stores and backups there.
 
     The lock is held until the storage is closed. Raises `StorePathError` if the directory is not
     empty, `StoreBusy` if another process has the lock.
@@ -147,9 +146,7 @@ def _write_tables(engine: Engine, view: View, target: Storage, outputs: Outputs,
 
 
 def _level_for(engine: Engine, size: int) -> int:
-    """Return the highest level that has room for the whole copy, so that it needs no compaction at
-    first.
-    """
+    """Return the highest level that has room for the whole copy, so that it needs no compaction."""
     fitting = (level for level in range(1, LEVELS - 1) if size <= level_bytes_max(level, engine.options))
     return next(fitting, LEVELS - 1)
 

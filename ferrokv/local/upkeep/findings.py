@@ -62,9 +62,7 @@ class Collecting:
 
 
 def reading_error(error: OSError) -> StoreBusy | StoreClosed | None:
-    """Return the store's error for a failed request that says nothing about the files; None for
-    other errors.
-    """
+    """Return the store's error if a failed request says nothing about the files, else None."""
     if error.errno in NO_DESCRIPTORS:
         return StoreBusy(f"the verification found no free file descriptor: reason={error.strerror}")
     if error.errno == errno.EBADF:

@@ -1,6 +1,4 @@
-"""Checking that a table is consistent, and that it is as the manifest says (docs/format.md section
-5).
-"""
+"""Checking that a table is consistent and as the manifest says (docs/format.md section 5)."""
 
 from __future__ import annotations
 
@@ -149,9 +147,7 @@ class TableCheck:
 
 
 def _check_block(keys: Sequence[bytes], entries: Sequence[Entry], index: Index, i: int) -> None:
-    """Raise `CorruptionError` if the records of a verified block are out of order, or not as the
-    index says.
-    """
+    """Raise `CorruptionError` if a verified block's records are not ordered or not as indexed."""
     if any(a >= b for a, b in pairwise(keys)):
         raise CorruptionError("keys of a block are not ascending")
     if keys[-1] != index.last_keys[i] or expiry_range(entries)[1] != index.max_expiries[i]:

@@ -35,9 +35,7 @@ class WalPart(NamedTuple):
 
 
 def predecessor_of(file: File | None, store_id: bytes, number: int) -> Op[int]:
-    """Return the number of the WAL before this one, from its header; without a valid header, the
-    next lower number.
-    """
+    """Return the number of the WAL before this one, from its header, or else the next lower."""
     if file is not None:
         with suppress(CorruptionError, OSError):  # `measure_wals` finds it again, and reports it
             return decode_header((yield ReadAt(file, 0, HEADER_BYTES)), WAL_MAGIC, store_id, number).predecessor.number
