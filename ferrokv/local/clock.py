@@ -1,5 +1,14 @@
-"""Time: the wall clock for what readers see, the same for all processes, and a moment that has passed beyond doubt for what may be
-dropped (docs/format.md section 7, docs/decisions/0023-clocks.md). Waiting goes by neither: see `storage/locks.py`.
+"""Time: the wall clock for reads, and the *certain moment* for compaction.
+
+A read takes a record as expired when the wall clock says so. All processes of a machine see the
+same wall clock. But a clock may be wrong for a while, and what compaction drops does not come back.
+So compaction goes by the certain moment, which has passed beyond doubt: the lower of the wall clock
+and of the steady clock plus an offset. All processes of a boot share what they believe this offset
+to be (`Belief`) in the control page. If the wall clock steps back, the offset follows at once. If
+it steps ahead, the offset follows only when the step has lasted for an hour. See docs/format.md
+section 7 and docs/decisions/0023-clocks.md.
+
+Timeouts go by neither of these: see `storage/locks.py`.
 """
 
 from __future__ import annotations
@@ -9,53 +18,66 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, NamedTuple, Protocol
 
-# A wall clock that is ahead of what it was is believed when it is still so this much later.
+# A step ahead of the wall clock is believed when it has lasted for so long.
 TRIAL_MS: Final = 3_600_000
 SLACK_MS: Final = 1_000
-# Not by an attribute of `time` that a test may have replaced: this clock goes on while the other one stands.
+# Bound at import, so that a test which replaces attributes of `time` does not stop this clock, too.
 _steady_ns: Final = partial(time.clock_gettime_ns, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 Now = Callable[[], int]
-"""-> now, in ms since 1970"""
+"""Returns the current time in ms since 1970."""
 
 
 class Clock(Protocol):
-    """Two hands. Call it for the time."""
+    """A wall clock, read by calling the object, and a steady clock."""
 
     def __call__(self) -> int:
-        """Now, in ms since 1970."""
+        """Return the wall clock's time in ms since 1970."""
 
     def steady(self) -> int:
-        """Milliseconds since some moment of this boot, by a clock that nobody sets."""
+        """Return the ms since some moment of this boot, by a clock that nobody can set."""
 
 
 class SystemClock:
-    """The machine's clocks. Any thread."""
+    """The machine's clocks. Any thread may use them."""
 
     __slots__ = ()
 
     def __call__(self) -> int:
-        """The wall clock. It is looked up in `time` at each call, so that what sets the time in a test sets it here, too."""
+        """Return the wall clock's time in ms since 1970.
+
+        Each call looks the function up in `time`, so a test that sets the time there sets it here,
+        too.
+        """
         return time.time_ns() // 1_000_000
 
     def steady(self) -> int:
-        """On Linux the time that the machine slept counts, too."""
+        """Return the steady clock's time in ms.
+
+        On Linux it includes the time that the machine slept.
+        """
         return _steady_ns() // 1_000_000
 
 
 class Belief(NamedTuple):
-    """What the processes of a boot believe of their wall clock. Offsets are of the wall clock before the steady one, in ms."""
+    """What the processes of a boot believe about the wall clock.
+
+    An offset is the wall clock's time minus the steady clock's, in ms.
+    """
 
     offset: int
-    """The one that is believed; 0: none yet."""
+    """The offset that is believed; 0 if there is none yet."""
     trial: int
-    """A higher one that was seen since; 0: none."""
+    """A higher offset that was seen since; 0 if there is none."""
     since: int
-    """By the steady clock, when it was first seen."""
+    """The steady clock's time when `trial` was first seen."""
 
     def seen(self, offset: int, steady_ms: int) -> Belief:
-        """The belief after the clocks were read. A step back counts at once, a step ahead when it has lasted."""
+        """Return the belief after the clocks have shown `offset` at `steady_ms`.
+
+        A step back is believed at once, a step ahead when it has lasted for TRIAL_MS.
+        """
         offset = max(1, offset)
         if not self.offset or offset <= self.offset:
             return Belief(offset, 0, 0)
@@ -71,7 +93,7 @@ NO_BELIEF: Final = Belief(0, 0, 0)
 
 
 def look(clock: Clock, belief: Belief) -> tuple[int, Belief]:
-    """A moment that has passed beyond doubt, by the wall clock and by what was believed of it, in ms since 1970; the new belief."""
+    """Read the clocks. Return the certain moment, in ms since 1970, and the new belief."""
     wall, steady = clock(), clock.steady()
     belief = belief.seen(wall - steady, steady)
     return min(wall, steady + belief.offset), belief

@@ -1,4 +1,4 @@
-"""File names of a store (docs/format.md section 2): made from integers only, and read back strictly."""
+"""The names of a store's numbered files: making and parsing them (docs/format.md section 2)."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ _PATTERN: Final = re.compile(r"(wal|manifest|table)-([0-9]{8,18})\.(log|sst)")
 
 
 def file_name(kind: Kind, number: int) -> str:
-    """The name of one numbered file."""
+    """Return the name of a numbered file."""
     return f"{kind}-{number:08d}.{_SUFFIX[kind]}"
 
 
 def numbers_of(kind: Kind, names: Iterable[str]) -> list[int]:
-    """The numbers of all files of a kind among `names`, ascending; other names are passed over."""
+    """Return the numbers of all files of a kind among `names`, in ascending order.
+
+    Other names are ignored, and so are names that `file_name` would not have made.
+    """
     found = []
     for name in names:
         match = _PATTERN.fullmatch(name)

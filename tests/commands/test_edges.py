@@ -414,7 +414,7 @@ def test_numbers_and_paths_that_can_not_be_are_named(db: BlockingFerroKV) -> Non
     with pytest.raises(DataError, match="number"):
         db.set("k", 10**5000)
     for path in (None, 3, b"/tmp/store"):
-        with pytest.raises(OSError, match="str or path"):
+        with pytest.raises(OSError, match="str or PathLike"):
             BlockingFerroKV.open(path)  # type: ignore[arg-type]
 
 

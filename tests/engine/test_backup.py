@@ -383,7 +383,7 @@ def test_a_target_that_can_not_serve_is_refused_untouched(
         tmp_path / "link" / "copy": "outside",
         full: "not empty: found=letter",
         copied: "holds a store already",
-        full / "letter": "is a directory",
+        full / "letter": "must be a directory",
         tmp_path / "open": "writable by everybody",
         tmp_path / "no" / "copy": "parent must exist",
     }
@@ -464,7 +464,7 @@ with BlockingFerroKV.open(sys.argv[1]) as db:
     assert not inspect_directory(target).is_store
     with pytest.raises(CorruptionError, match="identity is missing"):
         BlockingFerroKV.open(target)
-    with pytest.raises(StorePathError, match="interrupted; remove it"):
+    with pytest.raises(StorePathError, match="interrupted backup; remove them"):
         db.backup(target)
     shutil.rmtree(target)
     db.backup(target)
@@ -501,7 +501,7 @@ def test_a_backup_into_a_directory_that_somebody_is_opening_waits_for_nobody(db:
 
     with lock.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(StoreBusy, match="opens the target"):
+        with pytest.raises(StoreBusy, match="is opening the target"):
             db.backup(target)
     assert lock.exists(), "the lock of somebody else was removed"
     db.backup(target)

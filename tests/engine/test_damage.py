@@ -203,7 +203,7 @@ def test_a_store_without_identity_is_refused(store_path: Path) -> None:
 
 def test_a_file_is_refused_as_a_directory(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("hello")
-    with pytest.raises(StorePathError, match="is a directory"):
+    with pytest.raises(StorePathError, match="must be a directory"):
         BlockingFerroKV.open(tmp_path / "file")
     assert (tmp_path / "file").read_text() == "hello"
 

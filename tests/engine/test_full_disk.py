@@ -140,7 +140,7 @@ def test_deleting_on_a_disk_without_a_free_byte_brings_space_back(way: str, reop
     if reopened:
         store = store.reopen()
         assert [key for key, _ in store.scan()] == written
-        with pytest.raises(StoreFull, match="deleting, clearing and quotas go on"):
+        with pytest.raises(StoreFull, match="deleting, clearing and setting quotas still work"):
             store.set(written[0], b"y" * VALUE_BYTES)
         work(store)
     gone = written[::2] if way == "every second" else written

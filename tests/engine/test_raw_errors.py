@@ -99,7 +99,7 @@ def test_locks_that_the_system_refuses_are_named(store_path: Path, monkeypatch: 
         (store_path / f"process-{'0' * 16}.lock").touch()  # somebody to be asked about
         with monkeypatch.context() as patch:
             patch.setattr(locks, "flock", refuse)
-            with pytest.raises(StorePathError, match="cannot be seen"):
+            with pytest.raises(StorePathError, match="it cannot be seen"):
                 db.stats()
         assert db.stats().path
 
@@ -122,7 +122,7 @@ def test_a_directory_whose_name_could_not_be_synced_is_synced_by_the_next_try(
 
     monkeypatch.setattr(os, "fsync", noting)
     for _ in range(2):
-        with pytest.raises(StorePathError, match="can not be made durable"):
+        with pytest.raises(StorePathError, match="cannot be made durable"):
             BlockingFerroKV.open(tmp_path / "store")
     fail = False
     with BlockingFerroKV.open(tmp_path / "store") as db:

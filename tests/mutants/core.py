@@ -56,8 +56,8 @@ MUTANTS = [
     Mutant(
         "list only what stays",
         "ferrokv/local/storage/files.py",
-        "        with suppress(FileNotFoundError):  # others go on",
-        "        with suppress(BlockingIOError):  # others go on",
+        "        with suppress(FileNotFoundError):  # another process",
+        "        with suppress(BlockingIOError):  # another process",
         "tests/engine/test_listings.py",
     ),
     Mutant(

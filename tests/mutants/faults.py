@@ -40,7 +40,7 @@ FAULT_MUTANTS = [
     Mutant(
         "fail on a name that vanishes while it is listed",
         "ferrokv/local/storage/files.py",
-        "        with suppress(FileNotFoundError):  # others go on: renamed or removed since its name was read",
+        "        with suppress(FileNotFoundError):  # another process has renamed or removed it since its name was read",
         "        with suppress(NotADirectoryError):",
         f"{DIRECTORY}test_a_name_may_vanish_while_the_directory_is_listed",
     ),

@@ -78,7 +78,7 @@ TABLE_MUTANTS = [
         "ferrokv/local/log/pins.py",
         "    engine.pins.add(word)\n"
         "    try:\n"
-        "        # Order: VERSION is loaded behind the announcement.\n"
+        "        # Order: load VERSION after the pin is announced.\n"
         "        if engine.words[VERSION] != engine.seen_version:\n"
         "            yield from refresh(engine)\n",
         "    if engine.words[VERSION] != engine.seen_version:\n"

@@ -227,7 +227,7 @@ def test_a_raw_child_keeps_no_descriptor_and_frees_no_lock_of_its_parent(store_p
             return before > 0 and left_open(store_path) == []
 
         assert raw_child(give_up) == 0
-        with pytest.raises(Exception, match="did not let go of the write lock"):
+        with pytest.raises(Exception, match="did not release the write lock"):
             peer.call("set", "k", 2)
         db._store.engine.unlock_write()
         assert peer.call("set", "k", 3) is True

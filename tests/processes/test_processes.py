@@ -229,8 +229,8 @@ def test_a_forked_child_does_not_let_go_of_the_parents_locks(store_path: Path) -
         if pid == 0:
             leave_with(lambda: _try_to_write(db, write))
         os.waitpid(pid, 0)
-        assert b"did not let go of the write lock: holder_pid=%d " % os.getpid() in os.read(read, 500)
-        with Peer(store_path, busy_timeout=0.2) as peer, pytest.raises(PeerError, match="did not let go"):
+        assert b"did not release the write lock: holder_pid=%d " % os.getpid() in os.read(read, 500)
+        with Peer(store_path, busy_timeout=0.2) as peer, pytest.raises(PeerError, match="did not release"):
             peer.call("set", "k", 3)
         engine.unlock_write()
         db.set("k", 4)

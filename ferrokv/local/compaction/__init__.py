@@ -1,1 +1,4 @@
-"""Flushes and compactions: what is chosen, merged, left out, written and installed. Only for the holder of the compact lock."""
+"""Flushes and compactions: what is chosen, merged, dropped, written and installed.
+
+Only the holder of the compact lock flushes and compacts.
+"""

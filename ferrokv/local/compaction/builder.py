@@ -1,4 +1,4 @@
-"""Writing tables: pages of sorted records in, durable files and their manifest facts out."""
+"""Writing tables: from pages of sorted records to synced files and their metadata."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ FILTER_SLICE: Final = 1024
 
 
 class TableBuilder:
-    """Builds table `number` for `level`. Keys must come ascending, each once.
+    """Builds table `number` for `level`. Keys must be added in ascending order, each one once.
 
-    The caller syncs the directory before it refers to the table, and calls `give_up` when it does not finish it. With `spare`,
-    the table is written into the reserve's file, if it is there.
+    The caller syncs the directory before it refers to the table. If it does not finish the table,
+    it calls `give_up`. With `spare`, the table is written to the reserve's spare table, if that
+    exists.
     """
 
     def __init__(
@@ -72,7 +73,10 @@ class TableBuilder:
         self._min_key = b""
 
     def add(self, keys: Sequence[bytes], entries: Sequence[Entry]) -> Op[None]:
-        """Take one page. Writes when enough has gathered. About 1.5 µs a record."""
+        """Add a page of records.
+
+        Writes to the file when WRITE_BYTES have gathered. About 1.5 µs per record.
+        """
         if not self.records and keys:
             self._min_key = keys[0]
         start = 0
@@ -95,7 +99,11 @@ class TableBuilder:
             yield from self._write()
 
     def finish(self) -> Op[tuple[TableMeta, File]]:
-        """Write the rest, sync the file, and say what is in it. At least one record must have come."""
+        """Write the rest and sync the file.
+
+        Return what the manifest says about the table, and the file. At least one record must have
+        been added.
+        """
         assert self.records
         if self._keys:
             self._close_block([], [])
@@ -119,7 +127,10 @@ class TableBuilder:
         return self._meta(), self._file
 
     def give_up(self) -> Op[None]:
-        """Remove what was written. The reserve's file becomes the reserve's again, for what it would free is missed there."""
+        """Remove what was written.
+
+        If it went to the reserve's spare table, give that back to the reserve.
+        """
         if self._spare and self._file is not None:
             self._spare = False
             try:
@@ -150,7 +161,7 @@ class TableBuilder:
             self._keys, self._entries = [], []
         self._pending_bytes = 0
         if self._last_keys and self._last_keys[-1] >= keys[0]:
-            raise CorruptionError("keys of a table that is merged are not ascending")  # checksums do not show that
+            raise CorruptionError("keys of a table that is merged are not ascending")  # checksums cannot show that
         hashes = [hash_key(key) for key in keys]
         self._hashes.extend(hashes)
         self._append(self._format.encode_block(keys, entries, hashes, self._seed + self.file_bytes))
@@ -187,21 +198,26 @@ class TableBuilder:
             except OSError as error:
                 if error.errno not in NO_SPACE:
                     raise
-                self._spare = False  # the tables before this one have used it up
+                self._spare = False  # earlier tables of this merge have used up the spare table
         return (yield from create_file(self.name, (0,)))[0]
 
 
 def expiry_range(entries: Sequence[Entry]) -> tuple[int, int]:
-    """Lowest and highest expiry as tables keep them: 0 and NEVER if a record never expires, as tombstones, which have to hide."""
+    """Return the lowest and highest expiry as the manifest has them.
+
+    If a record never expires, they are 0 and NEVER. Tombstones count as records that never expire,
+    because they hide older records.
+    """
     expiries = [entry[1] for entry in entries]
     return min(expiries), NEVER if 0 in expiries else max(expiries)
 
 
 class Outputs:
-    """Tables of one level, written one after the other, each closed at about `table_bytes`. Keys must come ascending.
+    """Writes tables of one level, one after the other, each of about `table_bytes`.
 
-    `next_number` gives each table its number, `finished` takes it with its synced file. The caller calls `give_up` when it does
-    not finish.
+    Keys must be added in ascending order. `next_number` returns a number for each table. `finished`
+    is called with each finished table and its synced file. If the caller does not finish, it calls
+    `give_up`.
     """
 
     def __init__(
@@ -222,17 +238,17 @@ class Outputs:
         self._seqnos = seqnos
         self._next_number = next_number
         self._finished = finished
-        self._spare = spare  # each table takes what the one before has left of the reserve's
+        self._spare = spare  # each table takes what the one before it has left of the spare table
         self._builder: TableBuilder | None = None
         self._closed_bytes = 0
 
     @property
     def file_bytes(self) -> int:
-        """Bytes of the tables so far, but for the rest of the last block."""
+        """The size of the tables so far, without the records that are not in a block yet."""
         return self._closed_bytes + (0 if self._builder is None else self._builder.file_bytes)
 
     def add(self, keys: Sequence[bytes], entries: Sequence[Entry]) -> Op[None]:
-        """Take one page, perhaps an empty one."""
+        """Add a page of records, which may be empty."""
         if not keys:
             return
         if self._builder is None:
@@ -246,14 +262,14 @@ class Outputs:
             yield from self._close()
 
     def finish(self) -> Op[None]:
-        """Close the last table, and make the names of all durable."""
+        """Finish the last table, and make the names of all tables durable."""
         if self._builder is not None:
             yield from self._close()
         if self.names:
             yield SyncDirectory()
 
     def give_up(self) -> Op[None]:
-        """Remove all that was made."""
+        """Remove all tables."""
         if self._builder is not None:
             self.names.remove(self._builder.name)
             yield from self._builder.give_up()

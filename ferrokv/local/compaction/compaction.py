@@ -1,4 +1,7 @@
-"""Carrying out what the picker chose: drop, move or merge, each step by a manifest edit."""
+"""Carrying out what the picker chose: drop, move or merge tables.
+
+Each step is installed by a manifest edit.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +21,19 @@ from .sweeping import look_for_dead, next_with_dead, sweep_due
 
 
 def compaction_due(engine: Engine) -> bool:
-    """True if there is something for `compact_once`. Looks at the view and at what this process knows of the manifest."""
+    """Return True if `compact_once` has something to do, as far as this process knows."""
     view = engine.view
     survivors = Survivors(engine.passed_ms(), view.catalogue)
     return pick(view.version, engine.options, survivors, _situation(engine)) is not None or sweep_due(engine)
 
 
 def compact_once(engine: Engine, *, everything: bool = False) -> Op[bool]:
-    """Do the next useful compaction; False if there was none. Readers, writers and flushes go on meanwhile.
+    """Do the next useful compaction; return False if there was none.
 
-    Only for the holder of the compact lock. A table that cannot be read is set aside (`Engine.damaged`), with whatever would have
-    needed it; the rest is compacted as ever. `StoreFull` leaves everything as it was, but for the parts that were installed before.
+    Readers, writers and flushes go on. Only for the holder of the compact lock. A table that cannot
+    be read is set aside (`Compactor.damaged`); compactions that would read it are not done any
+    more, the others are. `StoreFull` leaves everything as it was, except for the parts of a merge
+    that are installed already.
     """
     engine.check_usable()
     try:
@@ -39,7 +44,10 @@ def compact_once(engine: Engine, *, everything: bool = False) -> Op[bool]:
 
 
 def sweep_everything(engine: Engine) -> Op[None]:
-    """Rewrite every table that holds anything of dead collections. Only for the holder of the compact lock."""
+    """Rewrite every table that holds records of dead collections.
+
+    Only for the holder of the compact lock.
+    """
     place = (b"", 0)
     while True:
         try:
@@ -93,10 +101,13 @@ def _carry_out(engine: Engine, choice: Choice, survivors: Survivors) -> Op[None]
 
 
 def run_merge(engine: Engine, choice: Merging, survivors: Survivors) -> Op[None]:
-    """Merge what was chosen, or on a full disk what there is room for. Only for the holder of the compact lock."""
+    """Do the chosen merge, or on a full disk one that there is room for.
+
+    Only for the holder of the compact lock.
+    """
     choice, spare = yield from merge_that_fits(engine, choice, _situation(engine), partial(weigh, engine))
     if choice.target == 0 and choice.upper[0] is not engine.view.version.levels[0][0]:
-        return  # flushed while it was weighed: the newest of level 0 are others now, and they are chosen anew
+        return  # a flush came while it was weighed, so the newest tables of level 0 are others now: choose again
     yield from Merger(engine, choice, survivors, spare=spare).run()
     engine.counters.compactions += 1
     engine.counters.records_expired += survivors.expired

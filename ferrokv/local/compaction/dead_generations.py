@@ -1,4 +1,10 @@
-"""Which generations of collections are dead, so that compaction may drop what belonged to them (docs/format.md section 4)."""
+"""Finding dead generations of collections, so that compaction drops their records.
+
+See docs/format.md section 4. Deleting a collection writes only a tombstone for its root. Its
+elements stay in the tables until a compaction comes across them. It looks up the owner record of
+their generation, and the root under the user key that the owner names. If that root is gone or has
+another generation, the generation is dead.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +25,21 @@ EXPIRED_ROOTS_MAX: Final = 4096
 
 
 class Generations:
-    """Decides for one compaction. A generation that is dead in one view is dead for ever, so any view may decide."""
+    """Decides for one compaction which generations are dead.
+
+    A generation that is dead in one view is dead in all later ones, so any view may be used.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._limit_ms = engine.certain_ms() - EXPIRY_GRACE_MS
-        self._dead: dict[bytes, bool] = {}  # of the last keys
+        self._dead: dict[bytes, bool] = {}  # the generations of the last page
 
     def without_dead(self, page: Page) -> Op[Page]:
-        """The page without elements and owners of dead generations. Two point reads for each generation that it holds."""
+        """Return the page without elements and owners of dead generations.
+
+        Costs two point reads for each generation in the page that was not in the page before.
+        """
         keys, entries = page
         if are_user_keys(keys[0], keys[-1]):
             return page
@@ -39,9 +51,10 @@ class Generations:
         return [keys[i] for i in kept], [entries[i] for i in kept]
 
     def dead_of(self, generations: Iterable[bytes | None]) -> Op[set[bytes | None]]:
-        """Those that are dead."""
+        """Return the dead ones among `generations`."""
         known, self._dead = self._dead, {}
-        # Pinned, so that no renaming comes between the reading of an owner and that of the root.
+        # A frozen view, so that the collection is not renamed between the reads of its owner and
+        # its root.
         view = self._engine.view.pinned()
         try:
             for generation in dict.fromkeys(generations):
@@ -56,7 +69,7 @@ class Generations:
         try:
             return (yield from self._is_dead(view, generation))
         except CorruptionError as error:
-            # The table that would tell is damaged. What may be alive is kept, and the table is compacted around from now on.
+            # The table that would tell is damaged. Keep what may be alive.
             logger.error("a collection is kept because its owner or root cannot be read: %s", error)
             return False
 
@@ -64,23 +77,27 @@ class Generations:
         keyspace, number = generation[:4], generation[4:]
         owner = yield from read_entry(view, keyspace + KIND_OWNER + number)
         if owner is None:
-            return True  # written together with the first element, and dropped only when it was dead
+            return True  # the owner is written with the first element, and dropped only if the generation is dead
         if owner[0] is None:
-            return True  # nothing deletes an owner but a file that somebody forged
+            return True  # nothing deletes an owner; only a forged file can have this
         root_key = keyspace + KIND_KEY + owner[0]
         found = yield from read_entry(view, root_key)
         if found is None or found[0].__class__ is not Root:
             return True
         if decode_root(found[0]).generation != int.from_bytes(number, "big"):
             return True
-        # An expired root counts for as long as it is there, since a clock that goes backwards may revive it. So it has to go first.
+        # An expired root counts while it exists, since it lives again if the clock is set back. So
+        # the root is noted here and deleted first (`take_expired_roots`).
         if 0 < found[1] < self._limit_ms and len(self._engine.compactor.expired_roots) < EXPIRED_ROOTS_MAX:
             self._engine.compactor.expired_roots.add(root_key)
         return False
 
 
 def take_expired_roots(engine: Engine) -> dict[str, list[bytes]]:
-    """Keyspace -> user keys of long expired collections that compaction came across; each is answered once."""
+    """Return the expired collections that compaction has found since the last call.
+
+    That is, keyspace -> user keys of collections that expired long ago.
+    """
     taken, engine.compactor.expired_roots = engine.compactor.expired_roots, set()
     names = {prefix: name for name, prefix in engine.view.catalogue.prefixes.items()}
     found: dict[str, list[bytes]] = {}
@@ -92,7 +109,7 @@ def take_expired_roots(engine: Engine) -> dict[str, list[bytes]]:
 
 
 def drop_expired(tx: Transaction, keys: Iterable[bytes]) -> None:
-    """Write tombstones for keys that hold nothing that lives, so that compaction may drop what belonged to them."""
+    """Write tombstones for keys without a live value, so that compaction may drop their elements."""
     for key in keys:
         if tx.get(key) is None:
             tx.delete(key)

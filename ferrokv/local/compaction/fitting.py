@@ -1,7 +1,8 @@
-"""What fits into the room that is left: which memtables a flush takes, and which tables a compaction.
+"""Choosing what fits into the space that is left: memtables to flush, and tables to merge.
 
-The usual case is told from sizes that are known: everything fits. Else what would be written is weighed by doing all of it but
-the writing, since deletions may leave little of it.
+Usually the sizes of the inputs show that everything fits. If not, the output is weighed: the flush
+or merge is done without writing, because deletions may leave little of the inputs. See
+docs/decisions/0021-a-full-disk.md.
 """
 
 from __future__ import annotations
@@ -21,15 +22,18 @@ from ..tree.version import LEVELS, Version
 from ..tree.view import HotCache, View, entry_bytes
 from .picker import Merging, Situation, merge_level0, push_down, readable, rewriting
 
-RECORD_BYTES = 22  # in a block and a filter, beside key and value
-BLOCK_BYTES = 64  # of a block's head, and of its place in the index beside the last key
-STRIPS_MAX = 64  # tables that are weighed for each change of the store
-FREED_BYTES_MIN = 4096  # a merge that gives back less is not worth its reading, nor is a sixteenth of what it reads
-TABLE_BYTES = 4096  # footer, heads, and the file system's rounding up
+RECORD_BYTES = 22  # for each record, in a block and in the filter, beside key and value
+BLOCK_BYTES = 64  # for each block, in its head and in the index, beside its last key
+STRIPS_MAX = 64  # tables that are weighed after each change of the store
+FREED_BYTES_MIN = 4096  # a merge must free at least so much, and at least a sixteenth of what it reads
+TABLE_BYTES = 4096  # for each table: the footer, heads, and the file system's rounding
 
 
 class Weigher:
-    """Takes pages as a builder of tables does, and says in `bytes` how much they would come to, or a little more."""
+    """Takes pages as a table builder does.
+
+    `bytes` is the size that the tables would have, or a little more.
+    """
 
     def __init__(self, block_bytes: int, table_bytes: int) -> None:
         self._block_bytes = block_bytes
@@ -40,7 +44,7 @@ class Weigher:
         self.records = 0
 
     def add(self, keys: Sequence[bytes], entries: Sequence[Entry]) -> Op[None]:
-        """Take one page."""
+        """Weigh a page of records."""
         yield from ()
         last = b""
         for key, entry in zip(keys, entries, strict=True):
@@ -53,7 +57,7 @@ class Weigher:
                 self._close(key)
             last = key
         if self._pending:
-            self._close(last)  # early, for the page may have been the last
+            self._close(last)  # perhaps too early, but this may be the last page
         self.records += len(keys)
 
     def _close(self, last: bytes) -> None:
@@ -62,13 +66,13 @@ class Weigher:
 
     @property
     def bytes(self) -> int:
-        """Of all tables."""
+        """The size of all tables."""
         tables = self._data // self._table_bytes + 1
         return self._data + self._index + tables * TABLE_BYTES if self.records else 0
 
 
 class Room:
-    """Bytes for new tables: what is free, and with the spare table's."""
+    """The room for new tables in bytes: `free` on the disk; `most` includes the spare table."""
 
     def __init__(self, free: int, spare: int) -> None:
         self.free = free
@@ -76,7 +80,7 @@ class Room:
 
 
 def look_for_room(engine: Engine) -> Op[Room]:
-    """The room that a flush or compaction has."""
+    """Return the room that a flush or compaction has."""
     names: dict[str, int] = yield ListDirectory()
     return Room(engine.storage.space().free, names.get(SPARE_TABLE, 0))
 
@@ -84,9 +88,9 @@ def look_for_room(engine: Engine) -> Op[Room]:
 def memtables_that_fit(
     engine: Engine, sealed: tuple[Memtable, ...], weigh: Callable[[tuple[Memtable, ...]], Op[int]]
 ) -> Op[tuple[tuple[Memtable, ...], bool]]:
-    """The memtables, or as many of the oldest as there is room for; and whether that takes the spare table.
+    """Return as many of the oldest memtables as fit, and whether that takes the spare table.
 
-    `StoreFull` when there is not even room for the oldest.
+    Raises `StoreFull` if there is no room even for the oldest one.
     """
     most = sum(memtable.wal_bytes * 9 // 8 + TABLE_BYTES for memtable in sealed)
     if most <= engine.storage.space().free:
@@ -103,9 +107,10 @@ def memtables_that_fit(
 def merge_that_fits(
     engine: Engine, choice: Merging, situation: Situation, weigh: Callable[[Merging], Op[int]]
 ) -> Op[tuple[Merging, bool]]:
-    """The merge, or a smaller one that there is room for; and whether that takes the spare table.
+    """Return the merge, or another one that fits, and whether that takes the spare table.
 
-    `StoreFull` when nothing that could be merged fits. It is not looked for again before the tables or the room have changed.
+    Raises `StoreFull` if no merge fits. Then no other one is searched for until the tables have
+    changed or there is more room.
     """
     inputs = sum(table.meta.file_bytes for table in choice.inputs)
     if inputs + TABLE_BYTES <= engine.storage.space().free:
@@ -122,12 +127,16 @@ def merge_that_fits(
     freeing = yield from merge_that_frees(engine, situation, weigh)
     if freeing is not None:
         return freeing, takes_spare(engine, (yield from weigh(freeing)), room)
-    engine.compactor.nothing_fits = engine.seen_version, room.most  # not the version itself, which would keep its files
+    engine.compactor.nothing_fits = engine.seen_version, room.most  # the word, since the version would keep its files
     raise _nothing_fits(room)
 
 
 def merge_that_frees(engine: Engine, situation: Situation, weigh: Callable[[Merging], Op[int]]) -> Op[Merging | None]:
-    """On a full disk, a merge that is not due but gives something back, or None. Reads all that it weighs, once for each change."""
+    """Return a merge that is not due but frees space, on a full disk only; or None.
+
+    It reads everything that it weighs. If it finds nothing, it does not search again before the
+    tables have changed or a keyspace was created or cleared.
+    """
     view = engine.view
     state = engine.seen_version, view.catalogue.next_id
     if not engine.is_short or engine.compactor.nothing_freed == state:
@@ -143,7 +152,7 @@ def merge_that_frees(engine: Engine, situation: Situation, weigh: Callable[[Merg
 
 
 def _freeing_merges(engine: Engine, version: Version, situation: Situation) -> Iterator[Merging]:
-    """What may free something, most useful first."""
+    """Iterate over merges that may free space, the most useful first."""
     level0 = version.levels[0]
     down = readable(merge_level0(version, engine.options, situation), situation)
     if isinstance(down, Merging):
@@ -162,7 +171,7 @@ def _freeing_merges(engine: Engine, version: Version, situation: Situation) -> I
 
 
 def _is_deleted_from(version: Version, table: Table, situation: Situation) -> bool:
-    """True if newer levels have tombstones in the range of the table, and all of it can be read."""
+    """Return True if newer levels have tombstones in the table's range, and all can be read."""
     newer = [
         other for level in range(table.meta.level) for other in version.overlapping(level, table.min_key, table.max_key)
     ]
@@ -171,13 +180,16 @@ def _is_deleted_from(version: Version, table: Table, situation: Situation) -> bo
 
 
 def newer_than(view: View, level: int) -> View:
-    """The view without the tables of a level and those below."""
+    """Return the view without the tables of `level` and below."""
     levels = tuple(tables if i < level else () for i, tables in enumerate(view.version.levels))
     return View(view.active, view.sealed, Version(levels), view.catalogue, HotCache(0, entry_bytes))
 
 
 def without_hidden(newer: View, page: Page) -> Op[Page]:
-    """The page without the records that a newer view has other versions of. A point read for each record."""
+    """Return the page without records of which `newer` has other versions.
+
+    Costs a point read per record.
+    """
     keys, entries = page
     kept = []
     for i, key in enumerate(keys):
@@ -187,7 +199,11 @@ def without_hidden(newer: View, page: Page) -> Op[Page]:
 
 
 def takes_spare(engine: Engine, needed: int, room: Room) -> bool:
-    """True if it takes the spare table to write so much. Then what comes free is the reserve's, before anybody writes again."""
+    """Return True if so many bytes do not fit without the spare table.
+
+    In that case, note that the disk is full, so that space which becomes free goes to the reserve
+    first.
+    """
     if needed <= room.free:
         return False
     engine.run_short()
@@ -196,15 +212,16 @@ def takes_spare(engine: Engine, needed: int, room: Room) -> bool:
 
 def _nothing_fits(room: Room) -> StoreFull:
     return StoreFull(
-        f"no compaction fits into the room that is left, so nothing can be freed by one: room_bytes={room.most}; "
+        f"no compaction fits into the space that is left, so compaction cannot free any: room_bytes={room.most}; "
         "delete more, clear a keyspace, or free space outside of the store"
     )
 
 
 def smaller_merges(version: Version, choice: Merging, situation: Situation) -> Iterator[Merging]:
-    """Other merges that may free something, most useful first: fewer of level 0, then single tables.
+    """Iterate over smaller merges that may free space, the most useful first.
 
-    Of level 0 always the oldest go down, and within it the newest are merged.
+    First come merges with fewer tables of level 0, then single tables of deeper levels. Into level
+    1 go the oldest tables of level 0; a merge within level 0 takes the newest.
     """
     if choice.level == 0:
         ordered = sorted(choice.upper, key=lambda table: -table.number)
@@ -221,7 +238,10 @@ def smaller_merges(version: Version, choice: Merging, situation: Situation) -> I
 
 
 def single_merges(version: Version, situation: Situation) -> Iterator[Merging]:
-    """One table with what it overlaps in the next level, those with the most tombstones first; none without any."""
+    """Iterate over merges of one table with those it overlaps in the next level.
+
+    Only tables with tombstones are taken, those with the most first.
+    """
     tables = [table for level in version.levels[1 : LEVELS - 1] for table in level if table.meta.tombstones]
     for table in sorted(tables, key=lambda table: -table.meta.tombstones):
         push = readable(push_down(version, table.meta.level, table), situation)

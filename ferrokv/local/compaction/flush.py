@@ -1,4 +1,4 @@
-"""Flush: all sealed memtables into one table of level 0, after which their WALs are not needed."""
+"""Flushing: writing sealed memtables to a table of level 0, so that their WALs can go."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ from .survivors import Survivors
 
 
 def flush_due(engine: Engine) -> bool:
-    """True if the sealed memtables are worth a table: one is full, they have become many, or the disk is full."""
+    """Return True if the sealed memtables should be flushed.
+
+    That is, together they are as large as a full one, or there are many, or the disk is full.
+    """
     sealed = engine.view.sealed
     return bool(sealed) and (
         engine.words[SHORT] != 0
@@ -32,11 +35,10 @@ def flush_due(engine: Engine) -> bool:
 
 
 def flush(engine: Engine) -> Op[bool]:
-    """Write the sealed memtables to one table; False if there were none. Readers and writers go on meanwhile.
+    """Write the sealed memtables to one table; return False if there were none.
 
-    Only for the holder of the compact lock. On a full disk it takes the oldest of them, as many as there is room for.
-
-    `StoreFull` leaves everything as it was.
+    Readers and writers go on. Only for the holder of the compact lock. On a full disk it takes as
+    many of the oldest memtables as there is room for. `StoreFull` leaves everything as it was.
     """
     engine.check_usable()
     view = engine.view
@@ -56,7 +58,7 @@ def flush(engine: Engine) -> Op[bool]:
         (tables.last_seqno + 1, max(last_seqno, 1)),
         spare=spare,
     )
-    # A number is used once, even by a flush that fails.
+    # A number is used only once, even if the flush fails.
     engine.compactor.manifest.tables = tables.with_next_table(number + 1)
     try:
         engine.counters.records_expired += yield from _build(engine, view, sealed, builder)
@@ -82,7 +84,7 @@ def flush(engine: Engine) -> Op[bool]:
 
 
 def _build(engine: Engine, view: View, sealed: Iterable[Memtable], builder: TableBuilder | Weigher) -> Op[int]:
-    """Give the builder what is to be kept; how many records had expired."""
+    """Add the records to keep to the builder. Return how many records had expired."""
     survivors = Survivors(engine.certain_ms(), view.catalogue)
     merge = Merge([MemtableSource(memtable, b"", None) for memtable in sealed])
     while (page := (yield from merge.next_page())) is not None:
@@ -94,7 +96,7 @@ def _build(engine: Engine, view: View, sealed: Iterable[Memtable], builder: Tabl
 
 
 def _weigh(engine: Engine, view: View, sealed: tuple[Memtable, ...]) -> Op[int]:
-    """How large their table would be."""
+    """Return how large the table of these memtables would be."""
     weigher = Weigher(engine.options.block_bytes, engine.options.memtable_bytes)
     yield from _build(engine, view, sealed, weigher)
     return weigher.bytes

@@ -1,6 +1,18 @@
-"""Becoming the process that changes the tables: the holder of the compact lock.
+"""Taking the compact lock, and taking over the tables from its last holder.
 
-The lock is let go with the engine's `unlock_compact`, by whoever drives these operations, in any case.
+The holder stores its pid in COMPACTOR, and stores 0 there before it releases the lock if everything
+is in order (`end_compacting`). So a new holder learns from COMPACTOR in which state the last one
+left.
+
+- 0: everything is in order. If VERSION has moved since this process last had the manifest open, it
+  reads the manifest again, and looks for files that nothing names.
+- Not 0: the last holder died, or could not tell what had become of its last edit. The tail of the
+  manifest is uncertain, and an edit may be there that was never synced or announced. So the new
+  holder writes a new manifest of what it can read, which makes such an edit durable, increments
+  VERSION, which announces it, and then removes files that the new manifest does not name.
+
+The caller releases the lock with `Engine.unlock_compact`, whether these operations succeed or
+raise.
 """
 
 from __future__ import annotations
@@ -19,9 +31,9 @@ from .score import announce_score
 
 
 def begin_compacting(engine: Engine, timeout: float) -> Op[bool]:
-    """Take the compact lock and hold the manifest as it is on disk; False when another process has the lock.
+    """Take the compact lock and open the manifest. Return False if another process has the lock.
 
-    If the last holder did not let go in order (it died, or its last edit is in doubt), what it left is cleaned up first.
+    If the last holder did not leave everything in order, clean up what it left.
     """
     engine.check_usable()
     if not take_lock(engine, "compact", timeout):
@@ -45,13 +57,17 @@ def _take_over(engine: Engine) -> Op[None]:
         yield from _open_manifest(engine)
         yield from find_unnamed(engine)
     yield from refresh(engine)
-    # The last holder may have died between its edit and these words, or have found other tables damaged.
+    # The last holder may have died between its edit and storing these words, or have found other
+    # damaged tables.
     announce_score(engine.words, engine.view.version, engine.options, len(engine.compactor.damaged))
     yield from remove_waiting(engine)
 
 
 def end_compacting(engine: Engine) -> None:
-    """Say that everything is in order, before the compact lock is let go."""
+    """Store 0 in COMPACTOR if everything is in order.
+
+    Called before the compact lock is released.
+    """
     if (
         engine.compactor.open_manifest is not None
         and not engine.compactor.open_manifest.doubtful
@@ -61,9 +77,10 @@ def end_compacting(engine: Engine) -> None:
 
 
 def _clean_up(engine: Engine) -> Op[None]:
-    """A new manifest, since the tail of the old one is uncertain; then the removal of what it does not name.
+    """Replace the manifest, whose tail is uncertain, and remove what the new one does not name.
 
-    An edit that the last holder wrote may be there without being synced or announced: the new manifest makes it both.
+    An edit that the last holder wrote may be neither synced nor announced. The new manifest makes
+    it durable, and the new VERSION announces it.
     """
     yield from _open_manifest(engine)
     yield from roll(engine)
@@ -78,6 +95,7 @@ def _open_manifest(engine: Engine) -> Op[None]:
         raise engine.give_up("another store has taken its place")
     engine.compactor.open_manifest = yield from read_manifest(current)
     engine.compactor.manifest.version_word = engine.words[VERSION]
-    # What waited to be removed was no part of the state that this one replaces. It may be one of this: the edit that failed may be
-    # there all the same, or another process has cleaned up and given the numbers out again.
+    # The orphans were no part of the old state, but may be part of the one just read: the edit that
+    # failed may be in the manifest after all, or another process has cleaned up and used the table
+    # numbers again.
     engine.compactor.orphans = []

@@ -1,4 +1,8 @@
-"""Installing a change of the tables: the manifest first, then the view, and only then the removal of old files."""
+"""Installing a change of the tables.
+
+Order: first the edit is written to the manifest and synced, then VERSION is incremented and the new
+view published, and only then are old files removed.
+"""
 
 from __future__ import annotations
 
@@ -25,16 +29,18 @@ def install(
     flushed: Sequence[Memtable] = (),
     obsolete: Iterable[str] = (),
 ) -> Op[None]:
-    """Make `edit` durable and visible, then remove the `obsolete` files. The added tables and their names are synced.
+    """Make `edit` durable and visible, then remove the `obsolete` files.
 
-    Only for the holder of the compact lock.
+    Only for the holder of the compact lock. The added tables and their names must be durable
+    already.
 
-    On `StoreFull` nothing changed for readers, and the files that were made wait as orphans until a new manifest is written,
-    because the old one may or may not name them.
+    On `StoreFull`, nothing has changed for readers. If the edit may be partly written, the manifest
+    may or may not name the new files. They stay as orphans until a new manifest is written.
     """
     engine.check_usable()
     manifest = engine.compactor.manifest
-    # Of a table that moves, the file is one that the manifest names already, and goes on to name if this fails.
+    # Without tables that move: the manifest names their files already, and still does if this
+    # fails.
     made = [table.name for table in added if table.number not in edit.removed]
     if manifest.doubtful or manifest.position.end >= ROLL_BYTES:
         try:
@@ -67,7 +73,10 @@ def install(
 
 
 def roll(engine: Engine) -> Op[None]:
-    """Go on in a new manifest, and remove the files that only a doubtful edit of the old one may have named."""
+    """Replace the manifest by a new one, and remove the orphans.
+
+    Only a doubtful edit of the old manifest may have named them.
+    """
     old = engine.compactor.manifest
     try:
         rolled = yield from prepare_roll(engine.storage, old)
@@ -89,7 +98,8 @@ def roll(engine: Engine) -> Op[None]:
     yield from remove_files([file_name("manifest", old.current.manifest_number)])
     orphans, engine.compactor.orphans = engine.compactor.orphans, []
     if orphans:
-        # Whoever read the old manifest may have found the doubtful edit whole, and its tables: they have to look again.
+        # A process that has read the old manifest may have found the doubtful edit complete, and be
+        # using its tables. A new VERSION makes it read the manifest again.
         rolled.version_word = engine.words[VERSION] = engine.words[VERSION] + 1
         engine.compactor.waiting += [Waiting(rolled.version_word, name, 0) for name in orphans]
         yield from remove_waiting(engine)

@@ -1,12 +1,21 @@
 """Carrying out one merge, in parts that are installed one after the other.
 
-A merge of large inputs takes long and needs room for its outputs. So wherever nothing of the target level lies across the key that
-it has reached, and enough was written since the last time, it closes its output and installs the part: the outputs come, the tables
-of the target level that are used up go, and the manifest says how far the merge has come (docs/format.md section 3). Whoever
-compacts next, in this process or another, goes on from there. The upper tables go with the last part.
+A merge takes *upper* tables of one level and the *lower* tables that they overlap in the target
+level, and writes the result to the target level. Large inputs would take long and need room for all
+outputs at once. So the merge is installed in parts. A part ends at a key that lies within no
+remaining lower table, once about a table's size was written or used up. The edit of a part adds the
+outputs, removes the lower tables that are used up, and records how far the merge has come
+(docs/format.md section 3). The upper tables are removed by the edit of the last part. If the
+process stops in between, whoever compacts next, in this process or another, resumes the merge
+behind the recorded key.
 
-Until then they hold records that the outputs hold as well. That does no harm: an upper table is looked at first, and what it
-says is what the merge found. So nothing that they hide may be taken out of the outputs, unless the merge is to begin anew.
+Until the last part, the upper tables hold records that are in the outputs as well. That is
+harmless, because reads look at the upper level first, and find the version that the merge has kept.
+But no record that an upper table hides may be dropped from the outputs unless the merge also starts
+again from the beginning.
+
+A merge is not installed in parts if it is within level 0, if it rewrites tables without upper ones,
+or if the disk is so full that the last part might find no room.
 """
 
 from __future__ import annotations
@@ -30,7 +39,7 @@ from .survivors import Survivors
 
 
 class MergedPages:
-    """What a merge leaves of its inputs, page by page, be it to be written or only weighed."""
+    """The records that a merge keeps, page by page. They are written, or only weighed."""
 
     def __init__(self, engine: Engine, choice: Merging, survivors: Survivors) -> None:
         self._engine = engine
@@ -40,15 +49,15 @@ class MergedPages:
         self._generations = Generations(engine)
         self._newer = newer_than(engine.view, choice.target) if choice.stripped else None
         self.reached = b""
-        """The last key of the inputs that went into a page."""
+        """The last key of the inputs of the current page."""
 
     def next_page(self) -> Op[Page | None]:
-        """The next page, perhaps an empty one; None behind the last."""
+        """Return the next page, which may be empty; None at the end."""
         page = yield from self._merge.next_page()
         if page is None:
             return None
         self.reached = page[0][-1]
-        # Within level 0 the tables below are not looked at here: nothing may be forgotten that hides what they hold.
+        # In a merge within level 0, tombstones are always kept: they hide records in tables below.
         bottom = self._target > 0 and not self._engine.view.version.overlaps_below(
             self._target, page[0][0], page[0][-1]
         )
@@ -61,7 +70,7 @@ class MergedPages:
 
 
 def _runs(choice: Merging) -> list[RunSource]:
-    """The inputs from old to new."""
+    """Return the inputs, from old to new."""
     low = choice.done + b"\0" if choice.done else b""
     runs = [RunSource(choice.lower, use_cache=False)]
     if choice.level == 0:
@@ -72,7 +81,7 @@ def _runs(choice: Merging) -> list[RunSource]:
 
 
 def weigh(engine: Engine, choice: Merging) -> Op[int]:
-    """How many bytes the outputs of a merge would have."""
+    """Return how large the outputs of a merge would be."""
     weigher = Weigher(engine.options.block_bytes, engine.options.table_bytes)
     pages = MergedPages(engine, choice, Survivors(engine.certain_ms(), engine.view.catalogue))
     while (page := (yield from pages.next_page())) is not None:
@@ -84,33 +93,41 @@ def weigh(engine: Engine, choice: Merging) -> Op[int]:
 class Merger:
     """One merge. Only for the holder of the compact lock.
 
-    Whatever ends it early, the outputs of the part in hand are removed, and the parts before it stay.
+    If it ends early, the outputs of the current part are removed. Parts that are installed already
+    stay.
     """
 
     def __init__(self, engine: Engine, choice: Merging, survivors: Survivors, *, spare: bool = False) -> None:
         self._engine = engine
         self._choice = choice
         self._pages = MergedPages(engine, choice, survivors)
-        self._spare = spare  # the first table is to be written into the reserve's
-        # Where the last part may find no room, what the first ones took would be missed: nothing is installed before the end.
+        self._spare = spare  # write the first output to the reserve's spare table
+        # Not in parts if the last part may find no room: the space of the first parts would be
+        # missing then.
         inputs_bytes = sum(table.meta.file_bytes for table in choice.inputs)
         self._in_parts = choice.target > 0 and bool(choice.upper) and not spare and not engine.is_short
         self._in_parts = self._in_parts and engine.storage.space().free > inputs_bytes
-        self._lower = list(reversed(choice.lower))  # those not used up, the next one last
-        self._used_up: list[Table] = []  # since the last part
-        # The manifest knows of this merge, or of one whose outputs are about to lose what its upper tables hide.
+        self._lower = list(reversed(choice.lower))  # the lower tables that are not used up, the next one last
+        self._used_up: list[Table] = []  # lower tables that were used up since the last part
+        # True if the manifest records a merge under way that the next edit has to change: this one,
+        # or one of whose outputs this one drops records that the upper tables hide.
         self._is_under_way = bool(choice.done) or (
             choice.stripped and bool(engine.compactor.manifest.tables.merge.upper)
         )
         metas = [table.meta for table in choice.inputs]
         self._seqnos = min(meta.first_seqno for meta in metas), max(meta.last_seqno for meta in metas)
-        # Order: within level 0 the higher number is newer. A flush in between takes a number behind this one.
+        # Order: within level 0, the higher number is newer. The number is taken now, so that a
+        # flush meanwhile gets a higher one.
         self._level0_number = take_number(engine) if choice.target == 0 else 0
         self._tables: list[Table] = []
         self._outputs = self._new_outputs()
 
     def run(self) -> Op[None]:
-        """Merge to the end. `StoreFull` when there is no room; `CorruptionError` names an input that cannot be read."""
+        """Do the merge.
+
+        Raises `StoreFull` if there is no room, and `CorruptionError`, which names the table, if an
+        input cannot be read.
+        """
         try:
             while (page := (yield from self._pages.next_page())) is not None:
                 yield from self._write(page)
@@ -120,7 +137,7 @@ class Merger:
             yield from self._outputs.give_up()
             raise self._engine.write_error("compacting", error) from error
         except GeneratorExit:
-            raise  # nobody performs requests any more: the next holder of the compact lock removes what was written
+            raise  # no requests can be made here; the next holder of the compact lock removes what was written
         except BaseException:
             yield from self._outputs.give_up()
             raise
@@ -136,7 +153,10 @@ class Merger:
             yield from self._install(last_key)
 
     def _install(self, done: bytes | None) -> Op[None]:
-        """Install what was written since the last part. None: it was the last one."""
+        """Install what was written since the last part.
+
+        `done` is the key reached; None for the last part.
+        """
         choice, engine = self._choice, self._engine
         yield from self._outputs.finish()
         self._spare = self._spare and not self._outputs.names
@@ -155,7 +175,8 @@ class Merger:
             merge=progress,
         )
         tables, self._tables = self._tables, []
-        # Order: from here on `install` answers for the files; what it could not install it removes itself.
+        # Order: from here on, `install` is responsible for the files. If it fails, it removes them
+        # or makes them orphans.
         self._outputs = self._new_outputs()
         yield from install(engine, edit, tables, obsolete=[table.name for table in removed])
         self._is_under_way = done is not None
@@ -165,9 +186,10 @@ class Merger:
         engine, options = self._engine, self._engine.options
         next_number = partial(take_number, engine)
         if self._choice.target == 0:
-            options = options._replace(table_bytes=1 << 62)  # one table, for it has one place among those of level 0
+            options = options._replace(table_bytes=1 << 62)  # one table, since it has one number, its place in level 0
             next_number = partial(int, self._level0_number)
-        # Not a method: who merges and the outputs would keep each other, and with them the files of tables that are removed.
+        # Not a method: that would make a reference cycle of the merger and its outputs, which keeps
+        # files open.
         finished = partial(_take_table, engine, self._tables)
         return Outputs(
             self._choice.target, engine.store_id, options, self._seqnos, next_number, finished, spare=self._spare
@@ -179,22 +201,25 @@ def _take_table(engine: Engine, tables: list[Table], meta: TableMeta, file: File
 
 
 def take_number(engine: Engine) -> int:
-    """A number for a table. It is used once, even if nothing comes of the table."""
+    """Return a number for a new table. It is used only once, even if the table is not finished."""
     number = engine.compactor.manifest.tables.next_table
     engine.compactor.manifest.tables = engine.compactor.manifest.tables.with_next_table(number + 1)
     return number
 
 
 def set_aside(engine: Engine, error: CorruptionError) -> None:
-    """Compact around the table that the error names from now on. Raises the error if it names none, or one set aside before."""
+    """Let compaction work around the table that the error names.
+
+    Raises the error if it names no table, or one that is set aside already.
+    """
     numbers = numbers_of("table", [error.path or ""])
     if not numbers or numbers[0] in engine.compactor.damaged:
         raise error
-    # Without the frames, which would keep files.
+    # Drop the tracebacks, whose frames would keep files open.
     for link in (error, error.__cause__):
         if link is not None:
             link.__traceback__ = None
     engine.compactor.damaged[numbers[0]] = error
-    engine.compactor.nothing_fits = engine.compactor.nothing_freed = (0, 0)  # other merges are looked for now
+    engine.compactor.nothing_fits = engine.compactor.nothing_freed = (0, 0)  # search again, for other merges
     engine.words[DAMAGED] = len(engine.compactor.damaged)
-    logger.error("a damaged table is set aside, compaction goes on without it: %s", error)
+    logger.error("a damaged table is set aside; compaction goes on without it: %s", error)

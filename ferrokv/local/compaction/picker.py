@@ -1,4 +1,10 @@
-"""What to compact next: a pure decision over a version. Leveled compaction as LevelDB's doc/impl.md describes it."""
+"""Choosing what to compact next, by a pure function of a version and a few facts.
+
+This is leveled compaction, as LevelDB's doc/impl.md describes it. In order of preference: drop
+tables in which everything is dead; resume a merge that is installed in parts; push tables of the
+level that is too full by the largest factor into the next one (level 0 before all others once it
+slows writers down); push down a table that is mostly tombstones.
+"""
 
 from __future__ import annotations
 
@@ -14,27 +20,27 @@ from ..tree.version import LEVELS, Version
 from .survivors import Survivors
 
 LEVEL_FACTOR: Final = 10
-MERGED_FACTOR: Final = 3  # so many times `level0_tables` of level 0 go down by one merge at most
+MERGED_FACTOR: Final = 3  # one merge takes at most so many times `level0_tables` tables of level 0
 
 
 class Drop(NamedTuple):
-    """Tables that can go without being read: everything in them is dead and hides nothing."""
+    """Tables that can be dropped without being read: everything in them is dead, and hides nothing."""
 
     tables: tuple[Table, ...]
 
 
 class Move(NamedTuple):
-    """A table that overlaps nothing below: it changes its level without being read."""
+    """A table that overlaps nothing in the next level. It is moved there without being read."""
 
     table: Table
     level: int
 
 
 class Merging(NamedTuple):
-    """Tables `upper` of `level` to be merged with `lower` of the target level, into that one.
+    """A merge of tables `upper` of `level` with tables `lower` of `target`, into that level.
 
-    Records up to and including the key `done` are in the target level already. With `stripped`, records that newer levels hide
-    are left out.
+    Records up to and including the key `done` are in the target level already. With `stripped`,
+    records that newer levels hide are dropped.
     """
 
     level: int
@@ -46,7 +52,7 @@ class Merging(NamedTuple):
 
     @property
     def inputs(self) -> tuple[Table, ...]:
-        """All tables that are read."""
+        """All tables that the merge reads."""
         return (*self.upper, *self.lower)
 
 
@@ -54,16 +60,16 @@ Choice = Drop | Move | Merging
 
 
 class Situation(NamedTuple):
-    """What a choice depends on beside the version: where each level's last compaction ended, the merge under way, and damage."""
+    """What a choice depends on beside the version."""
 
-    cursors: Mapping[int, bytes] = {}
-    merge: MergeProgress = NO_MERGE
+    cursors: Mapping[int, bytes] = {}  # level -> smallest key of the table that was compacted last
+    merge: MergeProgress = NO_MERGE  # the merge under way
     damaged: Container[int] = ()
-    """Numbers of tables that could not be read. No choice reads one."""
+    """Numbers of tables that could not be read. No choice reads one of them."""
 
 
 def pick(version: Version, options: Options, survivors: Survivors, situation: Situation) -> Choice | None:
-    """The most useful compaction, or None."""
+    """Return the most useful compaction, or None."""
     dead = tuple(table for table in version.tables() if droppable(version, table, survivors))
     if dead:
         return Drop(dead)
@@ -84,7 +90,11 @@ def pick(version: Version, options: Options, survivors: Survivors, situation: Si
 
 
 def pick_everything(version: Version, options: Options, situation: Situation) -> Choice | None:
-    """The next step of a full compaction: a few tables of the highest used level into the next, down to one level."""
+    """Return the next step of a full compaction, or None at its end.
+
+    Each step pushes a few tables of the highest level that has any into the next one, until only
+    one level is left.
+    """
     under_way = resume(version, situation)
     if under_way is not None:
         return under_way
@@ -99,7 +109,7 @@ def pick_everything(version: Version, options: Options, situation: Situation) ->
     for level in used:
         if level == 0 or level == LEVELS - 1:
             continue
-        # One level is left: its tables go on to the next only for the sake of tombstones.
+        # Only one level is left. Push its tables down only to get rid of tombstones.
         if level == deepest and not any(table.meta.tombstones for table in version.levels[level]):
             continue
         choice = _next_group(version, options, level, situation)
@@ -109,7 +119,7 @@ def pick_everything(version: Version, options: Options, situation: Situation) ->
 
 
 def _next_group(version: Version, options: Options, level: int, situation: Situation) -> Choice | None:
-    """The first tables of a level that can go down together, of a few times the size of a table."""
+    """Return a merge of a level's first tables that can go down together, of a few tables' size."""
     tables = version.levels[level]
     for first in range(len(tables)):
         group: list[Table] = []
@@ -129,7 +139,7 @@ def _next_group(version: Version, options: Options, level: int, situation: Situa
 
 
 def resume(version: Version, situation: Situation) -> Merging | None:
-    """The merge under way, if it fits the tables as they are and none of them is damaged."""
+    """Return the merge under way, or None if it does not fit the tables or an input is damaged."""
     level, numbers, done = situation.merge
     if not numbers or level >= LEVELS - 1:
         return None
@@ -147,14 +157,17 @@ def resume(version: Version, situation: Situation) -> Merging | None:
 
 
 def readable(choice: Choice | None, situation: Situation) -> Choice | None:
-    """The choice, unless it would read a damaged table."""
+    """Return the choice, or None if it would read a damaged table."""
     if isinstance(choice, Merging) and any(table.number in situation.damaged for table in choice.inputs):
         return None
     return choice
 
 
 def _fullest_levels(version: Version, options: Options) -> list[int]:
-    """Levels that hold too much, the one with the largest excess first; but level 0 before all others once it slows writes down."""
+    """Return the levels that are too full, the fullest first.
+
+    Level 0 comes before all others once it has so many tables that writers are slowed down.
+    """
     tables = len(version.levels[0])
     scores = [(math.inf if tables >= options.slowdown_at else tables / options.level0_tables, 0)]
     scores += [
@@ -166,14 +179,14 @@ def _fullest_levels(version: Version, options: Options) -> list[int]:
 
 
 def _push_level(version: Version, options: Options, level: int, situation: Situation) -> Choice | None:
-    """Some of a level's tables into the next one, round robin; None if damage stands in the way everywhere."""
+    """Return a compaction of some of a level's tables into the next; None if damage prevents all."""
     if level == 0:
         merging = readable(merge_level0(version, options, situation), situation)
         return merging or _gather_level0(version, options, situation)
     tables = version.levels[level]
     cursor = situation.cursors.get(level, b"")
     first = next((i for i, table in enumerate(tables) if table.min_key > cursor), 0)
-    # So that every part of a level gets its turn.
+    # Round robin, so that every part of a level gets its turn.
     for table in (*tables[first:], *tables[:first]):
         choice = push_down(version, level, table)
         if table.number not in situation.damaged and readable(choice, situation) is not None:
@@ -182,12 +195,12 @@ def _push_level(version: Version, options: Options, level: int, situation: Situa
 
 
 def level_bytes_max(level: int, options: Options) -> int:
-    """How many bytes a level may hold before it is compacted."""
+    """Return how many bytes a level may hold before it is compacted."""
     return max(1, options.level1_bytes * int(LEVEL_FACTOR ** (level - 1)))
 
 
 def droppable(version: Version, table: Table, survivors: Survivors) -> bool:
-    """True if nothing in the table is alive, and dropping it uncovers nothing."""
+    """Return True if nothing in the table is alive, and nothing older appears if it is dropped."""
     if survivors.dead_range(table.min_key, table.max_key):
         return True
     if not table.meta.expired_before(survivors.now_ms - EXPIRY_GRACE_MS):
@@ -201,9 +214,10 @@ def droppable(version: Version, table: Table, survivors: Survivors) -> bool:
 
 
 def merge_level0(version: Version, options: Options, situation: Situation) -> Merging | None:
-    """The oldest tables of level 0, as many as a merge takes, with what they overlap in level 1.
+    """Return a merge of the oldest tables of level 0 with those that they overlap in level 1.
 
-    Those in front of a damaged one only, for what is newer has to stay above it.
+    It takes at most MERGED_FACTOR times `level0_tables`, and only tables that are older than any
+    damaged one, because newer tables must stay above that.
     """
     upper: list[Table] = []
     for table in reversed(version.levels[0]):
@@ -218,9 +232,10 @@ def merge_level0(version: Version, options: Options, situation: Situation) -> Me
 
 
 def _gather_level0(version: Version, options: Options, situation: Situation) -> Merging | None:
-    """Newest tables of level 0 to be merged within it, because damage keeps them from going down; None if they are few.
+    """Return a merge of the newest tables of level 0 within level 0; None if they are few.
 
-    Only tables of similar size, so that each record is merged a few times and not each time.
+    This is for tables that damage keeps from going down. It takes only tables of similar size, so
+    that a record is not merged again each time.
     """
     taken: list[Table] = []
     taken_bytes = 0
@@ -233,7 +248,7 @@ def _gather_level0(version: Version, options: Options, situation: Situation) -> 
 
 
 def push_down(version: Version, level: int, table: Table) -> Choice:
-    """One table of a level into the next."""
+    """Return the compaction of one table into the next level: a move if possible, else a merge."""
     lower = _below(version, level, table)
     if not lower and not table.meta.tombstones:
         return Move(table, level + 1)
@@ -241,7 +256,7 @@ def push_down(version: Version, level: int, table: Table) -> Choice:
 
 
 def rewriting(table: Table) -> Merging:
-    """A table merged with nothing, into its own level."""
+    """Return a merge that rewrites one table within its level."""
     return Merging(table.meta.level - 1, (), (table,), table.meta.level)
 
 

@@ -1,4 +1,7 @@
-"""How far compaction is behind, as every process reads it from the control page: tables in level 0, and the score of the levels."""
+"""How far compaction is behind, announced to the writers of all processes.
+
+The words are LEVEL0, SCORE and DAMAGED.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,15 @@ from ..storage.requests import Words
 from ..tree.version import LEVELS, Version
 from .picker import level_bytes_max
 
-SMALL_LEVEL_BYTES: Final = 16 << 20  # a level that may hold less counts as one of this size: it is compacted in no time
+SMALL_LEVEL_BYTES: Final = 16 << 20  # smaller levels count as this large, since they are compacted quickly
 
 
 def score(version: Version, options: Options) -> float:
-    """How many times too full the fullest level is, once what lies too high has come down to it. 0 for an empty store.
+    """Return how full the fullest level is, including what is on its way down to it. 1.0 is full.
 
-    The level above a level keeps what it may hold, and all else of it is on its way down; of level 0, everything is. So a
-    compaction changes little of the score before it reaches the level where there is room. Costs a sum over all tables.
+    All of level 0 is on its way down, and from each deeper level what it holds beyond its limit. So
+    a compaction changes the score only when data reaches the level that has room for it. 0 for an
+    empty store. Costs a sum over all tables.
     """
     highest = 0.0
     arriving = version.level_bytes(0)
@@ -30,9 +34,11 @@ def score(version: Version, options: Options) -> float:
 
 
 def announce_score(words: Words, version: Version, options: Options, damaged: int = 0) -> None:
-    """Tell the writers of all processes. Only for the holder of the compact lock, or who is alone.
+    """Store the words for the writers of all processes.
 
-    While tables are `damaged`, a level may stay too full for ever. Nobody shall wait for that, so it is not announced.
+    For the holder of the compact lock, or a process alone. While there are `damaged` tables, a
+    level may stay too full for ever. No writer should wait for that, so the score is announced as
+    0.
     """
     words[DAMAGED] = damaged
     words[LEVEL0] = len(version.levels[0])

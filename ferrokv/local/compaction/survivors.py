@@ -1,4 +1,4 @@
-"""Which records of a merged page are worth writing again: the one rule set for flush and compaction."""
+"""The rules, for flushes and compactions, by which records of a merged page are kept or dropped."""
 
 from __future__ import annotations
 
@@ -11,30 +11,32 @@ from ..tree.view import Catalogue
 
 
 class Survivors:
-    """Decides page by page. The catalogue is that of a view which is not older than the inputs.
+    """Decides page by page. The catalogue must be that of a view that is not older than the inputs.
 
-    `now_ms` is a moment that has passed beyond doubt: `Engine.certain_ms`, never what a clock says alone.
+    `now_ms` must be the certain moment (`Engine.certain_ms`), never the time of a clock alone.
     """
 
     def __init__(self, now_ms: int, catalogue: Catalogue) -> None:
         self.now_ms = now_ms
         self.catalogue = catalogue
-        self._live = catalogue.live_ids()  # once, since there may be many keyspaces and many pages
+        self._live = catalogue.live_ids()  # computed once, since there may be many keyspaces and many pages
         self._live_in_order = sorted(self._live)
         self.expired = 0
-        self.gone: frozenset[bytes] = frozenset()  # keys that newer tombstones hide, though not from what stays
+        self.gone: frozenset[bytes] = frozenset()  # evicted keys to drop; newer tombstones hide them already
 
     def dead_range(self, low: bytes, high: bytes) -> bool:
-        """True if every keyspace that a key of [low, high] can belong to is dead."""
+        """Return True if all keyspaces that the keys in [low, high] can belong to are dead."""
         first, last = decode_keyspace_id(low), decode_keyspace_id(high)
         place = bisect_left(self._live_in_order, first)
         none_alive = place == len(self._live_in_order) or self._live_in_order[place] > last
         return none_alive and last < self.catalogue.next_id
 
     def of(self, page: Page, *, bottom: bool) -> Page:
-        """The records to keep. With `bottom` nothing older overlaps the page, so tombstones and expired ones go.
+        """Return the records to keep.
 
-        Elsewhere an expired record becomes a tombstone, for it still hides what is below.
+        With `bottom`, nothing older overlaps the page, so tombstones and expired records are
+        dropped. Otherwise an expired record becomes a tombstone, because it may hide older records
+        below.
         """
         keys, entries = page
         if self.gone and not self.gone.isdisjoint(keys):

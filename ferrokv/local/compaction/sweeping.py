@@ -1,8 +1,10 @@
-"""Finding tables with much that belonged to dead collections.
+"""Finding tables with many records of dead collections.
 
-Generations only grow, so nothing new ever overlaps a table of old elements, and no compaction for the sake of the levels would come
-back to it. So after each flush some tables are looked at, in turn: by the last keys of their blocks. A table
-that is mostly dead is rewritten in place, or unlinked without being read if it is all of one dead generation.
+New generations are always higher than older ones, so new elements never overlap a table of old
+elements, and compaction of the levels might never come back to it. So after each flush, a few
+tables are examined, in turn, by a sample of the last keys of their blocks. A table with enough dead
+records (DEAD_ENOUGH) is rewritten in its level. One that holds only elements of a single dead
+generation is dropped unread.
 """
 
 from __future__ import annotations
@@ -22,15 +24,18 @@ DEAD_ENOUGH: Final = 0.3
 
 
 def holds_parts(table: Table) -> bool:
-    """True if a table may hold elements or owners."""
-    # Within a keyspace `e` comes before `k`, and `k` before `o`.
+    """Return True if a table may hold elements or owners."""
+    # Within a keyspace, kind `e` sorts before `k`, and `k` before `o`.
     if table.min_key[:4] != table.max_key[:4]:
         return True
     return table.min_key[4:5] <= KIND_ELEMENT or table.max_key[4:5] >= KIND_OWNER
 
 
 def sweepable(engine: Engine) -> list[Table]:
-    """The tables to be looked at, in a fixed order. Not those of level 0, which go down soon, nor damaged ones."""
+    """Return the tables to examine, in a fixed order.
+
+    Those of level 0 are left out, since they go down soon, and so are damaged ones.
+    """
     levels = engine.view.version.levels[1:]
     tables = (table for level in levels for table in level if table.number not in engine.compactor.damaged)
     return sorted(filter(holds_parts, tables), key=_place)
@@ -41,14 +46,14 @@ def _place(table: Table) -> tuple[bytes, int]:
 
 
 def sweep_due(engine: Engine) -> bool:
-    """True if there are tables to be looked at."""
+    """Return True if there are tables to examine before the next flush."""
     if engine.compactor.sweep_looks_left and not sweepable(engine):
         engine.compactor.sweep_looks_left = 0
     return engine.compactor.sweep_looks_left > 0
 
 
 def look_for_dead(engine: Engine) -> Op[Choice | None]:
-    """What to do about the next table that is mostly dead, if one is found while looks are left."""
+    """Examine tables until one has enough dead records. Return what to do with it, or None."""
     while sweep_due(engine):
         engine.compactor.sweep_looks_left -= 1
         tables = sweepable(engine)
@@ -68,7 +73,8 @@ def _judge(engine: Engine, table: Table) -> Op[Choice | None]:
         keys = [keys[0], *random.sample(keys[1:-1], SAMPLES_MAX - 2), keys[-1]]
     generations = [generation_of(key) for key in keys]
     dead = yield from Generations(engine).dead_of(generations)
-    # Elements come before all user keys and owners behind them, so only a table of elements alone holds nothing else in between.
+    # In a keyspace, elements sort before user keys, and these before owners. So if the first and
+    # the last key are elements of one generation, all keys between them are.
     if table.min_key[:GENERATION_END] == table.max_key[:GENERATION_END] and generation_of(table.min_key) in dead:
         return Drop((table,))
     if sum(generation in dead for generation in generations) >= DEAD_ENOUGH * len(generations):
@@ -77,7 +83,10 @@ def _judge(engine: Engine, table: Table) -> Op[Choice | None]:
 
 
 def next_with_dead(engine: Engine, after: tuple[bytes, int]) -> Op[tuple[Table, tuple[bytes, int]] | None]:
-    """The first table behind a place that holds anything dead, and its place. Reads each table until something is found."""
+    """Return the first table after a place that holds records of dead generations, with its place.
+
+    Reads tables until it finds one.
+    """
     for table in sweepable(engine):
         if _place(table) > after and (yield from _holds_dead(engine, table)):
             return table, _place(table)
@@ -85,7 +94,10 @@ def next_with_dead(engine: Engine, after: tuple[bytes, int]) -> Op[tuple[Table, 
 
 
 def _holds_dead(engine: Engine, table: Table) -> Op[bool]:
-    """Reads the blocks that may hold elements or owners, and no others."""
+    """Return True if a table holds records of a dead generation.
+
+    Reads only the blocks that may hold elements or owners.
+    """
     generations = Generations(engine)
     index = yield from table.load_index(keep=False)
     before = table.min_key

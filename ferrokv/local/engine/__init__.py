@@ -1,1 +1,1 @@
-"""What one process knows of a store: its state, the manifest, the slots of the control page, and the reserve for a full disk."""
+"""The state of a store in one process: views, manifest, control page, waiters, reserve."""

@@ -1,7 +1,8 @@
-"""What only the holder of the compact lock may change: the manifest, and what compaction remembers from one step to the next.
+"""The state of the holder of the compact lock: the manifest, and what compaction remembers.
 
-Every process has a `Compactor`, and one process at a time may use it. A new holder starts from what is on disk: of what the last
-one remembered, only the manifest and the words of the control page come over.
+Every process has a `Compactor`, and only the process that holds the compact lock may use its own. A
+new holder learns nothing from the memory of the last one, only from the manifest and the control
+page.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ from .accesses import Keeping
 from .manifest import Manifest
 
 LOOKS_EACH_FLUSH: Final = (
-    8  # at tables that may be full of dead elements (compaction/sweeping.py), and as many after opening
+    8  # tables to examine for dead elements after each flush and after opening (compaction/sweeping.py)
 )
 
 
 class Waiting(NamedTuple):
-    """A table file that the store does not need any more, since the edit that made VERSION `version_word`."""
+    """A table file that waits for its removal.
+
+    The edit that made VERSION `version_word` replaced it.
+    """
 
     version_word: int
     name: str
@@ -26,22 +30,27 @@ class Waiting(NamedTuple):
 
 
 class Compactor:
-    """The state of flushes and compactions in one process. Owner: the holder of the compact lock; in it, the background thread."""
+    """The state of flushes and compactions in one process.
+
+    Owner: the background thread, while the process holds the compact lock.
+    """
 
     def __init__(self) -> None:
         self.open_manifest: Manifest | None = None
-        self.orphans: list[str] = []  # files to remove after the next manifest roll
-        self.waiting: list[Waiting] = []  # tables to remove when nobody reads them
-        self.cursors: dict[int, bytes] = {}  # level -> where its last compaction ended
-        # Numbers of tables that could not be read, each with the reason. Compaction goes on without them.
+        self.orphans: list[str] = []  # files of an edit in doubt, to remove after the next manifest roll
+        self.waiting: list[Waiting] = []  # tables to remove when nobody reads them any more
+        self.cursors: dict[int, bytes] = {}  # level -> smallest key of the table that was compacted last
+        # Numbers of the tables that could not be read, each with the error. Compaction works around
+        # them.
         self.damaged: dict[int, CorruptionError] = {}
-        self.nothing_fits = (0, 0)  # VERSION and room for which no merge was found
-        self.nothing_freed = (0, 0)  # VERSION and next keyspace for which no merge gives anything back
-        self.tables_weighed = 0  # for what is hidden in them, on a full disk
-        self.sweep_cursor = (b"", 0)  # the place of the table that was last looked at (compaction/sweeping.py)
-        self.sweep_looks_left = LOOKS_EACH_FLUSH  # at tables, before the next flush
-        self.keeping = Keeping()  # what is known of quotas
-        # Internal keys of long expired roots that compaction came across (compaction/dead_generations.py).
+        self.nothing_fits = (0, 0)  # VERSION and bytes of room for which no merge that fits was found
+        self.nothing_freed = (0, 0)  # VERSION and next keyspace id for which no merge would free anything
+        self.tables_weighed = 0  # tables that were weighed for hidden records, on a full disk
+        self.sweep_cursor = (b"", 0)  # the place of the table that was examined last (compaction/sweeping.py)
+        self.sweep_looks_left = LOOKS_EACH_FLUSH  # tables left to examine before the next flush
+        self.keeping = Keeping()  # for quotas
+        # Internal keys of long expired roots that compaction has found
+        # (compaction/dead_generations.py).
         self.expired_roots: set[bytes] = set()
 
     @property

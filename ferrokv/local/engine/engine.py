@@ -1,7 +1,7 @@
-"""The engine's state, and the few steps that publish a new view. Who may change what stands beside each attribute.
+"""The state of one store in one process, and the few steps that publish a new view.
 
-The engine knows no threads of its own and no event loop: `runtime/` drives it, and a test can step it request by
-request.
+A comment beside each attribute says who may change it. The engine has no threads and no event loop
+of its own: `runtime/` drives it, and a test can step it request by request.
 """
 
 from __future__ import annotations
@@ -51,12 +51,16 @@ from .wakeups import Waited
 
 logger = logging.getLogger("ferrokv.engine")
 
-# Compaction may drop what had expired for so long at `certain_ms`: clocks of two boots may disagree by minutes.
+# Compaction may drop a record that expired this long before `certain_ms`, since the clocks of two
+# boots may differ by minutes.
 EXPIRY_GRACE_MS: Final = 600_000
 
 
 class Wal:
-    """The newest WAL that this process knows, and how far it has followed it. Owner: the engine's lock."""
+    """The newest WAL that this process knows of, and how far it has followed it.
+
+    Owner: the engine's lock.
+    """
 
     __slots__ = ("allocated", "file", "header", "position")
 
@@ -64,12 +68,15 @@ class Wal:
         self.file = file
         self.header = header
         self.position = position
-        # How far its space is known to be reserved. Owner: the holder of the write lock.
+        # Up to where its disk space is known to be reserved. Owner: the holder of the write lock.
         self.allocated = allocated
 
 
 class Pending(NamedTuple):
-    """A commit that is in the WAL, but perhaps not durable: transactions see it, readers do not."""
+    """A commit that is in the WAL but may not be durable yet.
+
+    Transactions see it, readers do not.
+    """
 
     entries: dict[bytes, Entry]
     after: Position
@@ -77,7 +84,10 @@ class Pending(NamedTuple):
 
 
 class Counters:
-    """What happened since opening. Owners: the writer (commits, records), background (the rest)."""
+    """Counts since opening.
+
+    Owners: the writer (commits, records), the background thread (the rest).
+    """
 
     def __init__(self) -> None:
         self.commits = 0
@@ -91,7 +101,7 @@ class Counters:
 
 
 class Engine:
-    """One process's replica of one store: what it knows of the WAL and the tables, and the words that say what is new."""
+    """One process's replica of a store: its view, its place in the WAL, and the control page."""
 
     def __init__(
         self,
@@ -110,30 +120,31 @@ class Engine:
         self.clock = clock
         self.store_id = store_id
         self.words = words  # of the control page
-        self.slot: Slot | None = None  # None for a replica that only reads. Owner: opening and closing
+        self.slot: Slot | None = None  # None for a read-only replica. Owner: opening and closing
         self.pins = Pins(storage.process_id)
-        self.steady = storage.raise_flag()  # item 0 is 0 when something has to be looked at before a read: after a fork
+        self.steady = storage.raise_flag()  # item 0 is 0 if reads must check something first, as after a fork
         self.process_id = storage.process_id()
-        self.generation: int | None = None  # of the page, from the first look on; owner: as of `manifest_floor`
+        self.generation: int | None = None  # of the page, once it was checked; owner: as for `manifest_floor`
         self.manifest_floor = (
-            0  # CURRENT never names an older manifest; owner: the thread that looks (same_directory.py)
+            0  # number of the newest manifest seen; owner: the thread that checks the directory (same_directory.py)
         )
         self.distrusted: tuple[int, int] | None = None  # GENERATION and COMMIT of a page that does not fit the files
         self.wal = wal  # owner: `lock`
         self.view = view  # replaced under `lock`
-        # COMMIT as far as it was followed; owner: `lock`
+        # The COMMIT word up to which this process has followed the WAL; owner: `lock`
         self.seen = pack_position(wal.position.number, wal.position.end)
-        self.seen_version = seen_version  # VERSION that the tables belong to; owner: `lock`
-        self.pending: list[Pending] = []  # commits behind the followed position, in order; owner: `lock`
-        self.waited = Waited()  # who waits for which keys; owner: `lock`
+        self.seen_version = seen_version  # the VERSION of the view's tables; owner: `lock`
+        self.pending: list[Pending] = []  # commits after the followed position, in order; owner: `lock`
+        self.waited = Waited()  # waiters of this process; owner: `lock`
         self.block_cache = block_cache
         self.counters = Counters()
         self.failure: StoreFailed | None = None
         self.compactor = Compactor()  # owner: the holder of the compact lock
-        self.rotated: Callable[[], None] = lambda: None  # called after a memtable was sealed, here or elsewhere
-        self.ran_short: Callable[[], None] = lambda: None  # called when the disk is full, or may give something back
-        self.page_is_kept = True  # False: read only, and no living process is known that keeps the control page
-        # Held for moments, never across I/O. Re-entrant so that a signal handler's re-entry can be told.
+        self.rotated: Callable[[], None] = lambda: None  # called when this or another process has sealed a memtable
+        self.ran_short: Callable[[], None] = lambda: None  # called when the disk is full, or space may become free
+        self.page_is_kept = True  # False: read-only, and no living process keeps the control page up to date
+        # Held briefly, never across I/O. Re-entrant, so that re-entry by a signal handler can be
+        # detected.
         self.lock = RLock()
         self.is_mine: Callable[[], bool] = self.lock._is_owned  # type: ignore[attr-defined]
         self.unlock_write = _nothing if storage.read_only else storage.unlocker("write")
@@ -142,12 +153,15 @@ class Engine:
 
     @property
     def appended(self) -> Position:
-        """Where the next frame goes, as far as this process knows. Under `lock`, or by the holder of the write lock."""
+        """Where the next frame goes, as far as this process knows.
+
+        Under `lock`, or with the write lock held.
+        """
         return self.pending[-1].after if self.pending else self.wal.position
 
     @property
     def compactor_pid(self) -> int:
-        """The process that holds the compact lock, or died with it; 0 when nobody does."""
+        """The pid of the process that holds the compact lock, or died with it; 0 if there is none."""
         return self.words[COMPACTOR]
 
     @property
@@ -157,7 +171,10 @@ class Engine:
 
     @property
     def compaction_score(self) -> float:
-        """How full the fullest level is with what is on its way there, 1.0 for full, as the last compactor left it."""
+        """How full the fullest level is, including what is on its way there; 1.0 is full.
+
+        This is what the last compactor of any process announced.
+        """
         return self.words[SCORE] / SCORE_UNIT
 
     @property
@@ -166,9 +183,9 @@ class Engine:
         return self.words[DAMAGED]
 
     def certain_ms(self) -> int:
-        """A moment that has passed beyond doubt, in ms since 1970, by the one belief of all processes (clock.py).
+        """Return the certain moment, in ms since 1970, and update the shared belief (clock.py).
 
-        Only for the holder of the compact lock, or who is alone.
+        Only for the holder of the compact lock, or for a process that is alone.
         """
         words = self.words
         known = Belief(*(words[index] for index in CLOCK))
@@ -179,17 +196,23 @@ class Engine:
         return moment
 
     def passed_ms(self) -> int:
-        """As `certain_ms`, for anybody; 0 as long as there is no belief."""
+        """Return the certain moment without updating the belief; 0 if there is none yet.
+
+        For any process.
+        """
         known = Belief(*(self.words[index] for index in CLOCK))
         return look(self.clock, known)[0] if known.offset else 0
 
     @property
     def is_short(self) -> bool:
-        """True while the disk is full and the store, in whichever process, takes only deletions (space.py)."""
+        """True while the disk is full and the store takes only deletions (space.py)."""
         return self.words[SHORT] != 0
 
     def poison(self, what: str, error: OSError) -> StoreFailed:
-        """Stop all writes for good: after this failure nobody knows what is on disk. Returns the error to raise."""
+        """Stop all writes until the store is reopened, since it is unknown what is on disk now.
+
+        Returns the error to raise.
+        """
         if self.failure is None:
             self.failure = StoreFailed(
                 f"{what} failed, so the store takes no more writes until it is reopened: "
@@ -200,10 +223,13 @@ class Engine:
         return self.failure
 
     def give_up(self, why: str) -> StoreReplaced:
-        """Neither read nor write any more: the directory is not the one that was opened. Returns the error to raise."""
+        """Stop all reads and writes, since the directory is not the one that was opened any more.
+
+        Returns the error to raise.
+        """
         if isinstance(self.failure, StoreReplaced):
             return self.failure
-        error = StoreReplaced(f"the store's directory changed while it was open, so it has to be opened again: {why}")
+        error = StoreReplaced(f"the store's directory changed while it was open, so it must be opened again: {why}")
         self.failure = error
         self.steady[0] = 0
         logger.error("store given up: %s", error)
@@ -211,7 +237,7 @@ class Engine:
         return error
 
     def check_usable(self) -> None:
-        """Raise what poisoned the store, if something did, in whichever process."""
+        """Raise the error that stopped the store, if there was one, in this process or another."""
         if self.failure is None and self.words[POISON]:
             self.failure = StoreFailed(
                 "a sync failed in another process, so the store takes no more writes until every process has closed it"
@@ -220,7 +246,10 @@ class Engine:
             raise type(self.failure)(*self.failure.args) from self.failure
 
     def write_error(self, what: str, error: OSError) -> StoreFull | StoreBusy | StoreFailed:
-        """The error for a failed write: `StoreFull` and `StoreBusy` leave the store usable, anything else poisons it."""
+        """Return the error for a failed write.
+
+        `StoreFull` and `StoreBusy` leave the store usable; any other error poisons it.
+        """
         if error.errno in NO_SPACE:
             return StoreFull(f"{what} found no space: errno={error.errno} reason={error.strerror}")
         if error.errno in NO_DESCRIPTORS:
@@ -228,7 +257,10 @@ class Engine:
         return self.poison(what, error)
 
     def run_short(self) -> None:
-        """The disk is full: from now on only what deletes is written, until the reserve is whole and there is room again."""
+        """Note that the disk is full.
+
+        Only deletions are written until the reserve is complete and there is room again.
+        """
         if not self.words[SHORT]:
             self.words[SHORT] = 1
             logger.warning("the disk is full: the store takes only deletions until there is room again")
@@ -243,7 +275,8 @@ class Engine:
         if is_moved:
             old = self.view
             self.view = View(old.active, old.sealed, old.version, catalogue, old.hot)
-        # Order: before the position moves, so that showing it again after an interruption wakes again.
+        # Order: wake before the position moves. If an exception interrupts this, the commit is
+        # shown again, and then wakes those that were not woken.
         if self.waited.armed:
             if is_moved:
                 self.waited.move(catalogue)
@@ -253,7 +286,7 @@ class Engine:
         self.drop_pending()
 
     def show_pending(self, commit: int) -> None:
-        """Show those of the pending commits that COMMIT covers. Under `lock`. May be repeated."""
+        """Show the pending commits that COMMIT covers. Under `lock`. May be repeated."""
         pending = self.pending
         while pending:
             entries, after, catalogue = pending[0]
@@ -263,21 +296,27 @@ class Engine:
             if after[:2] > self.wal.position[:2]:
                 self.show_commit(entries, after, catalogue)
             else:
-                del pending[0]  # a reader has followed it, or loaded everything anew
+                del pending[0]  # another thread has shown it, by following the WAL or loading everything again
 
     def add_pending(self, commit: Pending) -> None:
-        """Know of one more commit behind the last one, unless it was shown already. Under `lock`."""
+        """Add a commit after the last pending one, unless it was shown already. Under `lock`."""
         if commit.after[:2] > self.appended[:2]:
             self.pending.append(commit)
 
     def drop_pending(self) -> None:
-        """Forget commits that are in the view: a reader may have followed them, or loaded everything anew. Under `lock`."""
+        """Remove pending commits that are in the view already. Under `lock`.
+
+        Another thread may have followed them in the WAL, or loaded everything again.
+        """
         known = self.wal.position[:2]
         while self.pending and self.pending[0].after[:2] <= known:
             del self.pending[0]
 
     def show_rotation(self, wal: Wal) -> None:
-        """Seal the active memtable and go on with that of `wal`. Under `lock`. May be repeated."""
+        """Seal the active memtable, and go on with a new one for `wal`.
+
+        Under `lock`. May be repeated.
+        """
         old = self.view
         if old.active.number != wal.position.number:
             active = Memtable(wal.position.number, wal.position.seqno)
@@ -292,7 +331,8 @@ class Engine:
         old = self.view
         hot = old.hot
         if gone:
-            # Order: in the same step in which the memtables stop hiding them, their keys leave the hot records.
+            # Order: one step drops the memtables and removes their keys from the hot records, which
+            # would be stale without the memtables that hide them.
             hot = hot.without(key for memtable in flushed for key in memtable.entries)
         sealed = tuple(memtable for memtable in old.sealed if memtable.number not in gone)
         self.view = View(old.active, sealed, version, old.catalogue, hot)
@@ -302,13 +342,16 @@ class Engine:
     def install_tables(
         self, added: Iterable[Table], removed: Iterable[int], flushed: Sequence[Memtable], version_word: int
     ) -> None:
-        """Change the tables of the view by an edit of this process."""
+        """Change the tables of the view by an edit that this process has made."""
         with self.lock:
             self.show_tables(self.view.version.changed(added, removed), version_word, flushed)
 
 
 def named(error: OSError, what: str) -> FerroKVError:
-    """The error of a request that only read or asked, by a name of ours; one that has its name stays what it is."""
+    """Return the `FerroKVError` for a request that failed without writing anything.
+
+    An error that is one already is returned as it is.
+    """
     if isinstance(error, FerroKVError):
         return error
     if error.errno in NO_DESCRIPTORS:
@@ -319,4 +362,4 @@ def named(error: OSError, what: str) -> FerroKVError:
 
 
 def _nothing() -> None:
-    """A read-only replica holds no locks."""
+    """Release nothing: a read-only replica holds no locks."""

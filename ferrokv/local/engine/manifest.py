@@ -1,4 +1,17 @@
-"""The manifest: reading it, appending edits, and replacing it by a new one."""
+"""The manifest: the log of edits that says which tables make up the store.
+
+The file CURRENT names the manifest that counts. Its first frame states the whole, each later one is
+an edit, and the state is the result of all frames. Only the holder of the compact lock changes it.
+An edit is made in two steps: `write_edit` appends the frame, and the caller (compaction/install.py)
+syncs the file and increments VERSION, so that other processes read the manifest again.
+
+A manifest is *doubtful* if its tail is uncertain: a write has failed, or somebody died during one.
+No edit may be appended to it. It is replaced by a new one, as is a manifest that has grown beyond
+ROLL_BYTES. This is called a roll: `prepare_roll` writes and syncs a new manifest and a new CURRENT
+under another name, and `rename_current` puts the latter into place, which is the moment at which
+the new manifest counts. A crash before that leaves the old one in force; what it leaves of the new
+files is removed later.
+"""
 
 from __future__ import annotations
 
@@ -42,11 +55,15 @@ from ..tree.table import damage_in
 from .spares import MANIFEST_ROOM, SPARE_CURRENT, SPARE_MANIFEST, create_file
 
 ROLL_BYTES: Final = 4 << 20
-PAUSE_FRAMES: Final = 64  # a reader that follows others may be an event loop
+PAUSE_FRAMES: Final = 64  # between two pauses, since this may run on an event loop
 
 
 class Tables(NamedTuple):
-    """What a manifest says: the tables by number, the first WAL that is needed, two counters, and the merge under way."""
+    """The state that a manifest describes.
+
+    The tables by number; the number of the oldest WAL that is needed; the next table number; the
+    last seqno that is in tables; and the merge under way.
+    """
 
     metas: dict[int, TableMeta]
     log_number: int
@@ -55,7 +72,10 @@ class Tables(NamedTuple):
     merge: MergeProgress = NO_MERGE
 
     def changed(self, edit: Edit) -> Tables:
-        """The state after `edit`; `CorruptionError` if it does not fit."""
+        """Return the state after `edit`.
+
+        Raises `CorruptionError` if the edit does not fit this state.
+        """
         metas = dict(self.metas)
         for number in edit.removed:
             if number not in metas:
@@ -74,11 +94,11 @@ class Tables(NamedTuple):
         )
 
     def with_next_table(self, number: int) -> Tables:
-        """The state with a number given out; it becomes durable with the edit that uses it."""
+        """Return the state with another next table number, which the next edit makes durable."""
         return self._replace(next_table=number)
 
     def as_edit(self) -> Edit:
-        """One edit that states the whole."""
+        """Return the whole state as one edit."""
         metas = tuple(meta for _, meta in sorted(self.metas.items()))
         merge = self.merge if self.merge.upper else None
         return Edit(metas, (), self.log_number, self.next_table, self.last_seqno, merge)
@@ -88,14 +108,17 @@ EMPTY: Final = Tables({}, 1, 1, 0)
 
 
 def overlaps(metas: Iterable[TableMeta]) -> Iterator[str]:
-    """What is wrong with the levels: from level 1 on the tables of a level do not overlap. O(tables log tables)."""
+    """Describe each overlap of tables in a level from 1 on, where there must be none.
+
+    O(tables log tables).
+    """
     for a, b in pairwise(sorted(metas, key=lambda meta: (meta.level, meta.min_key))):
         if a.level and a.level == b.level and b.min_key <= a.max_key:
             yield f"tables of level {a.level} overlap: tables={a.number},{b.number}"
 
 
 class Manifest:
-    """The open manifest and the state it stands for. Owner: the holder of the compact lock."""
+    """An open manifest and the state that it describes. Owner: the holder of the compact lock."""
 
     __slots__ = ("current", "doubtful", "file", "header", "position", "tables", "version_word")
 
@@ -105,14 +128,15 @@ class Manifest:
         self.header = header
         self.position = position
         self.tables = tables
-        self.version_word = 0  # the VERSION at which nobody else has changed it since
-        self.doubtful = False  # its tail is uncertain: the next edit goes to a new file
+        self.version_word = 0  # the VERSION of this state; if VERSION is another one, another process changed it
+        self.doubtful = False  # True if its tail is uncertain, so that the next edit goes to a new file
 
 
 def read_manifest(current: Current) -> Op[Manifest]:
-    """Manifest `current.manifest_number` as it stands; `doubtful` if its tail is torn. `CorruptionError` on other damage.
+    """Read the manifest that `current` names. If its tail is torn, it is `doubtful`.
 
-    `FileNotFoundError` if another process has replaced it meanwhile.
+    Raises `CorruptionError` on any other damage, `FileNotFoundError` if another process has
+    replaced it.
     """
     name = file_name("manifest", current.manifest_number)
     file = yield Open(name)
@@ -133,13 +157,13 @@ def read_manifest(current: Current) -> Op[Manifest]:
         if position.end == HEADER_BYTES or holds_later_durable(data, header.checksum, position.end):
             raise CorruptionError("manifest frame does not verify", offset=position.end)
     manifest = Manifest(current, file, header, position, tables)
-    # Zeros are the room that was kept for edits.
+    # Zeros at the end are preallocated room for edits. Anything else is a torn tail.
     manifest.doubtful = data.count(0, position.end) != len(data) - position.end
     return manifest
 
 
 def _read_whole(file: File) -> Op[bytes]:
-    """The file from end to end, also of one that is growing."""
+    """Read the whole file, even if it is growing."""
     data = b""
     while part := (yield ReadAt(file, len(data), ROLL_BYTES)):
         data += part
@@ -149,7 +173,7 @@ def _read_whole(file: File) -> Op[bytes]:
 
 
 def create_manifest(storage: Storage, current: Current, tables: Tables) -> Op[Manifest]:
-    """A new manifest file that states `tables`, synced; CURRENT does not name it yet."""
+    """Create and sync a new manifest that describes `tables`. CURRENT does not name it yet."""
     name = file_name("manifest", current.manifest_number)
     salt = int.from_bytes(storage.random_bytes(8), "little")
     head = encode_header(MANIFEST_MAGIC, current.store_id, current.manifest_number, salt, START)
@@ -157,7 +181,7 @@ def create_manifest(storage: Storage, current: Current, tables: Tables) -> Op[Ma
     count, payload = encode_edit(tables.as_edit())
     frame = encode_frame(header.checksum, header.start(), TYPE_EDIT, count, payload)
     data = head + frame
-    # Room for edits, so that they find it when the disk is full.
+    # Preallocate room for edits, so that they can be written even if the disk is full.
     file, _ = yield from create_file(name, (len(data) + MANIFEST_ROOM, len(data)), (SPARE_MANIFEST,))
     yield WriteAt(file, 0, data)
     yield Sync(file, metadata=True)
@@ -166,7 +190,10 @@ def create_manifest(storage: Storage, current: Current, tables: Tables) -> Op[Ma
 
 
 def write_current_aside(current: Current) -> Op[None]:
-    """Write and sync the new CURRENT under another name. The store is unchanged until `rename_current`."""
+    """Write and sync the new CURRENT under another name.
+
+    The store is unchanged until `rename_current`.
+    """
     file, _ = yield from create_file(CURRENT_ASIDE, (CURRENT_BYTES,), (SPARE_CURRENT,))
     yield WriteAt(file, 0, encode_current(current))
     yield Sync(file, metadata=True)
@@ -174,13 +201,16 @@ def write_current_aside(current: Current) -> Op[None]:
 
 
 def rename_current() -> Op[None]:
-    """Make CURRENT name the new manifest, atomically and durably. After an error here the outcome is unknown."""
+    """Make CURRENT name the new manifest, atomically and durably.
+
+    After an error, the outcome is unknown.
+    """
     yield Rename(CURRENT_ASIDE, CURRENT)
     yield SyncDirectory()
 
 
 def write_edit(manifest: Manifest, edit: Edit) -> Op[tuple[Position, Tables]]:
-    """Write `edit` behind the last one, not synced: where the manifest will stand, and the state after it."""
+    """Append `edit` without syncing it. Return the position after it and the state after it."""
     tables = manifest.tables.changed(edit)
     count, payload = encode_edit(edit)
     frame = encode_frame(manifest.header.checksum, manifest.position, TYPE_EDIT, count, payload)
@@ -189,7 +219,10 @@ def write_edit(manifest: Manifest, edit: Edit) -> Op[tuple[Position, Tables]]:
 
 
 def prepare_roll(storage: Storage, manifest: Manifest) -> Op[Manifest]:
-    """A new manifest with the same state, and a CURRENT aside that names it; `rename_current` comes next."""
+    """Create a new manifest with the same state, and a CURRENT under another name that names it.
+
+    `rename_current` is the next step.
+    """
     names = yield ListDirectory()
     if CURRENT_ASIDE in names:
         yield Remove(CURRENT_ASIDE)

@@ -1,8 +1,12 @@
-"""Removing files that the store does not need any more: at once, or when no living process reads them (docs/format.md section 7).
+"""Removing files that the store does not need any more (docs/format.md section 7).
 
-What waits is a list in the memory of the process that made the edit. The list dies with it, but the files do not: whoever takes
-the compact lock after another process finds them again, as tables that the manifest does not name. A number is never given to a
-second table, so removing one that waits is right at any later time.
+WALs and manifests are removed at once. Tables are removed when no living process has pinned a
+version that is older than the edit which replaced them; until then they wait in a list
+(`Compactor.waiting`).
+
+The list is in the memory of the process that made the edit, and lost if that process dies. The next
+process that takes the compact lock finds the files again, as tables that the manifest does not
+name. A table number is never used twice, so a table that waits can be removed at any later time.
 """
 
 from __future__ import annotations
@@ -19,7 +23,10 @@ from .slots import slots_in_use
 
 
 def remove_files(names: Iterable[str]) -> Op[None]:
-    """Remove files that nothing refers to any more. A failure costs space until the next opening, nothing else."""
+    """Remove files that nothing refers to any more.
+
+    A failure only wastes space until the next opening.
+    """
     for name in names:
         try:
             yield Remove(name)
@@ -30,9 +37,9 @@ def remove_files(names: Iterable[str]) -> Op[None]:
 
 
 def remove_obsolete(engine: Engine, names: Iterable[str], before: Tables) -> Op[None]:
-    """Remove files that the edit behind the newest VERSION replaced; tables only when nobody reads an older version.
+    """Remove the files that the newest edit replaced; tables only when nobody reads them.
 
-    `before` is what the manifest said before the edit. Only for the holder of the compact lock.
+    `before` is the state of the manifest before the edit. Only for the holder of the compact lock.
     """
     names = list(names)
     version_word = engine.words[VERSION]
@@ -45,14 +52,17 @@ def remove_obsolete(engine: Engine, names: Iterable[str], before: Tables) -> Op[
 
 
 def remove_waiting(engine: Engine) -> Op[None]:
-    """Remove the tables that wait and that nobody reads any more. For the thread that does the background work, or at closing."""
-    engine.pins.settle()  # of those who read here; and a fence behind the store of VERSION
+    """Remove the waiting tables that nobody reads any more.
+
+    For the background thread, or at closing.
+    """
+    engine.pins.settle()  # drop the pins that this process has given back; also a fence after the store of VERSION
     if not engine.compactor.waiting:
         return
     try:
         oldest = oldest_pin(engine)
-    except OSError as error:  # no descriptor to look at a lock file, for instance
-        logger.warning("could not look who reads old tables: %s", error.strerror)
+    except OSError as error:  # for example, no descriptor to examine a lock file
+        logger.warning("could not find out who reads old tables: %s", error.strerror)
         return
     free = [table.name for table in engine.compactor.waiting if not oldest or oldest >= table.version_word]
     if free:
@@ -63,7 +73,10 @@ def remove_waiting(engine: Engine) -> Op[None]:
 
 
 def oldest_pin(engine: Engine) -> int:
-    """The oldest VERSION that a living process reads; 0 if none does. One look at a lock file for each other process that does."""
+    """Return the oldest VERSION that a living process has pinned; 0 if there is none.
+
+    Probes the lock files of other processes that have pinned one.
+    """
     oldest = 0
     for slot in slots_in_use(engine.words):
         pinned = slot[PINNED]
@@ -77,14 +90,16 @@ def oldest_pin(engine: Engine) -> int:
 
 
 def find_unnamed(engine: Engine) -> Op[None]:
-    """Find the tables again that other processes left to be removed, and remove what none can be reading.
+    """Find the files that other processes left behind. Remove those that nobody can be reading.
 
-    Only for the holder of the compact lock, who has just read the manifest: nobody else writes tables.
+    Only for the holder of the compact lock, directly after it has read the manifest: nobody else
+    writes tables then.
     """
     tables = engine.compactor.manifest.tables
     names = yield ListDirectory()
     unnamed = [number for number in numbers_of("table", names) if number not in tables.metas]
-    # A table that some edit added has a number that this edit made durable. The others never came into any version.
+    # An edit that adds a table also makes `next_table` durable. So tables from that number on were
+    # never in any version.
     yield from remove_files(file_name("table", number) for number in unnamed if number >= tables.next_table)
     version_word = engine.words[VERSION]
     left = [file_name("table", number) for number in unnamed if number < tables.next_table]

@@ -1,7 +1,16 @@
-"""Slots of the control page: a kilobyte of shared words for each process that has the store open (docs/format.md section 7).
+"""Slots of the control page, and the pins in them (docs/format.md section 7).
 
-A process claims its slot while it attaches, under the open lock, and gives it back when it leaves. A process that dies leaves its
-slot as it is: the owner's lock file tells that it is dead, and then nothing in the slot counts.
+A slot is 1,024 bytes of shared words that belong to one process. A process claims a slot at
+opening, under the open lock, by storing the name of its announcement in OWNER, and gives it back at
+closing by storing 0 there. A process that dies leaves its slot as it is. Its lock file is unlocked
+then, which tells the others that it is dead, and that nothing in the slot counts; the next process
+that needs a slot may take it.
+
+PINNED is the oldest VERSION whose tables the process still reads. `Pins` counts the pins of each
+version in the process's memory, and keeps PINNED at the lowest of them. A pin is set under a lock;
+it is given back without one, because destructors and signal handlers do that, and PINNED follows at
+the next `settle`. Until then PINNED is too low, which keeps files longer than necessary but harms
+nothing.
 """
 
 from __future__ import annotations
@@ -15,11 +24,11 @@ from ...errors import StoreBusy
 from ..format import control
 from ..storage.requests import Words
 
-REENTERED: Final = "a signal handler or destructor took a snapshot in the middle of one that its own thread was taking"
+REENTERED: Final = "a signal handler or destructor took a snapshot while its own thread was taking one"
 
 
 class Slot:
-    """One slot. Only its owner stores words in it; everybody may load them."""
+    """One slot. Only its owner stores words in it; any process may load them."""
 
     __slots__ = ("_start", "_words", "number")
 
@@ -36,26 +45,28 @@ class Slot:
 
     @property
     def owner(self) -> str:
-        """The announcement of the process that has the slot, or had it when it died; "" for a free slot."""
+        """The announcement of the slot's owner, who may be dead; "" if the slot is free."""
         owner = self[control.OWNER]
         return f"{owner:016x}" if owner else ""
 
     def release(self) -> None:
-        """Give the slot back. Its owner stores nothing in it from now on."""
+        """Give the slot back. Its owner must store nothing in it afterwards."""
         self[control.OWNER] = 0
 
 
 def claim_slot(words: Words, announced: str, is_alive: Callable[[str], bool]) -> Slot:
-    """A slot for the process that announced itself by this name. Only under the open lock.
+    """Claim a slot for the process that announced itself by this name. Only under the open lock.
 
-    Takes the first slot that is free or whose owner has died. `StoreBusy` when all 252 are in use.
+    Takes the first slot that is free or whose owner has died. Raises `StoreBusy` if all 252 are in
+    use.
     """
     used = words[control.SLOTS]
     number = next((slot.number for slot in slots_in_use(words) if not slot.owner or not is_alive(slot.owner)), used)
     if number >= control.SLOTS_MAX:
         raise StoreBusy(f"too many processes have the store open: limit={control.SLOTS_MAX}")
     slot = Slot(words, number)
-    # Order: free, then empty, then owned. Whoever looks in between takes nothing of the last owner for the new one's.
+    # Order: free the slot, clear it, then own it. So nobody takes a word of the last owner for the
+    # new owner's.
     slot.release()
     epoch = slot[control.EPOCH] + 1
     for word in control.CLEARED:
@@ -68,14 +79,14 @@ def claim_slot(words: Words, announced: str, is_alive: Callable[[str], bool]) ->
 
 
 def slots_in_use(words: Words) -> Iterator[Slot]:
-    """Every slot that was ever claimed, those of the dead and free ones among them."""
+    """Iterate over all slots that were ever claimed, even free ones and those of the dead."""
     return (Slot(words, number) for number in range(words[control.SLOTS]))
 
 
 class Pins:
-    """Versions whose tables this process still reads, and in its slot the oldest of them (docs/format.md section 7).
+    """The versions that this process has pinned. The oldest of them is announced in its slot.
 
-    Any thread. A process that only reads has no slot, and announces nothing.
+    Any thread may use it. A read-only process has no slot, and announces nothing.
     """
 
     __slots__ = ("_counts", "_given_back", "_is_mine", "_lock", "_process_id", "_process_now", "slot")
@@ -85,27 +96,39 @@ class Pins:
         self._process_now = process_now
         self._process_id = process_now()
         self._counts: dict[int, int] = {}  # version word -> pins; owner: the lock
-        self._given_back: deque[int] = deque()  # not yet taken out of the counts; any thread appends
-        # Re-entrant only so that re-entry can be told, by a signal handler or destructor in the thread that holds it.
+        self._given_back: deque[int] = deque()  # not yet subtracted from the counts; any thread appends
+        # Re-entrant only to detect re-entry, by a signal handler or destructor in the thread that
+        # holds it.
         self._lock = RLock()
         self._is_mine: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]
 
     def add(self, version_word: int) -> None:
-        """Announce that tables of this version are read. Whoever removes files later than this call respects it."""
+        """Pin a version.
+
+        Whoever decides after this call which files to remove, keeps those of the version. Raises
+        `StoreBusy` if a signal handler or destructor calls this while its thread is in the middle
+        of it.
+        """
         if self._is_mine():
             raise StoreBusy(REENTERED)
         with self._lock:
             self._take(version_word)
-        # Order: what the caller loads next must not be loaded before the announcement is seen by others. Taking a lock and letting
-        # it go is a fence.
+        # Order: the caller's next loads must come after the announcement is visible to others.
+        # Taking and releasing a lock is a fence.
         self.settle()
 
     def give_back(self, version_word: int) -> None:
-        """End one `add`. For destructors: it takes no lock, and is told to others by the next `settle`."""
+        """Undo one `add`.
+
+        It takes no lock, so destructors may call it. The slot follows at the next `settle`.
+        """
         self._given_back.append(version_word)
 
     def settle(self) -> None:
-        """Tell others what was given back, unless a thread is just doing so, which then does this, too."""
+        """Update the slot after pins were given back.
+
+        If another thread is doing that now, leave it to that one.
+        """
         while True:
             if not self._is_mine() and self._lock.acquire(blocking=False):
                 try:
@@ -117,7 +140,7 @@ class Pins:
             return
 
     def leave(self) -> None:
-        """End all pins, and announce nothing any more in a slot that is about to be somebody else's."""
+        """Clear the announcement, and stop using the slot, which is about to be given back."""
         slot, self.slot = self.slot, None
         if slot is not None and self._process_now() == self._process_id:
             slot[control.PINNED] = 0
@@ -135,6 +158,6 @@ class Pins:
                 del self._counts[word]
         oldest = min(self._counts, default=0)
         slot = self.slot
-        # In a forked child the slot is the parent's.
+        # In a forked child, the slot still belongs to the parent.
         if slot is not None and slot[control.PINNED] != oldest and self._process_now() == self._process_id:
             slot[control.PINNED] = oldest

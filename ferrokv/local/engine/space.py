@@ -1,7 +1,14 @@
-"""A disk that is full: what is still written, and how the reserve comes back (docs/format.md section 2).
+"""A full disk: what may be written, and how the reserve is restored (docs/format.md section 2).
 
-The SHORT word says that space is missing: somebody's write found none, or a piece of the reserve was used. Until the reserve is
-whole again and there is some room beside it, only frames that delete are written, by every process.
+To free space on a full disk, the store must be able to write: tombstones to the WAL, a flushed
+table, a manifest. The reserve (spares.py) keeps room for these.
+
+The word SHORT is 1 while space is short. It is set when a write finds no space, and when a piece of
+the reserve is used. While it is set, processes write only frames that delete. Other frames are
+written only if there is room for the whole reserve and more (`is_plenty`). `rebuild` makes the
+missing pieces, and clears SHORT once the reserve is complete and there is some room beside it. It
+is called at opening, and by the background thread while it holds the compact lock. See
+docs/decisions/0021-a-full-disk.md.
 """
 
 from __future__ import annotations
@@ -17,11 +24,14 @@ from .engine import Engine
 from .removal import remove_files
 from .spares import ASIDE, NO_SPACE, PIECE_BYTES_MIN, SPARE_CURRENT, SPARE_MANIFEST, SPARE_TABLE, SPARE_WALS, sizes_for
 
-KEPT_BYTES_EACH_MAX = 64  # a root, a token, a count: what a deletion has to write beside its tombstones
+KEPT_BYTES_EACH_MAX = 64  # a deletion may write so much beside each tombstone, such as a root or a token
 
 
 def deletes(writes: Mapping[bytes, tuple[bytes | None, int]], catalogue: Catalogue) -> bool:
-    """Whether a frame gives more back than it takes: tombstones, cleared keyspaces and quotas, and little beside them."""
+    """Return True if a frame frees more space than it takes.
+
+    Tombstones, cleared keyspaces and quotas free space; little else may be in the frame.
+    """
     given = taken = 0
     for key, (value, _) in writes.items():
         if value is None or key.startswith(CATALOGUE_QUOTAS) or _clears(key, catalogue):
@@ -32,35 +42,41 @@ def deletes(writes: Mapping[bytes, tuple[bytes | None, int]], catalogue: Catalog
 
 
 def _clears(key: bytes, catalogue: Catalogue) -> bool:
-    """True if the record gives a new id to a keyspace that has one."""
+    """Return True if a record of the catalogue clears a keyspace, by giving it another id."""
     return key.startswith(CATALOGUE_NAMES) and key[len(CATALOGUE_NAMES) :].decode() in catalogue.prefixes
 
 
 def is_plenty(engine: Engine) -> bool:
-    """True if there is room for the whole reserve and more, so that a write need not wait until it is made."""
+    """Return True if there is so much room that writes need not wait for the reserve.
+
+    That is, room for the whole reserve and a WAL.
+    """
     space = engine.storage.space()
     sizes = sizes_for(engine.options.memtable_bytes, space)
     return space.free >= sum(sizes.by_name().values()) + sizes.wal
 
 
 def is_tight(engine: Engine) -> bool:
-    """True if there is no room to flush what is sealed: before more is written, that is to be done, while the reserve is whole."""
+    """Return True if there is no room to flush the sealed memtables without the reserve.
+
+    Then they should be flushed while the reserve is complete, before anything more is written.
+    """
     return engine.storage.space().free < sum(memtable.wal_bytes * 9 // 8 for memtable in engine.view.sealed)
 
 
 def store_full(engine: Engine, what: str) -> StoreFull:
-    """The error for a write that has no place on the disk."""
+    """Return the error for a write that the disk has no room for."""
     sizes = sizes_for(engine.options.memtable_bytes, engine.storage.space())
     return StoreFull(
         f"{what} found no space: free_bytes={engine.storage.space().free} reserve_bytes={sum(sizes.by_name().values())}; "
-        "reading, deleting, clearing and quotas go on and give space back, and so does what frees it outside of the store"
+        "reading, deleting, clearing and setting quotas still work; free space with these, or outside of the store"
     )
 
 
 def rebuild(engine: Engine) -> Op[bool]:
-    """Make what is missing of the reserve; True when the store may take all writes.
+    """Make the missing pieces of the reserve. Return True if the store may take all writes.
 
-    Only for the holder of the compact lock, or of the open lock who is alone.
+    Only for the holder of the compact lock, or for a process that holds the open lock and is alone.
     """
     names: dict[str, int] = yield ListDirectory()
     sizes = sizes_for(engine.options.memtable_bytes, engine.storage.space())
@@ -79,16 +95,17 @@ def rebuild(engine: Engine) -> Op[bool]:
 
 
 def _save_small_pieces(engine: Engine, wanted: Mapping[str, int], names: Mapping[str, int]) -> Op[None]:
-    """Make the small pieces that are not there of what the spare table can do without, if there is no other room.
+    """Make the missing small pieces. If there is no other room, cut the spare table to get it.
 
-    Without a WAL nothing can be deleted, nor what was deleted be flushed. The table keeps what a flush of any memtable takes.
+    Without a spare WAL nothing can be deleted, and what was deleted cannot be flushed. The spare
+    table stays large enough for a flush of any one memtable.
     """
     view = engine.view
     largest = max(memtable.wal_bytes for memtable in view.memtables)
     least = max(largest * 17 // 16, 2 * wanted[SPARE_WALS[0]]) + PIECE_BYTES_MIN
     left = names.get(SPARE_TABLE, 0)
     for name in (*SPARE_WALS, SPARE_CURRENT, SPARE_MANIFEST):
-        size = wanted[name] + PIECE_BYTES_MIN  # the name may need some, too
+        size = wanted[name] + PIECE_BYTES_MIN  # the new name may take space, too
         if name in names or engine.storage.space().free >= size:
             continue
         if left - size < least:
@@ -104,9 +121,10 @@ def _save_small_pieces(engine: Engine, wanted: Mapping[str, int], names: Mapping
 
 
 def _make(engine: Engine, pieces: Mapping[str, int], names: Iterable[str]) -> Op[bool]:
-    """Make pieces of these sizes, as many of the first as there is room for; True if that was all.
+    """Make pieces of these sizes, in order, until there is no room. Return True if all were made.
 
-    They are made aside, so that what has a piece's name is whole, also after a power cut.
+    Each is made under another name, synced and renamed. So a file with a piece's name is always
+    complete, even after a power cut.
     """
     files: dict[str, File] = {}
     try:
@@ -132,7 +150,10 @@ def _make(engine: Engine, pieces: Mapping[str, int], names: Iterable[str]) -> Op
 
 
 def _keep_what_there_is(engine: Engine, size: int) -> Op[None]:
-    """Give the spare table as much as can be had, since what is free can be taken by others. Never all of it: names need some."""
+    """Let the spare table take most of the free space, before others take it.
+
+    It never takes all of it, because new names need some space, too.
+    """
     names: dict[str, int] = yield ListDirectory()
     found = names.get(SPARE_TABLE, 0)
     size = min(size, found + engine.storage.space().free // 16 * 15)
@@ -152,7 +173,8 @@ def _keep_what_there_is(engine: Engine, size: int) -> Op[None]:
 
 
 def _end_shortage(engine: Engine, wanted: Mapping[str, int]) -> Op[None]:
-    # Order: who takes a piece renames it and then stores the word. So either the piece is missed below, or the word comes later.
+    # Order: a process that uses a piece renames it first and stores SHORT afterwards. So either its
+    # piece is found missing below, or its store comes after this one.
     engine.words[SHORT] = 0
     names: dict[str, int] = yield ListDirectory()
     if any(names.get(name, 0) < size for name, size in wanted.items()):

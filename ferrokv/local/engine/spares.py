@@ -1,7 +1,11 @@
-"""The reserve: files made in good time, each to be renamed into what a full disk has no room for (docs/format.md section 2).
+"""The reserve: files that become other files on a full disk (docs/format.md section 2).
 
-Space that a file gives back can be taken by anybody; a renamed file never gives it back. This module knows the names, the sizes,
-and how a file is made with or without a spare one; `space.py` knows when.
+A piece of the reserve is renamed into the file that has no room otherwise: a WAL, a table, a
+manifest or CURRENT. Removing it and creating the other file would not do, because anybody could
+take the space in between. The file keeps its space when it is renamed.
+
+This module has the names and sizes of the pieces, and creates files with or without a piece.
+`space.py` decides when the reserve is used and restored.
 """
 
 from __future__ import annotations
@@ -16,13 +20,14 @@ from ..storage.requests import File, ListDirectory, Op, Open, Remove, Rename, Sp
 
 NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
-# Two: one takes the frames that delete, and with the other one that is ended, so that what it holds can be flushed.
+# Two of them. One takes the frames that delete. The other one is used to rotate away from it, so
+# that the memtable of the first can be flushed.
 SPARE_WALS: Final = ("reserve-1.wal", "reserve-2.wal")
 SPARE_MANIFEST: Final = "reserve.manifest"
 SPARE_CURRENT: Final = "reserve.current"
 ASIDE: Final = ".new"
 
-MANIFEST_ROOM: Final = 16 << 10  # some hundred edits
+MANIFEST_ROOM: Final = 16 << 10  # room for about a hundred edits
 PIECE_BYTES_MIN: Final = 4096
 
 
@@ -30,7 +35,7 @@ ALL_SPARES: Final = (SPARE_CURRENT, SPARE_MANIFEST, *SPARE_WALS, SPARE_TABLE)
 
 
 class Sizes(NamedTuple):
-    """Bytes of the pieces of a reserve."""
+    """The sizes of the pieces of a reserve."""
 
     wal: int
     table: int
@@ -38,22 +43,29 @@ class Sizes(NamedTuple):
     manifest: int = MANIFEST_ROOM
 
     def by_name(self) -> dict[str, int]:
-        """All pieces, in the order in which they are made: the small ones first, and the one for tables last."""
+        """Return name -> size of all pieces, in the order in which they are made.
+
+        The table comes last.
+        """
         small = {SPARE_CURRENT: self.current, SPARE_MANIFEST: self.manifest}
         return {**small, **dict.fromkeys(SPARE_WALS, self.wal), SPARE_TABLE: self.table}
 
 
 def wal_sizes(memtable_bytes: int, least: int, *, short: bool) -> tuple[int, ...]:
-    """How much to reserve for a new WAL, from most to `least`. What is `short` leaves the room to the reserve."""
+    """Return the sizes to try to reserve for a new WAL, from the largest to `least`.
+
+    If the disk is `short` of space, the largest is not tried, to leave room for the reserve.
+    """
     small = (memtable_bytes // 8, least)
     return tuple(size for size in (small if short else (memtable_bytes, *small)) if size >= least)
 
 
 def sizes_for(memtable_bytes: int, space: Space) -> Sizes:
-    """What a store needs to go on deleting: WALs for the tombstones, and a table as large as a flush of one memtable makes.
+    """Return what a store needs to go on deleting: WALs for tombstones, and a table for a flush.
 
-    The table has a WAL's room more than that: when a spare WAL is in use, there is so much less for what replaces it.
-    Of a small disk it takes a quarter for the table, and a thirty-second for each WAL.
+    The table has room for the flush of one memtable, and for one WAL more, because a spare WAL that
+    replaces one in use may have to be cut from it. On a small disk, the table takes at most a
+    quarter of the disk, and each WAL at most a thirty-second.
     """
     wal = min(memtable_bytes // 8, space.total // 32)
     table = min(memtable_bytes + memtable_bytes // 4, space.total // 4)
@@ -61,10 +73,10 @@ def sizes_for(memtable_bytes: int, space: Space) -> Sizes:
 
 
 def create_file(name: str, sizes: Iterable[int], spares: Iterable[str] = ()) -> Op[tuple[File, int]]:
-    """A new file, with as many bytes reserved for it as there is room for: the first of `sizes`, else one of the `spares`.
+    """Create a file with the first of `sizes` that there is room for, or rename a spare one.
 
-    With the file comes its size, 0 for a spare. The OSError of a full disk when nothing is to be had, and no file is left then.
-    The caller syncs the directory.
+    Return the file and its size, which is 0 for a spare. If there is no room and no spare, raise
+    the `OSError` of a full disk and leave no file. The caller syncs the directory.
     """
     code, reason = errno.ENOSPC, "no space, and no spare file"
     for size in sizes:
@@ -81,14 +93,15 @@ def create_file(name: str, sizes: Iterable[int], spares: Iterable[str] = ()) -> 
         except FileNotFoundError:
             continue
         return (yield Open(name)), 0
-    # A new error: the one that was met would be kept by its own frames, and with them the files that they know.
+    # Raise a new error: the traceback of the original one would keep frames alive, and with them
+    # open files.
     raise OSError(code, reason, name)
 
 
 def cut_to_length(file: File, size: int) -> Op[None]:
-    """Cut a table that was written into the reserve's, and make a new piece of the rest at once, before anybody else has it.
+    """Cut a table that was written to the spare table, and make a new spare table of the rest.
 
-    The caller syncs the directory.
+    This is done at once, before anybody else takes the space. The caller syncs the directory.
     """
     names: dict[str, int] = yield ListDirectory()
     rest = names.get(file.name, 0) - -(-size // PIECE_BYTES_MIN) * PIECE_BYTES_MIN
@@ -96,7 +109,7 @@ def cut_to_length(file: File, size: int) -> Op[None]:
     if aside in names:
         yield from _remove(aside)
     yield Truncate(file, size)
-    for wanted in (rest, rest // 16 * 15):  # the name may need some, too
+    for wanted in (rest, rest // 16 * 15):  # the new name may take space, too
         if wanted < PIECE_BYTES_MIN:
             return
         try:
@@ -113,7 +126,7 @@ def cut_to_length(file: File, size: int) -> Op[None]:
 
 
 def _remove(name: str) -> Op[None]:
-    """A file that could not be given its space is there all the same."""
+    """Remove a file if it exists, as it may after an error of preallocation."""
     try:
         yield Remove(name)
     except FileNotFoundError:

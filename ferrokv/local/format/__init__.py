@@ -1,1 +1,4 @@
-"""Bytes to values and back: pure functions, no I/O, no clock, no locks. The reference is docs/format.md."""
+"""Encoders and decoders of the on-disk format: pure functions, no I/O, no clock, no locks.
+
+The format is specified in docs/format.md.
+"""

@@ -1,7 +1,9 @@
-"""Data blocks: columns of tags, kinds and offsets around one shared prefix (docs/format.md section 5).
+"""Data blocks of a table (docs/format.md section 5).
 
-A point lookup is one memory search for the key's tag and one comparison; a scan slices whole columns. Neither decodes
-the other records.
+A block is stored by column: the tags, kinds, offsets and expiries of all its records, then the
+prefix that all keys share, then the rests of the keys, then the values. A point lookup searches the
+tag column for the key's tag and compares the keys of the records that match. A scan slices whole
+columns. Neither has to decode the other records.
 """
 
 from __future__ import annotations
@@ -23,20 +25,23 @@ assert HEAD.size == HEAD_BYTES
 BLOCK_RECORDS_MAX: Final = 65_535
 _FLAG_EXPIRY: Final = 1
 _KINDS: Final = {type(None): KIND_TOMBSTONE, bytes: KIND_STRING, Root: KIND_ROOT}
-_LOOKUP_HEAD: Final = struct.Struct("<HIxB").unpack_from  # the count, the prefix and the flags of HEAD
+_LOOKUP_HEAD: Final = struct.Struct("<HIxB").unpack_from  # count, prefix length and flags of HEAD
 _U32: Final = struct.Struct("<I").unpack_from
 _TWO_U32: Final = struct.Struct("<II").unpack_from
 _U64: Final = struct.Struct("<Q").unpack_from
-# Typed for any sequences; of two bytes it makes bytes.
+# `concat` is typed for any two sequences; given two bytes objects, it returns bytes.
 _join: Final[Callable[[bytes, bytes], bytes]] = concat  # type: ignore[assignment]
 CUTS_MAX: Final = 128
 CUT_PIECES_MAX: Final = 256
-# What cuts pieces of one size, by the column of their offsets.
+# Column of offsets -> the function that cuts the pieces. Only for pieces of equal size.
 _CUTS: Final[dict[bytes, Callable[[bytes, int], tuple[bytes, ...]]]] = {}
 
 
 def _shared_prefix_bytes(first: bytes, last: bytes) -> int:
-    """Length of the prefix that two keys share; with sorted keys, that all between them share."""
+    """Return the length of the common prefix of two keys.
+
+    All keys that sort between them share it.
+    """
     if first == last:
         return len(first)
     for i, (a, b) in enumerate(zip(first, last, strict=False)):
@@ -46,9 +51,10 @@ def _shared_prefix_bytes(first: bytes, last: bytes) -> int:
 
 
 def encode_block(keys: Sequence[bytes], entries: Sequence[Entry], tags: bytes, seed: int) -> bytes:
-    """One block of the records, in ascending key order; `tags` holds the lowest byte of each key's hash.
+    """Encode records, given in ascending key order, as one block. About 0.6 µs per record.
 
-    `seed` is file seed + offset. About 0.6 µs a record.
+    `tags` holds the lowest byte of each key's hash. `seed` is the file seed plus the block's
+    offset.
     """
     count = len(keys)
     assert 1 <= count <= BLOCK_RECORDS_MAX
@@ -75,9 +81,10 @@ def encode_block(keys: Sequence[bytes], entries: Sequence[Entry], tags: bytes, s
 
 
 def verify_block(data: bytes, seed: int) -> None:
-    """Return if the block is whole and consistent; else `CorruptionError`. O(length).
+    """Raise `CorruptionError` unless the block is complete and consistent. O(length).
 
-    Run once when a block comes from disk; the readers below rely on it.
+    An unknown codec or flag raises `UnsupportedFormat`. This runs once, when a block is read from
+    disk; the functions below rely on it and check nothing again.
     """
     if len(data) < HEAD_BYTES:
         raise CorruptionError("block is cut short")
@@ -103,7 +110,7 @@ def verify_block(data: bytes, seed: int) -> None:
 
 
 def find_in_block(data: bytes, key: bytes, tag: int) -> Entry | None:
-    """The record of `key` in a verified block, or None. About 0.8 µs."""
+    """Return the record of `key` in a verified block, or None. About 0.8 µs."""
     count, prefix_bytes, flags = _LOOKUP_HEAD(data, 12)
     tags_end = HEAD_BYTES + count
     index = data.find(tag, HEAD_BYTES, tags_end)
@@ -139,9 +146,9 @@ def _entry_at(data: bytes, i: int, kinds: int, value_offsets: int, expiries: int
 
 
 def decode_block(data: bytes) -> tuple[list[bytes], list[Entry]]:
-    """Keys and entries of a verified block, ascending.
+    """Return the keys and entries of a verified block, in ascending order.
 
-    About 0.3 µs a record; half of that where all keys, or all values, are equally long.
+    About 0.3 µs per record; half of that if all keys, or all values, have the same length.
     """
     _, _, count, prefix_bytes, _, flags = HEAD.unpack_from(data)
     kinds = HEAD_BYTES + count
@@ -162,9 +169,10 @@ def decode_block(data: bytes) -> tuple[list[bytes], list[Entry]]:
 
 
 def _cut(data: bytes, column: int, count: int, base: int) -> Sequence[bytes]:
-    """The `count` pieces from `base` on, whose offsets stand in the column.
+    """Cut `count` pieces out of `data`, from `base` on. Their offsets are stored at `column`.
 
-    Equal pieces are cut by one C call, a tenth of the time of slices. The same columns come again and again then.
+    Pieces of equal size are cut by one C call, in a tenth of the time that slicing takes. Their
+    offset columns are the same from block to block, so the call is cached under the column.
     """
     offsets = data[column : column + 4 * count + 4]
     cut = _CUTS.get(offsets)

@@ -1,4 +1,4 @@
-"""The one place that names the checksum and hash function: XXH3, 64 bits, of the xxHash project."""
+"""The checksum and hash function of the format: 64-bit XXH3."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ hash_key = xxh3_64_intdigest  # (key) -> int, for filters and block tags
 
 
 def table_seed(store_id: bytes, number: int) -> int:
-    """Seed that ties the parts of table `number` to one store (docs/format.md section 5)."""
+    """Return the seed for the parts of a table, which ties them to store and number."""
     return checksum(number.to_bytes(8, "little"), checksum(store_id))

@@ -1,7 +1,8 @@
 """The payload of a commit frame: record heads, then keys and values (docs/format.md section 3).
 
-In memory a record is an entry, a plain tuple `(value, expires_ms, seqno, older)`: value None is a tombstone,
-a `Root` is that of a collection, expires_ms 0 is never, and `older` is the entry that this one replaced, kept only while a
+In memory a record is an entry, a plain tuple `(value, expires_ms, seqno, older)`. A value of None
+is a tombstone, and a value of class `Root` is the root of a collection. An expires_ms of 0 means
+that the record never expires. `older` is the entry that this one replaced; it is kept only while a
 snapshot can see it.
 """
 
@@ -16,7 +17,7 @@ from .keys import PREFIX_BYTES
 from .roots import Root
 
 Entry = tuple[bytes | None, int, int, Any]
-"""(value or None for a tombstone, expires_ms or 0 for never, seqno, older entry or None)"""
+"""(value, or None for a tombstone; expires_ms, or 0 for never; seqno; older entry, or None)"""
 
 KIND_TOMBSTONE: Final = 0
 KIND_STRING: Final = 1
@@ -27,7 +28,7 @@ assert HEAD.size == 20
 
 
 def encode_commit(writes: Mapping[bytes, tuple[bytes | None, int]]) -> bytes:
-    """Payload for `writes`, internal key -> (value or None, expires_ms). O(bytes)."""
+    """Encode `writes`, which map an internal key to (value or None, expires_ms). O(bytes)."""
     pack = HEAD.pack
     heads: list[bytes] = []
     bodies: list[bytes] = []
@@ -44,14 +45,21 @@ def encode_commit(writes: Mapping[bytes, tuple[bytes | None, int]]) -> bytes:
 
 
 def decode_commit(payload: bytes, count: int, seqno: int) -> dict[bytes, Entry]:
-    """The records of a commit as entries. `CorruptionError` when the lengths do not add up, or a key is none or occurs twice."""
+    """Decode the `count` records of a commit into entries.
+
+    Raises `CorruptionError` if the lengths do not add up, if a key is too short or an expiry is out
+    of range, or if a key occurs twice. Raises `UnsupportedFormat` if the kind of a record is
+    unknown.
+    """
     position = count * HEAD.size
     if not 1 <= position <= len(payload):
         raise CorruptionError(f"commit with an impossible record count: count={count}")
     entries: dict[bytes, Entry] = {}
     for kind, key_bytes, value_bytes, expires_ms in HEAD.iter_unpack(payload[:position]):
         if key_bytes < PREFIX_BYTES or expires_ms >> 63:
-            raise CorruptionError(f"record with a key or an expiry that none has: key={key_bytes} expiry={expires_ms}")
+            raise CorruptionError(
+                f"record with an invalid key or expiry: key_bytes={key_bytes} expires_ms={expires_ms}"
+            )
         value_start = position + key_bytes
         end = value_start + value_bytes
         if kind == KIND_STRING:

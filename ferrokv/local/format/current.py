@@ -1,4 +1,4 @@
-"""CURRENT: the identity of a store and the number of its manifest (docs/format.md section 2)."""
+"""The file CURRENT: a store's identity and manifest number (docs/format.md section 2)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ assert CURRENT_BYTES == 56
 
 
 class Current(NamedTuple):
-    """Which store this is, and which manifest speaks for it."""
+    """The identity of a store and the number of its manifest."""
 
     store_id: bytes
     manifest_number: int
@@ -25,7 +25,7 @@ class Current(NamedTuple):
 
 
 def encode_current(current: Current) -> bytes:
-    """The 56 bytes of the file."""
+    """Return the 56 bytes of the file."""
     fields = (
         MAGIC,
         STORE.written,
@@ -40,7 +40,11 @@ def encode_current(current: Current) -> bytes:
 
 
 def decode_current(data: bytes) -> Current:
-    """The identity, or `CorruptionError`; `UnsupportedFormat` when a newer version wrote the store."""
+    """Decode the file.
+
+    Raises `CorruptionError` if it is damaged, `UnsupportedFormat` if the store needs a newer
+    version.
+    """
     if len(data) != CURRENT_BYTES:
         raise CorruptionError(f"wrong length: expected={CURRENT_BYTES} found={len(data)}", offset=0)
     magic, min_reader, min_writer, features, store_id, manifest_number, created_ms, stored = LAYOUT.unpack(data)

@@ -1,4 +1,4 @@
-"""Manifest edits: tagged fields that change which tables make up the store (docs/format.md section 3)."""
+"""Manifest edits: changes to the set of tables, as tagged fields (docs/format.md section 3)."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ TAG_MERGE: Final = 128
 _FIELD: Final = struct.Struct("<BI")
 _TABLE: Final = struct.Struct("<QB7xQQQQQQQQI")
 _NUMBER: Final = struct.Struct("<Q")
-_TABLE_BYTES_MIN: Final = 64  # the footer, which no table has alone
+_TABLE_BYTES_MIN: Final = 64  # the size of the footer; every table is larger than that
 _MERGE: Final = struct.Struct("<B3xI")
 
 
 class TableMeta(NamedTuple):
-    """What the manifest knows of a table; enough to decide whether it has to be read at all."""
+    """What the manifest says about a table: enough to decide whether it has to be read at all."""
 
     number: int
     level: int
@@ -35,19 +35,22 @@ class TableMeta(NamedTuple):
     tombstones: int
     first_seqno: int
     last_seqno: int
-    min_expiry_ms: int  # 0 when some record never expires
-    max_expiry_ms: int  # NEVER when some record never expires
+    min_expiry_ms: int  # 0 if some record never expires
+    max_expiry_ms: int  # NEVER if some record never expires
     file_checksum: int
     min_key: bytes
     max_key: bytes
 
     def expired_before(self, now_ms: int) -> bool:
-        """True if every record had expired at `now_ms`, so that none has to be read to know it dead."""
+        """Return True if every record expired before `now_ms`. None has to be read to know that."""
         return self.max_expiry_ms != NEVER and self.max_expiry_ms < now_ms
 
 
 class MergeProgress(NamedTuple):
-    """A merge of `upper` tables of a level into the next one, which is done up to and including the key `done`."""
+    """The progress of a merge in parts, of tables `upper` of `level` into the next level.
+
+    It is done up to and including the key `done`. Without `upper`, no merge is under way.
+    """
 
     level: int
     upper: tuple[int, ...]
@@ -59,7 +62,7 @@ NO_MERGE: Final = MergeProgress(0, (), b"")
 
 
 class Edit(NamedTuple):
-    """One atomic change of the manifest. None means unchanged."""
+    """One atomic change of the manifest. A field that is None does not change."""
 
     added: tuple[TableMeta, ...] = ()
     removed: tuple[int, ...] = ()
@@ -71,7 +74,7 @@ class Edit(NamedTuple):
 
 
 def encode_edit(edit: Edit) -> tuple[int, bytes]:
-    """Number of fields, and the payload."""
+    """Return the number of fields and the payload."""
     fields: list[tuple[int, bytes]] = []
     for meta in edit.added:
         body = _TABLE.pack(
@@ -97,7 +100,11 @@ def encode_edit(edit: Edit) -> tuple[int, bytes]:
 
 
 def decode_edit(payload: bytes, count: int) -> Edit:
-    """The edit, or `CorruptionError`; `UnsupportedFormat` for an unknown tag that may not be passed over."""
+    """Decode an edit of `count` fields. Raises `CorruptionError` if it is damaged.
+
+    An unknown tag below IGNORABLE raises `UnsupportedFormat`. From IGNORABLE on, the field is
+    skipped and its tag added to `Edit.unknown`.
+    """
     added: list[TableMeta] = []
     removed: list[int] = []
     unknown: list[int] = []
@@ -159,7 +166,7 @@ def _decode_merge(body: bytes) -> MergeProgress:
 def _decode_number(body: bytes, highest: int) -> int:
     number = int.from_bytes(body, "little")
     if len(body) != _NUMBER.size or number > highest:
-        raise CorruptionError("manifest number has a wrong length, or is out of range")
+        raise CorruptionError("manifest number has the wrong length or is out of range")
     return number
 
 
@@ -173,7 +180,7 @@ def _decode_table(body: bytes) -> TableMeta:
         raise CorruptionError("manifest table keys do not add up")
     min_key, max_key = keys[:min_key_bytes], keys[min_key_bytes:]
     if not min_key <= max_key or min(len(min_key), len(max_key)) < PREFIX_BYTES:
-        raise CorruptionError("manifest table keys are out of order, or none")
+        raise CorruptionError("manifest table keys are out of order or too short")
     meta = TableMeta(*numbers[:10], min_key=min_key, max_key=max_key)  # type: ignore[arg-type,misc]
     if (
         not 1 <= meta.number <= NUMBER_MAX
@@ -183,5 +190,5 @@ def _decode_table(body: bytes) -> TableMeta:
         or not meta.first_seqno <= meta.last_seqno <= SEQNO_MAX
         or meta.min_expiry_ms > meta.max_expiry_ms
     ):
-        raise CorruptionError(f"manifest says of a table what is true of none: table={meta.number}")
+        raise CorruptionError(f"manifest describes an impossible table: table={meta.number}")
     return meta

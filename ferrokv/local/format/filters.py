@@ -1,8 +1,8 @@
-"""Blocked Bloom filter of one word a key (docs/format.md section 5).
+"""Blocked Bloom filters, in which all bits of a key are in one word (docs/format.md section 5).
 
-Putze, Sanders, Singler, "Cache-, Hash- and Space-Efficient Bloom Filters", 2007, with a block of one 64-bit word and a
-table of bit masks, so that a probe in Python is one index, one `&` and one comparison. About 2 % false
-positives at ten bits a key.
+After Putze, Sanders and Singler, "Cache-, Hash- and Space-Efficient Bloom Filters", 2007. A block
+is one 64-bit word, and the bits of a key come from a table of masks. So a probe in Python is one
+index, one `&` and one comparison. At ten bits per key, about 2 % of the probes are false positives.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ def _make_mask(index: int) -> int:
 
 
 MASKS: Final[list[int]] = []
-"""Filled when the first filter is made or read: 5 ms that importing the package should not take."""
+"""Filled when the first filter is built or read, since it takes 5 ms, too long for an import."""
 
 
 def _need_masks() -> None:
     if not MASKS:
-        MASKS[:] = [_make_mask(index) for index in range(4096)]  # one step, so that threads may do it twice
+        MASKS[:] = [_make_mask(index) for index in range(4096)]  # one step: two threads may both do it
 
 
 def word_count(records: int) -> int:
-    """Words of the filter for so many records."""
+    """Return the number of words in a filter for so many records."""
     return max(1, -(-records * BITS_PER_RECORD // 64))
 
 
 def add_hashes(words: array[int], hashes: Iterable[int]) -> None:
-    """Set the bits of each hash in `words`. About 0.3 µs a hash."""
+    """Set the bits of each hash in `words`. About 0.3 µs per hash."""
     _need_masks()
     count = len(words)
     masks = MASKS
@@ -51,13 +51,13 @@ def add_hashes(words: array[int], hashes: Iterable[int]) -> None:
 
 
 def may_contain(words: array[int], key_hash: int) -> bool:
-    """False if no key with this hash was added."""
+    """Return False if no key with this hash was added. True may be a false positive."""
     mask = MASKS[key_hash >> 8 & 4095]
     return words[(key_hash >> 20) % len(words)] & mask == mask
 
 
 def encode_filter(words: array[int], seed: int) -> bytes:
-    """The filter part of a table; `seed` is file seed + offset."""
+    """Encode the filter part of a table. `seed` is the file seed plus the part's offset."""
     body = _little_endian(words).tobytes()
     head = HEAD.pack(0, HEAD.size + len(body), 0, len(words))
     data = head[8:] + body
@@ -65,7 +65,7 @@ def encode_filter(words: array[int], seed: int) -> bytes:
 
 
 def decode_filter(data: bytes, seed: int) -> array[int]:
-    """The words of the filter part, or `CorruptionError`."""
+    """Return the words of a filter part. Raises `CorruptionError` if it is damaged."""
     if len(data) < HEAD.size:
         raise CorruptionError("filter is cut short")
     stored, length, _, count = HEAD.unpack_from(data)

@@ -1,7 +1,9 @@
-"""Logs: the header and the chained frames that the WAL and the manifest share (docs/format.md section 3).
+"""Logs, the format of the WAL and the manifest: a header and a chain of frames.
 
-A reader walks the frames with `read_frame` until it answers None, then asks `holds_later_durable` whether what stopped
-it is a torn tail or damage.
+See docs/format.md section 3. A frame is one atomic change. It holds the checksum of the frame
+before it, and the offset up to which the log was known to be durable when the frame was made. A
+reader calls `read_frame` until it returns None. It then calls `holds_later_durable` to tell a torn
+tail, which is where the log ends, from damage.
 """
 
 from __future__ import annotations
@@ -32,7 +34,11 @@ TYPE_EDIT: Final = 2
 
 
 class Position(NamedTuple):
-    """Where a log stands: its number, logical end, last seqno and last checksum. Number 0: before the first log."""
+    """A place between two frames: log number, offset, seqno and checksum of the frame before.
+
+    Before the first frame of a log, the checksum is that of its header. Number 0 stands for the
+    place before the first log.
+    """
 
     number: int
     end: int
@@ -44,22 +50,22 @@ START: Final = Position(0, 0, 0, 0)
 
 
 class LogHeader(NamedTuple):
-    """Identity of one log file and the position that its predecessor was left at."""
+    """The identity of a log file, and the position at which its predecessor ends."""
 
     magic: bytes
     store_id: bytes
     number: int
     salt: int
     predecessor: Position
-    checksum: int  # of the encoded header; the seed of every frame
+    checksum: int  # of the encoded header; part of the seed of every frame
 
     def start(self) -> Position:
-        """The position before the first frame."""
+        """Return the position before the first frame."""
         return Position(self.number, HEADER_BYTES, self.predecessor.seqno, self.checksum)
 
 
 class Frame(NamedTuple):
-    """One atomic change as read back: its payload, its record count, and the position behind it."""
+    """A decoded frame: its payload, record count and type, and the position after it."""
 
     payload: bytes
     records: int
@@ -68,7 +74,7 @@ class Frame(NamedTuple):
 
 
 def encode_header(magic: bytes, store_id: bytes, number: int, salt: int, predecessor: Position) -> bytes:
-    """The 96 bytes that open a log."""
+    """Return the 96 bytes at the start of a log."""
     p = predecessor
     body = HEADER.pack(
         magic, _VERSIONS[magic].written, bytes(6), store_id, number, salt, p.number, p.end, p.seqno, p.checksum, 0, 0
@@ -77,9 +83,10 @@ def encode_header(magic: bytes, store_id: bytes, number: int, salt: int, predece
 
 
 def decode_header(data: bytes, magic: bytes, store_id: bytes, number: int) -> LogHeader:
-    """The header, checked against the store and the number that the file's name says.
+    """Decode a header.
 
-    `CorruptionError` for anything that is not this header, `UnsupportedFormat` for a newer version.
+    It must have this magic, be of this store, and have the number in the file's name. Raises
+    `CorruptionError` if it does not, `UnsupportedFormat` if it is of another format version.
     """
     if len(data) < HEADER_BYTES:
         raise CorruptionError(f"log header is cut short: found={len(data)} expected={HEADER_BYTES}", offset=0)
@@ -88,21 +95,25 @@ def decode_header(data: bytes, magic: bytes, store_id: bytes, number: int) -> Lo
         raise CorruptionError("log header checksum mismatch", offset=0)
     _VERSIONS[magic].check(fields[1])
     if fields[3] != store_id or fields[4] != number:
-        raise CorruptionError("log belongs to another store or another place", offset=16)
+        raise CorruptionError("log belongs to another store or has another number", offset=16)
     predecessor = Position(*fields[6:10])
     if number > NUMBER_MAX or predecessor.number >= number:
-        raise CorruptionError("log with a number out of range", offset=32)
+        raise CorruptionError("log number out of range", offset=32)
     if predecessor.end > WAL_BYTES_MAX or predecessor.seqno > SEQNO_MAX:
-        raise CorruptionError("log goes on from a place that no log has", offset=56)
+        raise CorruptionError("log continues an impossible position", offset=56)
     return LogHeader(magic, store_id, number, fields[5], predecessor, fields[11])
 
 
 def encode_frame(
     header_checksum: int, position: Position, type_: int, count: int, payload: bytes, durable_end: int | None = None
 ) -> bytes:
-    """The bytes of the frame that comes at `position`; what is before it, or before `durable_end`, is durable. O(length)."""
+    """Encode the frame that goes to `position`. O(length).
+
+    The frame states that the log is durable up to `durable_end`, by default up to `position`.
+    Raises `DataError` if the payload is empty or too large.
+    """
     if not 1 <= len(payload) <= FRAME_PAYLOAD_BYTES_MAX:
-        raise DataError(f"a commit has at most {FRAME_PAYLOAD_BYTES_MAX} bytes: found={len(payload)}")
+        raise DataError(f"a commit has 1 to {FRAME_PAYLOAD_BYTES_MAX} bytes: found={len(payload)}")
     end = position.end
     durable = end if durable_end is None else durable_end
     body = _FRAME_BODY.pack(
@@ -114,19 +125,23 @@ def encode_frame(
 
 
 def frame_bytes(payload: bytes) -> int:
-    """How many bytes the frame of a payload takes."""
+    """Return the size of the frame that holds a payload."""
     return FRAME_BYTES + -(-len(payload) // 8) * 8
 
 
 def position_after(position: Position, frame: bytes) -> Position:
-    """The position behind a frame that `encode_frame` made for `position`."""
+    """Return the position after a frame that `encode_frame` made for `position`."""
     return Position(position.number, position.end + len(frame), position.seqno + 1, int.from_bytes(frame[:8], "little"))
 
 
 def _verify(
     data: bytes, offset: int, header_checksum: int, base: int = 0
 ) -> tuple[int, int, int, int, int, int] | None:
-    """Fields of the frame at `offset` when it verifies by itself: checksum, length, seqno, previous, durable, count."""
+    """Return (checksum, length, seqno, previous, durable end, count) of the frame at `offset`.
+
+    None if there is no frame with a valid checksum there. Whether it continues the chain is not
+    checked. `base` is the offset of `data` in the log.
+    """
     if offset + FRAME_BYTES > len(data):
         return None
     stored, magic, length, seqno, previous, durable, count, _, _ = FRAME.unpack_from(data, offset)
@@ -139,9 +154,10 @@ def _verify(
 
 
 def read_frame(data: bytes, header_checksum: int, position: Position, base: int = 0) -> Frame | None:
-    """The frame that continues `position`, or None where the valid part of the log ends. O(length).
+    """Return the frame at `position`, or None where the valid part of the log ends. O(length).
 
-    `data` is the log from offset `base` on. A frame that verifies by itself but does not continue the chain is None too.
+    `data` is the log from offset `base` on. The valid part also ends before a frame that verifies
+    by itself but does not continue the chain.
     """
     offset = position.end - base
     fields = _verify(data, offset, header_checksum, base)
@@ -156,7 +172,10 @@ def read_frame(data: bytes, header_checksum: int, position: Position, base: int 
 
 
 def holds_later_durable(data: bytes, header_checksum: int, end: int) -> bool:
-    """True if a frame behind `end` proves that the bytes at `end` had been synced: they are damaged, not torn."""
+    """Return True if a frame behind `end` proves that the bytes at `end` had been synced.
+
+    Then the frame at `end`, which does not verify, is damaged and not a torn tail.
+    """
     offset = data.find(FRAME_MAGIC, end + 8)
     while offset >= 0:
         fields = _verify(data, offset - 8, header_checksum)

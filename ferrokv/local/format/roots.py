@@ -1,6 +1,6 @@
-"""Roots: what a user key holds when it names a collection (docs/format.md section 4).
+"""Roots: the value of a user key that names a collection (docs/format.md section 4).
 
-In memory a root is a `Root`, a bytes of its own class, so that whoever reads a value can tell it from a string by one look.
+In memory a root is a `Root`, a subclass of bytes, so that its class tells it from a string.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ HASH: Final = b"h"
 SET: Final = b"s"
 SORTED_SET: Final = b"z"
 TYPES: Final = {LIST: "list", HASH: "hash", SET: "set", SORTED_SET: "zset"}
-FIRST_INDEX: Final = 1 << 63  # where a list begins, with as much room before it as behind it
+FIRST_INDEX: Final = 1 << 63  # of a new list's first element: in the middle, to grow in both directions
 
 
 class Root(bytes):
@@ -30,13 +30,16 @@ class Root(bytes):
 
 
 def size_of(root: Root) -> int:
-    """How many elements the collection has, of a root that was checked."""
+    """Return the number of elements. `decode_root` must have checked the root before."""
     size: int = ROOT.unpack(root)[3]
     return size
 
 
 class RootFields(NamedTuple):
-    """A decoded root. `version` counts changes, `size` elements; `head` is the index of a list's first element, else 0."""
+    """A decoded root. `version` counts the changes of the collection, and `size` its elements.
+
+    `head` is the index of the first element of a list, and 0 for the other types.
+    """
 
     type: bytes
     generation: int
@@ -45,12 +48,16 @@ class RootFields(NamedTuple):
     head: int
 
     def encode(self) -> Root:
-        """The 40 bytes."""
+        """Return the root as 40 bytes."""
         return Root(ROOT.pack(*self))
 
 
 def decode_root(data: bytes) -> RootFields:
-    """The fields. `CorruptionError` for another length, `UnsupportedFormat` for an unknown type."""
+    """Decode and check a root.
+
+    Raises `CorruptionError` if its length is wrong or its fields do not fit together, and
+    `UnsupportedFormat` if its type is unknown.
+    """
     if len(data) != ROOT_BYTES:
         raise CorruptionError(f"root of a collection is cut short: found={len(data)} expected={ROOT_BYTES}")
     fields = RootFields(*ROOT.unpack(data))

@@ -1,8 +1,10 @@
-"""The versions of tables, and how each is read, written and checked (docs/format.md sections 5 and 9).
+"""The versions of tables: how each is read, written and checked.
 
-The footer of a table says its version, and everything else of the file is this version's affair. Whoever reads, builds or checks a
-table asks the registry here, so a new version is one more `TableFormat` and nothing else. All versions share three things: the
-footer (tables.py), an index that names blocks by offset, and a filter whose bits are found by `filters.may_contain`.
+See docs/format.md sections 5 and 9. The footer of a table names its version, which determines the
+format of the rest of the file. Code that reads, builds or checks tables gets the functions for a
+version from the registry in this module, so adding a version means adding one `TableFormat`. All
+versions have three things in common: the footer (tables.py), an index that finds blocks by offset,
+and a filter that `filters.may_contain` can probe.
 """
 
 from __future__ import annotations
@@ -17,26 +19,29 @@ from .commits import Entry
 
 
 class TableFormat(NamedTuple):
-    """One version of tables, as functions over bytes. Seeds are file seed + offset; decoders raise `CorruptionError`."""
+    """One version of the table format, as functions on bytes.
+
+    A seed is the file seed plus the offset of the part. Decoders raise `CorruptionError`.
+    """
 
     version: int
     block_records_max: int
     encode_block: Callable[[Sequence[bytes], Sequence[Entry], Sequence[int], int], bytes]
-    """(ascending keys, entries, hashes of the keys, seed) to the bytes of a block."""
+    """(ascending keys, entries, hashes of the keys, seed) -> the bytes of a block."""
     verify_block: Callable[[bytes, int], None]
     find_in_block: Callable[[bytes, bytes, int], Entry | None]
-    """The record of a key in a verified block, given the low byte of its hash; None if there is none."""
+    """(verified block, key, low byte of the key's hash) -> the record, or None."""
     decode_block: Callable[[bytes], tuple[list[bytes], list[Entry]]]
     block_fits: Callable[[bytes, Sequence[int]], bool]
-    """True if what look-ups need of a verified block fits the hashes of its keys."""
+    """(verified block, hashes of its keys) -> True if the block fits the hashes."""
     encode_filter: Callable[[array[int], int], bytes]
     decode_filter: Callable[[bytes, int], array[int]]
     encode_index: Callable[[tables.Index, int], bytes]
     decode_index: Callable[[bytes, int], tables.Index]
     decode_block_index: Callable[..., tables.BlockIndex]
-    """`decode_block_index(data, seed, again=...)`: what look-ups hold of an index."""
+    """`decode_block_index(data, seed, again=...)` returns the form of an index that lookups use."""
     summarise: Callable[[tables.BlockIndex, bytes], tables.IndexSummary | None]
-    """What finds its way in an index part, given its bytes, without holding it; None if such an index is only read whole."""
+    """(index, bytes of the index part) -> its summary, or None if it can only be read whole."""
 
 
 def _encode_block(keys: Sequence[bytes], entries: Sequence[Entry], hashes: Sequence[int], seed: int) -> bytes:
@@ -67,12 +72,15 @@ TABLE_FORMATS: Final[dict[int, TableFormat]] = {V1.version: V1}
 
 
 def newest_format() -> TableFormat:
-    """The version that flushes and merges write."""
+    """Return the version that flushes and merges write."""
     return TABLE_FORMATS[max(TABLE_FORMATS)]
 
 
 def format_of(footer: tables.Footer) -> TableFormat:
-    """The version that a footer names; `UnsupportedFormat` if this library does not know it."""
+    """Return the version that a footer names.
+
+    Raises `UnsupportedFormat` if this library does not know it.
+    """
     found = TABLE_FORMATS.get(footer.version)
     if found is None:
         raise UnsupportedFormat(

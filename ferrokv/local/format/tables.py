@@ -1,4 +1,8 @@
-"""The index and the footer of a table (docs/format.md section 5)."""
+"""The index and the footer of a table (docs/format.md section 5).
+
+In memory an index has one of three forms. `Index` has all of it, for verification. `BlockIndex` has
+what a lookup needs. `IndexSummary` is a tenth of that: with it a lookup reads the rest from disk.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from ...errors import CorruptionError
 from .checksums import MASK_64, checksum
 
 SAMPLE: Final = 16
-SAMPLE_OVERHEAD: Final = 57  # of a bytes object, rounded up, and the pointer to it
+SAMPLE_OVERHEAD: Final = 57  # memory of a bytes object beside its bytes, rounded up, and the pointer to it
 INDEX_HEAD: Final = struct.Struct("<QII")
 FOOTER: Final = struct.Struct("<Q8sH6sQQQQQ")
 FOOTER_BYTES: Final = 64
@@ -23,7 +27,10 @@ assert FOOTER.size == FOOTER_BYTES
 
 
 class Index(NamedTuple):
-    """Where the blocks of a table are: offsets (one more than blocks), highest expiry and last key of each."""
+    """The offset, highest expiry and last key of each block.
+
+    One more offset is the end of the blocks.
+    """
 
     offsets: Sequence[int]
     max_expiries: Sequence[int]
@@ -31,34 +38,37 @@ class Index(NamedTuple):
 
 
 class BlockIndex:
-    """An index as look-ups hold it: 12 bytes a block and its last key in one piece with the others; of every 16th an object."""
+    """An index as lookups use it: 12 bytes per block, and all last keys in one bytes object.
+
+    Only every 16th last key is an object of its own. `find` bisects these first.
+    """
 
     __slots__ = ("_ends", "_keys", "_samples", "offsets")
 
     def __init__(self, offsets: array[int], ends: array[int], keys: bytes) -> None:
-        self.offsets = offsets  # one more than blocks
+        self.offsets = offsets  # of the blocks, then the end of the last block
         self._ends = ends
         self._keys = keys
         self._samples = [keys[ends[i] : ends[i + 1]] for i in range(SAMPLE - 1, len(ends) - 1, SAMPLE)]
 
     def __len__(self) -> int:
-        """Blocks."""
+        """Return the number of blocks."""
         return len(self._ends) - 1
 
     @property
     def key_bytes(self) -> int:
-        """Bytes of all keys."""
+        """The size of all last keys together."""
         return len(self._keys)
 
     @property
     def nbytes(self) -> int:
-        """Memory."""
+        """The memory that the index takes."""
         columns = self.offsets.itemsize * len(self.offsets) + self._ends.itemsize * len(self._ends)
         samples = sum(map(len, self._samples)) + SAMPLE_OVERHEAD * len(self._samples)
         return columns + len(self._keys) + samples
 
     def find(self, key: bytes) -> int:
-        """The first block whose last key is not smaller than `key`; as many as there are blocks if there is none."""
+        """Return the first block whose last key is >= `key`; `len(self)` if there is none."""
         ends, keys = self._ends, self._keys
         low = bisect_left(self._samples, key) * SAMPLE
         high = min(low + SAMPLE - 1, len(ends) - 1)
@@ -71,15 +81,15 @@ class BlockIndex:
         return low
 
     def last_keys(self) -> list[bytes]:
-        """The last key of each block."""
+        """Return the last key of each block."""
         return [self._keys[a:b] for a, b in pairwise(self._ends)]
 
     def last_key(self) -> bytes:
-        """The last key of the last block."""
+        """Return the last key of the last block."""
         return self._keys[self._ends[-2] :]
 
     def summary(self, data: bytes) -> IndexSummary:
-        """What finds its way in the index part, which is `data`, without holding it."""
+        """Return the summary of this index. `data` is the encoded index part."""
         count = len(self)
         ends = self._ends
         starts = array("I", (ends[min(i, count)] for i in range(0, count + SAMPLE, SAMPLE)))
@@ -91,28 +101,33 @@ class BlockIndex:
 
 
 class IndexSummary:
-    """One key of each 16 blocks. With it three short reads find a block; checksums made of the whole index verify them."""
+    """A sample of an index: the last key of every 16th block.
+
+    It finds a block with three short reads. The reads are verified by a checksum for each group of
+    16 blocks. These checksums were computed from the whole index part when that had been read and
+    verified.
+    """
 
     __slots__ = ("_count", "_samples", "_starts", "checksums")
 
     def __init__(self, samples: list[bytes], starts: array[int], checksums: array[int], count: int) -> None:
         self._samples = samples
-        self._starts = starts  # of the keys of each group, and the end
+        self._starts = starts  # where the keys of each group begin, and where the last one's end
         self._count = count
-        self.checksums = checksums  # of what `places` names
+        self.checksums = checksums  # of the bytes at each group's `places`
 
     @property
     def nbytes(self) -> int:
-        """Memory."""
+        """The memory that the summary takes."""
         samples = sum(map(len, self._samples)) + SAMPLE_OVERHEAD * len(self._samples)
         return samples + self._starts.itemsize * len(self._starts) + 8 * len(self.checksums)
 
     def group_of(self, key: bytes) -> int:
-        """The group of blocks that may have the key, which must not be behind the last key of the table."""
+        """Return the group of blocks that may hold `key`, which must be <= the table's last key."""
         return bisect_left(self._samples, key)
 
     def places(self, group: int) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-        """(start, size) within the index part of offsets, ends and keys of a group."""
+        """Return (start, size) in the index part of a group's offsets, key ends and keys."""
         count = self._count
         first = group * SAMPLE
         blocks = min(SAMPLE, count - first)
@@ -126,9 +141,10 @@ class IndexSummary:
         )
 
     def find(self, group: int, parts: tuple[bytes, bytes, bytes], key: bytes) -> tuple[int, int, int]:
-        """(number, offset, size) of the first block of a group whose last key is not smaller, from what is at its places.
+        """Return (number, offset, size) of the first block of a group whose last key is >= `key`.
 
-        `CorruptionError` if that is not what was there when the whole index was read.
+        `parts` are the bytes at the group's `places`. Raises `CorruptionError` if they have changed
+        since the whole index was read.
         """
         if checksum(b"".join(parts)) != self.checksums[group]:
             raise CorruptionError("index checksum mismatch")
@@ -145,7 +161,11 @@ class IndexSummary:
 
 
 class Footer(NamedTuple):
-    """The end of a table, the same in all versions: where its filter and index begin, and how many records it has."""
+    """The last 64 bytes of a table, in all versions the same.
+
+    They hold the version and number of the table, its record count, and where filter and index
+    begin.
+    """
 
     version: int
     number: int
@@ -155,7 +175,7 @@ class Footer(NamedTuple):
 
 
 def encode_index(index: Index, seed: int) -> bytes:
-    """The index part; `seed` is file seed + offset."""
+    """Encode the index part. `seed` is the file seed plus the part's offset."""
     count = len(index.last_keys)
     ends = [0]
     for key in index.last_keys:
@@ -173,7 +193,7 @@ def encode_index(index: Index, seed: int) -> bytes:
 
 
 def decode_index(data: bytes, seed: int) -> Index:
-    """The index, or `CorruptionError`. O(blocks)."""
+    """Decode the index part. Raises `CorruptionError` if it is damaged. O(blocks)."""
     offsets, ends, keys = _check_index(data, seed)
     count = len(ends) - 1
     max_expiries = struct.unpack_from(f"<{count}Q", data, INDEX_HEAD.size + 8 * (count + 1))
@@ -181,15 +201,17 @@ def decode_index(data: bytes, seed: int) -> Index:
 
 
 def decode_block_index(data: bytes, seed: int, *, again: bool = False) -> BlockIndex:
-    """What look-ups need of the index, or `CorruptionError`. O(blocks), but without an object for each.
+    """Decode what lookups need of the index part. Raises `CorruptionError` if it is damaged.
 
-    One that is read `again` has the same bytes if its checksum is right, so its columns are not checked once more.
+    O(blocks), but makes no object for each block. Pass `again` if the same index was decoded
+    before: with a valid checksum its bytes are the same, so the order of its columns is not checked
+    again.
     """
     return BlockIndex(*_check_index(data, seed, again=again))
 
 
 def _check_index(data: bytes, seed: int, *, again: bool = False) -> tuple[array[int], array[int], bytes]:
-    """Offsets, ends of keys, and the keys of an index part that verifies."""
+    """Verify an index part. Return the block offsets, the ends of the keys, and the keys."""
     if len(data) < INDEX_HEAD.size:
         raise CorruptionError("index is cut short")
     stored, length, count = INDEX_HEAD.unpack_from(data)
@@ -225,7 +247,7 @@ def _is_ascending(values: Sequence[bytes] | Sequence[int]) -> bool:
 
 
 def encode_footer(footer: Footer, seed: int) -> bytes:
-    """The last 64 bytes; `seed` is file seed + offset."""
+    """Encode the footer. `seed` is the file seed plus the footer's offset."""
     data = FOOTER.pack(
         0,
         FOOTER_MAGIC,
@@ -241,7 +263,10 @@ def encode_footer(footer: Footer, seed: int) -> bytes:
 
 
 def decode_footer(data: bytes, number: int, footer_offset: int, seed: int) -> Footer:
-    """The footer that stands at `footer_offset` of table `number`, or `CorruptionError`."""
+    """Decode the footer of table `number`, which is at `footer_offset`.
+
+    Raises `CorruptionError` if it is damaged or of another table. The version is not checked here.
+    """
     if len(data) != FOOTER_BYTES:
         raise CorruptionError("table footer is cut short", offset=footer_offset)
     stored, magic, version, _, found, filter_offset, index_offset, records, _ = FOOTER.unpack(data)

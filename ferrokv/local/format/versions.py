@@ -1,7 +1,8 @@
-"""The version of each kind of file: which one this library writes, and which ones it reads (docs/format.md section 9).
+"""The versions of each kind of file that this library writes and reads.
 
-A kind whose bytes change gets a new number, and the readers keep the old ones in `read` for as long as they can. Tables have a
-registry of their own, `table_formats.py`, since a store holds tables of several versions at a time.
+See docs/format.md section 9. When the format of a kind changes, the kind gets a new version, and
+`read` keeps the old ones for as long as possible. Tables have a registry of their own,
+`table_formats.py`, since a store may hold tables of several versions at the same time.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from ...errors import UnsupportedFormat
 
 
 class FileVersions(NamedTuple):
-    """Of one kind of file."""
+    """The versions of one kind of file."""
 
     kind: str
     written: int
     read: frozenset[int]
 
     def check(self, found: int) -> None:
-        """`UnsupportedFormat` if this library cannot read the version that a file says it has."""
+        """Raise `UnsupportedFormat` if this library cannot read files of version `found`."""
         if found not in self.read:
             raise UnsupportedFormat(
                 f"{self.kind} of another format version: found={found} this_version={self.written} "
@@ -27,7 +28,7 @@ class FileVersions(NamedTuple):
             )
 
 
-# Of CURRENT, and of the store as a whole: what a process has to understand before it opens any other file.
+# The version of CURRENT, and so of the store: a process checks it before it opens any other file.
 STORE: Final = FileVersions("store", 1, frozenset({1}))
 WAL: Final = FileVersions("WAL", 1, frozenset({1}))
 MANIFEST: Final = FileVersions("manifest", 1, frozenset({1}))

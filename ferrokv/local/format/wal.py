@@ -10,9 +10,10 @@ from .logs import TYPE_COMMIT, LogHeader, Position, read_frame
 def next_commit(
     data: bytes, header: LogHeader, position: Position, base: int = 0
 ) -> tuple[dict[bytes, Entry], Position] | None:
-    """The records of the frame at `position` and the position behind it; None where the valid part of `data` ends.
+    """Return the records of the frame at `position`, and the position after the frame.
 
-    `data` begins at offset `base` of the WAL.
+    None where the valid part of `data` ends. `data` begins at offset `base` of the WAL. Raises
+    `CorruptionError` if the frame is no commit or its records do not decode.
     """
     frame = read_frame(data, header.checksum, position, base)
     if frame is None:

@@ -1,1 +1,1 @@
-"""The WAL: loading and following it, transactions, and committing to it."""
+"""The WAL: loading it, following it, running transactions, and committing to it."""

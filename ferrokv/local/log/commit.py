@@ -1,8 +1,20 @@
-"""The write path: append one frame, have it synced, show it; and the rotation to a new WAL.
+"""The write path: append a frame to the WAL, make it durable, show it; and rotate to a new WAL.
 
-Appending happens under the write lock, syncing under the sync lock. So while one process syncs, others append, and the next sync
-covers all that was appended before it began: a group commit across processes (docs/decisions/0008-group-commit.md). Transactions
-see what is appended, since the chain of frames makes it certain that theirs stands only if it does; readers see what is durable.
+Three words of the control page describe the tail of the WAL (docs/format.md section 7). A frame is
+appended under the write lock: INTENT is set to where it will end, the frame is written, and
+APPENDED is set to the same place. If INTENT and APPENDED differ, somebody died or failed in
+between, and the next writer rotates to a new WAL instead of writing behind an uncertain tail. The
+WAL is synced under the sync lock: APPENDED is loaded, the file synced, and the loaded value stored
+as COMMIT.
+
+The two locks are separate, so others append while one process syncs, and the next sync covers all
+that was appended before it began: a group commit across processes
+(docs/decisions/0008-group-commit.md). A writer waits until COMMIT has reached its frame, whoever
+synced it. If a sync fails, POISON is set, and no process writes any more.
+
+Readers see what is durable. Transactions also see what is appended. That is safe, because each
+frame holds the checksum of the one before: the frame of a transaction counts only if all frames
+before it do.
 """
 
 from __future__ import annotations
@@ -46,14 +58,14 @@ from ..storage.requests import Allocate, Lock, Op, Remove, Role, Storage, Sync, 
 from ..tree.view import Catalogue
 
 FINISH_ATTEMPTS_MAX: Final = 100
-UNSYNCED_COMMITS_MAX: Final = 64  # of all processes, since each transaction looks through them
+UNSYNCED_COMMITS_MAX: Final = 64  # of all processes; limited because each transaction looks through them
 UNSYNCED_BYTES_MAX: Final = 1 << 20
 AT_ONCE: Final[dict[Role, Lock]] = {role: Lock(role, 0) for role in ("write", "sync", "compact")}
 
 Writes = Mapping[bytes, tuple[bytes | None, int]]
-"""internal key -> (value or None to delete, expires_ms or 0)"""
+"""internal key -> (value, or None to delete; expires_ms or 0)"""
 Tail = tuple[Wal, Position]
-"""A WAL, and a place in it where a frame ends."""
+"""A WAL, and the position in it where a frame ends."""
 
 
 def create_wal(
@@ -64,9 +76,10 @@ def create_wal(
     sizes: Iterable[int],
     spares: Iterable[str] = (),
 ) -> Op[Wal]:
-    """WAL `number`, durable with its name, that goes on from `predecessor`. Fails if the file exists.
+    """Create WAL `number`, which continues `predecessor`, and make it and its name durable.
 
-    Its space is as `create_file` says. No file is left if there was none.
+    `sizes` and `spares` are as in `create_file`. Raises `FileExistsError` if the file exists. If
+    there is no space for it, no file is left.
     """
     file, allocated = yield from create_file(file_name("wal", number), sizes, spares)
     salt = int.from_bytes(storage.random_bytes(8), "little")
@@ -79,35 +92,44 @@ def create_wal(
 
 
 def take_lock(engine: Engine, role: Role, timeout: float, until: Callable[[], bool] | None = None) -> bool:
-    """Whether the lock was free in time. A lock that can not be told from a free one poisons the store. Blocks."""
+    """Take a role's lock.
+
+    Return False if it was not free in time, or as soon as `until` returns True. Blocks. An error
+    while taking it poisons the store, since it is then unknown who has the lock.
+    """
     perform = engine.storage.perform
     try:
-        # Nearly always it is free at once; only a wait needs a request of its own.
+        # Nearly always the lock is free at once. Only if not is a request with a timeout made.
         return bool(perform(AT_ONCE[role]) or (timeout > 0 and perform(Lock(role, timeout, until))))
     except OSError as error:
         raise engine.poison(f"taking the {role} lock", error) from error
 
 
 def append(engine: Engine, writes: Writes, catalogue: Catalogue, *, sync_follows: bool = True) -> Tail:
-    """Put `writes`, which lead to `catalogue`, into the WAL as one frame, and say in which and where it ends. Blocks.
+    """Append `writes` to the WAL as one frame.
 
-    Under the write lock, after `begin_writing`. Neither durable nor visible before `make_durable`. `StoreFull` when the disk is
-    full (the store stays usable), `StoreFailed` when the write failed otherwise.
+    Return the WAL and the position after the frame. Blocks. `catalogue` is the catalogue that
+    results from the writes. Only under the write lock, after `begin_writing`. The commit is neither
+    durable nor visible before `make_durable`. Raises `StoreFull` if the disk is full; the store
+    stays usable then. Raises `StoreFailed` if the write failed in another way.
     """
     words = engine.words
     payload = encode_commit(writes)
-    # What is raised here must not keep the WAL's file by its frames: a full disk would miss it.
+    # Before any local variable refers to the WAL: an error's traceback would keep its file open,
+    # and a full disk needs the space of that file once it is removed.
     if engine.appended.end + frame_bytes(payload) > engine.wal.allocated or words[SHORT]:
         _make_room(engine, writes, frame_bytes(payload))
     with engine.lock:
         wal, position = engine.wal, engine.appended
-    # What counts as durable here must be: a reader after a crash takes it for a proof (docs/format.md section 3).
+    # Invariant: `durable_end` is durable. Recovery after a crash takes it as proof (docs/format.md
+    # section 3).
     number, durable_end = unpack_position(words[COMMIT])
     assert number == wal_word(position.number)
     frame = encode_frame(wal.header.checksum, position, TYPE_COMMIT, len(writes), payload, durable_end)
     after = position_after(position, frame)
-    # Durability: in doubt until whole, for every process. Whatever ends this call early (an error, a signal handler that
-    # raises, death) leaves INTENT ahead of APPENDED, and the next writer starts a new WAL from there.
+    # Durability: the tail is in doubt, for every process, until the frame is complete. Whatever
+    # ends this call early (an error, a signal handler that raises, death) leaves INTENT ahead of
+    # APPENDED, and the next writer starts a new WAL.
     word = pack_position(after.number, after.end)
     words[INTENT] = word
     try:
@@ -117,7 +139,8 @@ def append(engine: Engine, writes: Writes, catalogue: Catalogue, *, sync_follows
     seqno = after.seqno
     entries: dict[bytes, Entry] = {key: (write[0], write[1], seqno, None) for key, write in writes.items()}
     words[APPENDED] = word
-    # An interruption before this line is mended by `read_appended`, which finds the frame in the file.
+    # If an exception interrupts this before the commit is pending, `read_appended` finds the frame
+    # in the file.
     with engine.lock:
         engine.add_pending(Pending(entries, after, catalogue))
     engine.counters.commits += 1
@@ -126,15 +149,16 @@ def append(engine: Engine, writes: Writes, catalogue: Catalogue, *, sync_follows
 
 
 def _make_room(engine: Engine, writes: Writes, size: int) -> None:
-    """Return when the next frame, of `size` bytes, has its place on the disk, so that nothing is in doubt if it finds none.
+    """Reserve disk space for the next frame, of `size` bytes, before its first byte is written.
 
-    `StoreFull` when there is none. A frame that deletes may have that of the reserve. Blocks.
+    Blocks. Raises `StoreFull` if there is no space; then nothing is in doubt. A frame that deletes
+    may use the reserve.
     """
     deleting = deletes(writes, engine.view.catalogue)
     if engine.words[SHORT]:
         if not deleting and not is_plenty(engine):
             raise store_full(engine, "writing")
-        engine.ran_short()  # there may be something to give back, or to build
+        engine.ran_short()  # let the background thread look for space to free, or rebuild the reserve
     if _allocate(engine, size):
         return
     engine.run_short()
@@ -142,14 +166,17 @@ def _make_room(engine: Engine, writes: Writes, size: int) -> None:
         raise store_full(engine, "writing")
     most = sizes_for(engine.options.memtable_bytes, engine.storage.space()).wal - HEADER_BYTES
     if size > most:
-        raise store_full(engine, f"deleting so much at once (bytes={size}, the reserve takes {most})")
+        raise store_full(engine, f"deleting so much at once (bytes={size}, the reserve has room for {most})")
     rotate(engine, spare_first=True)
     if not _allocate(engine, size):
         raise store_full(engine, "deleting")
 
 
 def _allocate(engine: Engine, size: int) -> bool:
-    """Reserve the place of a frame at the WAL's end, and more while there is plenty; False if the disk is full."""
+    """Reserve disk space for a frame at the end of the WAL, and more if there is plenty.
+
+    False if the disk is full.
+    """
     with engine.lock:
         wal, end = engine.wal, engine.appended.end + size
     full = engine.options.memtable_bytes
@@ -168,7 +195,7 @@ def _allocate(engine: Engine, size: int) -> bool:
 
 
 def may_stay_unsynced(engine: Engine) -> bool:
-    """True while little is appended that no sync has covered, by whichever process."""
+    """Return True while the unsynced commits of all processes are few and small."""
     with engine.lock:
         durable, appended, commits = engine.wal.position, engine.appended, len(engine.pending)
     near = durable.number == appended.number and appended.end - durable.end < UNSYNCED_BYTES_MAX
@@ -176,9 +203,10 @@ def may_stay_unsynced(engine: Engine) -> bool:
 
 
 def make_durable(engine: Engine, wal: Wal, appended: Position) -> None:
-    """Return when `wal` is durable up to `appended`, by this process's sync or another's. Needs no lock. Blocks.
+    """Return when `wal` is durable up to `appended`, by a sync of this process or another one.
 
-    `StoreUncertain` when another process did not finish its sync in time, `StoreFailed` when a sync failed, anywhere.
+    Blocks. The caller needs no lock. Raises `StoreUncertain` if another process did not finish its
+    sync in time, `StoreFailed` if a sync failed in any process.
     """
     words = engine.words
     target = pack_position(appended.number, appended.end)
@@ -192,7 +220,7 @@ def make_durable(engine: Engine, wal: Wal, appended: Position) -> None:
                 _sync(engine, wal, target)
             elif not over():
                 raise StoreUncertain(
-                    "another process did not finish its sync, so whether this write stands is not known yet: "
+                    "another process did not finish its sync, so it is not known yet whether this write is durable: "
                     f"holder_pid={words[SYNCER]} busy_timeout={timeout:.3g}"
                 )
         finally:
@@ -204,19 +232,25 @@ def make_durable(engine: Engine, wal: Wal, appended: Position) -> None:
 
 
 def _is_over(words: Words, target: int) -> bool:
-    """True if there is nothing to wait for: the target is durable, or never will be."""
+    """Return True if there is nothing to wait for: `target` is durable, or a sync has failed."""
     commit = words[COMMIT]
     return commit == target or is_reached(commit, target) or words[POISON] != 0
 
 
 def show_durable(engine: Engine) -> None:
-    """Show those of this process's commits that are durable. May be repeated, and left to the next reader."""
+    """Show the pending commits that are durable.
+
+    May be repeated; if it is left out, the next reader does it.
+    """
     with engine.lock:
         engine.show_pending(engine.words[COMMIT])
 
 
 def _sync(engine: Engine, wal: Wal, target: int) -> None:
-    """Make everything durable that is appended by now. Under the sync lock, which keeps `wal` the newest."""
+    """Make durable all that is appended by now.
+
+    Under the sync lock, so that nobody rotates `wal` meanwhile.
+    """
     words = engine.words
     if _is_over(words, target):
         return
@@ -225,16 +259,18 @@ def _sync(engine: Engine, wal: Wal, target: int) -> None:
     try:
         engine.storage.perform(Sync(wal.file))
     except OSError as error:
-        # Never retried: the kernel has marked the pages clean, and a second sync would report a success that is none.
+        # Never retry: the kernel has marked the pages clean, so a second sync would wrongly report
+        # success.
         raise engine.poison("syncing the WAL", error) from error
     words[COMMIT] = appended
     wake_waiting(engine)
 
 
 def _uninterrupted(engine: Engine, show: Callable[[], None]) -> BaseException | None:
-    """Show what is durable, again and again until no signal handler interrupts it.
+    """Call `show` until no signal handler interrupts it.
 
-    Returns what interrupted, to be raised by the caller once the store is consistent again.
+    Returns the interrupting exception, if any. The caller raises it once the store is consistent
+    again.
     """
     interrupted: BaseException | None = None
     for _ in range(FINISH_ATTEMPTS_MAX):
@@ -248,16 +284,19 @@ def _uninterrupted(engine: Engine, show: Callable[[], None]) -> BaseException | 
 
 
 def rotation_due(engine: Engine) -> bool:
-    """True if the active WAL has reached its size."""
+    """Return True if the WAL has reached the size at which it is rotated."""
     return engine.wal.position.end >= engine.options.memtable_bytes
 
 
 def rotate(engine: Engine, *, spare_first: bool = False) -> None:
-    """Go on in a new WAL and seal the memtable of the old one. Under the write lock, after `read_appended`. Blocks.
+    """Start a new WAL and seal the memtable of the old one.
 
-    A full disk gives it what there is, in the end a spare WAL, or that at once with `spare_first`. `StoreFull` without one.
+    Under the write lock, after `read_appended`. Blocks. On a full disk, the new WAL gets less
+    preallocated space, and in the end a spare WAL of the reserve; with `spare_first`, it gets a
+    spare WAL at once if there is one. Raises `StoreFull` if there is no space at all.
 
-    A WAL whose tail is uncertain is left as it is: the new one's header records where its valid part ends, all of which is synced.
+    An uncertain tail of the old WAL is left as it is. The header of the new WAL records where the
+    valid part ends, and that part is synced first.
     """
     try:
         if not take_lock(engine, "sync", engine.options.busy_timeout):
@@ -272,13 +311,14 @@ def _rotate(engine: Engine, *, spare_first: bool) -> None:
     with engine.lock:
         position = engine.appended
     _sync(engine, engine.wal, pack_position(position.number, position.end))
-    engine.check_usable()  # or another process's sync failed meanwhile
+    engine.check_usable()  # `_sync` does nothing if another process's sync has failed
     show_durable(engine)
     assert engine.wal.position == position
     number = position.number + 1
     in_doubt = words[INTENT] != words[APPENDED]
-    # Order: in doubt from here, so that a new WAL that this process leaves behind when it dies is not passed over: its header
-    # says that the old one ends here, and nothing may be written there any more.
+    # Order: INTENT is ahead from here on. If this process dies and leaves a new WAL behind, that
+    # WAL's header says that the old one ends here. So the next writer must not append to the old
+    # one; it sees INTENT, and rotates.
     words[INTENT] = pack_position(number, HEADER_BYTES)
     try:
         wal = complete(_create_anew(engine, number, position, spare_first=spare_first), engine.storage)
@@ -301,8 +341,9 @@ def _rotate(engine: Engine, *, spare_first: bool) -> None:
 
 
 def _show_rotation(engine: Engine, wal: Wal) -> None:
-    # Order: COMMIT before this process's view. If a reader here could see more than COMMIT says, it would know of what readers of
-    # other processes do not see yet. And before APPENDED: a death in between leaves INTENT ahead, and the next writer rotates.
+    # Order: COMMIT before this process's view, so that readers here never see more than readers of
+    # other processes can. And COMMIT before APPENDED: a death in between leaves INTENT ahead, and
+    # the next writer rotates.
     word = pack_position(wal.position.number, HEADER_BYTES)
     with engine.lock:
         engine.words[COMMIT] = word
@@ -311,8 +352,12 @@ def _show_rotation(engine: Engine, wal: Wal) -> None:
 
 
 def _create_anew(engine: Engine, number: int, predecessor: Position, *, spare_first: bool) -> Op[Wal]:
-    """Create a WAL, in the place of one that somebody left behind before COMMIT named it: nothing was ever in that."""
-    # Order: looked at first, for in an exchanged directory it may be somebody's data that is removed here, or their reserve.
+    """Create WAL `number`.
+
+    A file of that name is removed first: it was left before COMMIT named it, and is empty.
+    """
+    # Order: check the directory first. If it was exchanged, the file may be somebody's data, and
+    # the reserve theirs.
     change = engine.storage.changed()
     if change is not None:
         raise engine.give_up(change)
@@ -331,7 +376,10 @@ def _create_anew(engine: Engine, number: int, predecessor: Position, *, spare_fi
 
 
 def _remove_unfinished(engine: Engine, number: int) -> Op[None]:
-    """Take back a WAL that could not be made for lack of space; its number is used again, since nothing was in it."""
+    """Remove a WAL that could not be created for lack of space.
+
+    It was empty, so its number is used again.
+    """
     try:
         yield Remove(file_name("wal", number))
         yield SyncDirectory()

@@ -1,7 +1,8 @@
-"""From the files of a store to what a replica holds: tables, memtables, catalogue, and the WAL's tail.
+"""Loading a store from its files: tables, memtables, catalogue, and the tail of the WAL.
 
-`load` serves a process that attaches beside living ones, or that has fallen behind: it follows the COMMIT word and changes
-nothing. Recovery, which has no such word to trust, replays with `replay_all`.
+`load` is for a process that attaches beside others, or that has fallen too far behind to follow. It
+reads up to where COMMIT says that the WAL is durable, and changes no file. Recovery has no COMMIT
+word to trust. It uses `replay_all`, which finds the end of the WAL from the frames.
 """
 
 from __future__ import annotations
@@ -47,7 +48,10 @@ PAUSE_FRAMES: Final = 256
 
 
 class State(NamedTuple):
-    """A store at one moment. `memtables` come from old to new; the last is the one of `wal`."""
+    """A store at one moment.
+
+    The memtables are ordered from old to new; the last one is that of `wal`.
+    """
 
     tables: Tables
     version: Version
@@ -58,26 +62,28 @@ class State(NamedTuple):
 
 
 class Replay(NamedTuple):
-    """What the WALs say without a COMMIT word to trust: memtables from old to new (without the empty), and the end."""
+    """What the WALs hold, read without trusting a COMMIT word."""
 
-    memtables: list[Memtable]
-    last: LogHeader
+    memtables: list[Memtable]  # from old to new, without empty ones
+    last: LogHeader  # of the newest WAL
     end: Position
     highest_number: int
-    last_data: bytes  # the newest WAL as it was read
-    unfinished: list[int]  # WALs whose header was never whole
+    last_data: bytes  # the bytes of the newest WAL
+    unfinished: list[int]  # WALs whose header was never completed
 
 
 class _MovedOnError(Exception):
-    """Files went away while they were read: the manifest names others now."""
+    """Files were removed while this was reading. The manifest names others by now."""
 
 
 def load(
     words: Words, store_id: bytes, cache: BlockCache, opened: Mapping[int, Table], attempts: int = ATTEMPTS_MAX
 ) -> Op[State]:
-    """The state at COMMIT, read while other processes go on; tables of `opened` are taken over. Begins anew when files go away.
+    """Load the state as of COMMIT, while other processes go on.
 
-    `CorruptionError` when something that must be there is missing each time.
+    Start again if files are removed meanwhile. Tables in `opened` are reused. Raises
+    `CorruptionError` if a file that must exist is missing each time, `StoreBusy` if the tables
+    change faster than they can be loaded.
     """
     missing: Exception | None = None
     for _ in range(attempts):
@@ -98,7 +104,8 @@ def _load_once(words: Words, store_id: bytes, cache: BlockCache, opened: Mapping
     number, end = control.unpack_position(words[control.COMMIT])
     tables, version = yield from load_tables(store_id, cache, opened)
     check_tables(tables, (yield ListDirectory()))
-    # COMMIT was loaded first, so by now its WAL may have been flushed. The word has 32 bits of the number.
+    # COMMIT was loaded before the manifest was read, so its WAL may have been flushed and removed
+    # meanwhile. The word holds 32 bits of the WAL's number.
     wal_number = control.whole_wal_number(number, tables.log_number)
     if wal_number - tables.log_number >= 1 << 31:
         raise _MovedOnError
@@ -106,11 +113,11 @@ def _load_once(words: Words, store_id: bytes, cache: BlockCache, opened: Mapping
     memtables = [memtable]
     newest = wal
     while wal.position.number > tables.log_number:
-        # From new to old, for only a successor knows where a WAL ends.
+        # From new to old, because only the header of its successor says where a WAL ends.
         expected = wal.header.predecessor
         memtable, older = yield from _load_wal(store_id, expected.number, expected.end)
         if older.position != expected:
-            raise CorruptionError("WAL does not go on where the one before it ends", path=wal.file.name, offset=48)
+            raise CorruptionError("WAL does not continue the one before it", path=wal.file.name, offset=48)
         memtables.insert(0, memtable)
         wal = older
     catalogue = yield from read_catalogue(version, memtables)
@@ -118,7 +125,10 @@ def _load_once(words: Words, store_id: bytes, cache: BlockCache, opened: Mapping
 
 
 def load_tables(store_id: bytes, cache: BlockCache, opened: Mapping[int, Table]) -> Op[tuple[Tables, Version]]:
-    """What the manifest says now, as a version. `FileNotFoundError` if it moved on meanwhile."""
+    """Read the manifest and make a version of it.
+
+    `FileNotFoundError` if the manifest was replaced meanwhile.
+    """
     current = yield from read_current()
     if current.store_id != store_id:
         raise CorruptionError("another store has taken the place of this one", path=CURRENT)
@@ -128,7 +138,10 @@ def load_tables(store_id: bytes, cache: BlockCache, opened: Mapping[int, Table])
 
 
 def _load_wal(store_id: bytes, number: int, end: int) -> Op[tuple[Memtable, Wal]]:
-    """The memtable of the frames before `end`, all of which are durable, and the file's tail there."""
+    """Load WAL `number` up to `end`, before which all frames are durable.
+
+    Return the memtable and the WAL.
+    """
     file = yield Open(file_name("wal", number))
     data: bytes = yield ReadAt(file, 0, end)
     with damage_in(file.name):
@@ -140,7 +153,7 @@ def _load_wal(store_id: bytes, number: int, end: int) -> Op[tuple[Memtable, Wal]
 
 
 def read_current() -> Op[Current]:
-    """The store's identity. `FileNotFoundError` if there is none."""
+    """Read the file CURRENT. `FileNotFoundError` if there is none."""
     file = yield Open(CURRENT)
     data: bytes = yield ReadAt(file, 0, 4096)
     file.close()
@@ -149,7 +162,7 @@ def read_current() -> Op[Current]:
 
 
 def read_current_manifest() -> Op[tuple[Current, Manifest]]:
-    """Identity and manifest of a store that nobody changes: what is missing is damage."""
+    """Read CURRENT and the manifest of a store that nobody changes: a missing one is damage."""
     current = yield from read_current()
     try:
         return current, (yield from read_manifest(current))
@@ -158,7 +171,10 @@ def read_current_manifest() -> Op[tuple[Current, Manifest]]:
 
 
 def make_version(store_id: bytes, tables: Tables, cache: BlockCache, opened: Mapping[int, Table]) -> Version:
-    """A version with all the manifest's tables, none of which is looked at; those in `opened` keep what they have loaded."""
+    """Return a version with all tables of the manifest. No table file is opened.
+
+    Tables in `opened` are reused, with the parts that they have in memory.
+    """
     for reason in overlaps(tables.metas.values()):
         raise CorruptionError(f"manifest with {reason}")
     version_tables: list[Table] = []
@@ -173,7 +189,7 @@ def make_version(store_id: bytes, tables: Tables, cache: BlockCache, opened: Map
 
 
 def check_tables(tables: Tables, names: Mapping[str, int]) -> None:
-    """Return if each table is there; else `TableGoneError`."""
+    """Raise `TableGoneError` if the file of a table is not among `names`."""
     for number in tables.metas:
         name = file_name("table", number)
         if name not in names:
@@ -181,14 +197,17 @@ def check_tables(tables: Tables, names: Mapping[str, int]) -> None:
 
 
 def replay_all(current: Current, names: Mapping[str, int], tables: Tables, committed: int | None) -> Op[Replay]:
-    """Read all WALs from the manifest's log number on, checking that each goes on where the one before ended."""
+    """Read all WALs from the manifest's log number on, and check that each continues the last.
+
+    `committed` is a COMMIT word that is known to be true, or None; see `_replay_newest`.
+    """
     numbers = [number for number in numbers_of("wal", names) if number >= tables.log_number]
     logs: list[tuple[LogHeader, bytes]] = []
     unfinished = []
     for number in numbers:
         name = file_name("wal", number)
         if names[name] > WAL_BYTES_MAX:
-            raise CorruptionError("WAL is longer than one may be", path=name, offset=WAL_BYTES_MAX)
+            raise CorruptionError("WAL is longer than a WAL may be", path=name, offset=WAL_BYTES_MAX)
         file = yield Open(name)
         data: bytes = yield ReadAt(file, 0, names[name])
         file.close()
@@ -198,7 +217,8 @@ def replay_all(current: Current, names: Mapping[str, int], tables: Tables, commi
             try:
                 header = decode_header(data, WAL_MAGIC, current.store_id, number)
             except CorruptionError:
-                # Frames come only after the header was synced: without any, this WAL was never finished.
+                # The header is synced before the first frame is written. So without frames, the WAL
+                # was never finished.
                 if FRAME_MAGIC in data[HEADER_BYTES:]:
                     raise
                 unfinished.append(number)
@@ -212,7 +232,7 @@ def replay_all(current: Current, names: Mapping[str, int], tables: Tables, commi
         successor = logs[i + 1][0].predecessor if i + 1 < len(logs) else None
         with damage_in(file_name("wal", header.number)):
             if i and header.predecessor != position:
-                raise CorruptionError("WAL does not go on where the one before it ends", offset=48)
+                raise CorruptionError("WAL does not continue the one before it", offset=48)
             if successor is None:
                 memtable, position = yield from _replay_newest(header, data, committed)
             else:
@@ -223,7 +243,10 @@ def replay_all(current: Current, names: Mapping[str, int], tables: Tables, commi
 
 
 def _replay_until(header: LogHeader, data: bytes, successor: Position) -> Op[tuple[Memtable, Position]]:
-    """The memtable of a WAL whose end its successor recorded; every frame up to there had been synced."""
+    """Replay a WAL up to the end that its successor's header records.
+
+    All frames up to there had been synced.
+    """
     memtable, position = yield from _read_frames(header, data, successor.end)
     if position != successor:
         raise CorruptionError(f"WAL frame does not verify before the end: end={successor.end}", offset=position.end)
@@ -231,10 +254,11 @@ def _replay_until(header: LogHeader, data: bytes, successor: Position) -> Op[tup
 
 
 def _replay_newest(header: LogHeader, data: bytes, committed: int | None) -> Op[tuple[Memtable, Position]]:
-    """The memtable of the newest WAL and its logical end: what was acknowledged, or the torn tail.
+    """Replay the newest WAL up to the last frame that verifies.
 
-    `committed` is the COMMIT word of an earlier process of this boot: at least so much had been acknowledged. Never taken for
-    the end, because the page itself is not synced, and may be older than the log.
+    What follows is a torn tail, or damage. `committed` is the COMMIT word of an earlier process of
+    this boot. At least so much had been acknowledged, so if the WAL ends before it, that is damage.
+    The WAL may hold more: the page is not synced, and may be older than the WAL.
     """
     memtable, position = yield from _read_frames(header, data, len(data))
     proven = (-1, 0) if committed is None else control.unpack_position(committed)
@@ -245,7 +269,7 @@ def _replay_newest(header: LogHeader, data: bytes, committed: int | None) -> Op[
 
 
 def _read_frames(header: LogHeader, data: bytes, end: int) -> Op[tuple[Memtable, Position]]:
-    """The memtable of the frames before `end`, as far as they verify, and where that is."""
+    """Return the memtable of the frames before `end` that verify, and the position after them."""
     memtable = Memtable(header.number, header.predecessor.seqno)
     frames = 0
     position = header.start()
@@ -260,13 +284,13 @@ def _read_frames(header: LogHeader, data: bytes, end: int) -> Op[tuple[Memtable,
 
 
 def open_tail(header: LogHeader, end: Position) -> Op[Wal]:
-    """The WAL's file, opened to be followed from `end` on."""
+    """Open a WAL to follow it from `end` on."""
     file: File = yield Open(file_name("wal", header.number))
     return Wal(file, header, end)
 
 
 def read_catalogue(version: Version, memtables: Iterable[Memtable]) -> Op[Catalogue]:
-    """The keyspaces, from a merge over the catalogue's key range."""
+    """Read the catalogue, by a merge over its key range."""
     low, high = CATALOGUE_NEXT_ID, CATALOGUE_END
     runs = [RunSource(run, low, high) for run in version.runs(low, high)]
     merge = Merge([*runs, *(MemtableSource(memtable, low, high) for memtable in memtables)])

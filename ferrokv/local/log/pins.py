@@ -1,9 +1,21 @@
-"""Pinning a view, so that its tables can be read until it is given back, whatever other processes compact meanwhile.
+"""Reading tables that other processes may replace and remove at any moment.
 
-Whoever replaces tables removes their files at once, unless a living process announces in its slot that it reads a version which is
-older than the edit (`removal.py`). Announcing is a handshake without a lock, as with hazard pointers: the announcement is stored
-first, and VERSION is loaded behind it. Edits that VERSION counts by then may have missed the announcement, so a view that is
-older takes over the newest tables; every later edit respects it.
+Whoever replaces tables removes their files at once, unless a living process has pinned a version
+that is older than the edit (engine/removal.py). So there are two ways to read.
+
+Without a pin: read, and if a table is gone (`TableGoneError`), take over the newest tables and ask
+again (`find_newest`, `ask_newest`). That is right for a question about the newest state, and costs
+nothing in the usual case. After UNPINNED_ATTEMPTS, the question is asked of a pinned view.
+
+With a pin: `pin_view` announces the version in the process's slot, for readers that need one
+version for longer, such as snapshots and scans. This is a handshake without a lock, as with hazard
+pointers. The reader stores PINNED and then loads VERSION; the remover stores VERSION and then loads
+PINNED; each has a fence in between. If VERSION has not moved, every later edit sees the pin. If it
+has moved, the edits that it counts may have missed the pin, so the reader takes over the newest
+tables, which later edits respect.
+
+A read-only replica has no slot to pin in. It opens all files of the version instead, and holds
+them.
 """
 
 from __future__ import annotations
@@ -22,15 +34,15 @@ from ..tree.view import View
 from .load import ATTEMPTS_MAX, NAP_SECONDS
 from .replica import refresh
 
-UNPINNED_ATTEMPTS: Final = 3  # then whoever asks announces what it reads, so that nothing can go
+UNPINNED_ATTEMPTS: Final = 3  # attempts without a pin, before the question is asked of a pinned view
 T = TypeVar("T")
 
 
 def pin_view(engine: Engine) -> Op[View]:
-    """The newest view, frozen, with its tables; give it back with `unpin`. Any thread.
+    """Return the newest view, frozen and with its tables pinned, until `View.unpin`. Any thread.
 
-    A replica that only reads cannot announce anything: it opens the tables, all of them, and `StoreBusy` says that there were not
-    enough descriptors.
+    A read-only replica opens all tables instead. It raises `StoreBusy` if there are not enough
+    descriptors.
     """
     if engine.slot is None:
         return (yield from _hold_view(engine))
@@ -43,11 +55,14 @@ def pin_view(engine: Engine) -> Op[View]:
 
 
 def pin_tables(engine: Engine) -> Op[int]:
-    """Keep the tables of `engine.view`, as it is from now on, and of every later version, until `Pins.give_back` of the answer."""
+    """Pin the tables of `engine.view`, as it is when this returns, and of every later version.
+
+    Returns the version word to pass to `Pins.give_back`.
+    """
     word = engine.seen_version
     engine.pins.add(word)
     try:
-        # Order: VERSION is loaded behind the announcement.
+        # Order: load VERSION after the pin is announced.
         if engine.words[VERSION] != engine.seen_version:
             yield from refresh(engine)
     except BaseException:
@@ -57,9 +72,11 @@ def pin_tables(engine: Engine) -> Op[int]:
 
 
 def find_newest(engine: Engine, keyspace: str, key: bytes, found: Resume | None = None) -> Op[bytes | None]:
-    """The live value of a user key, for which nothing is pinned. Any thread. `found` is what `probe` of the newest view said.
+    """Return the live value of a user key, without pinning anything. Any thread.
 
-    When a table is gone, the key is looked up in the view of those that replaced it, which is newer and so as good an answer.
+    `found` is the answer of `probe` of the newest view, if the caller has asked it already. If a
+    table is gone, the key is looked up in the newest view; its answer is as good, since it is
+    newer.
     """
     for _ in range(UNPINNED_ATTEMPTS):
         if found is None:
@@ -84,7 +101,10 @@ def _find(view: View, keyspace: str, key: bytes, engine: Engine) -> Op[bytes | N
 
 
 def ask_newest(engine: Engine, question: Callable[[View], Op[T]]) -> Op[T]:
-    """The answer to a question to one view, which is asked again of a newer one when a table is gone."""
+    """Return the answer of `question` for the newest view.
+
+    If a table is gone, ask again with a newer view.
+    """
     for _ in range(UNPINNED_ATTEMPTS):
         view = engine.view.pinned()
         try:
@@ -106,7 +126,10 @@ def _ask_pinned(engine: Engine, question: Callable[[View], Op[T]]) -> Op[T]:
 
 
 def renew(engine: Engine, gone: TableGoneError) -> Op[None]:
-    """Take over the newest tables, because one was `gone`; raises that if there is nobody who could have replaced it."""
+    """Take over the newest tables, because one was `gone`.
+
+    Raises `gone` if no living process could have replaced the table.
+    """
     if not (yield from refresh(engine, anew=True)):
         raise gone
 

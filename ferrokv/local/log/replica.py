@@ -1,7 +1,20 @@
-"""Following other processes: the WAL up to the COMMIT word, and the manifest when VERSION moved.
+"""Following other processes: the WAL up to COMMIT, and the manifest when VERSION has moved.
 
-No lock is held across I/O: bytes are read first and shown under the engine's lock if nobody else has shown them meanwhile. So any
-number of threads and tasks may catch up at once, and cancelling one between two requests leaves nothing half done.
+COMMIT says how far the WAL is durable, in which file and up to which offset. `catch_up` compares it
+with `Engine.seen`, up to where this process has followed the WAL. If COMMIT has moved, `catch_up`
+first shows the pending commits that it covers, which are in memory already. It reads the rest from
+the file, verifies every frame, and shows the commits. If COMMIT names a later WAL, it finishes the
+current one at the end that its successor's header records, and enters the successor. If the
+successor's file is gone, its records were flushed in the meantime, and `rebuild` loads everything
+again.
+
+VERSION counts the durable edits of the manifest. `refresh` reads the manifest when VERSION differs
+from that of the view's tables, and installs a view with the new tables, without the memtables that
+they replace.
+
+No lock is held across I/O. Bytes are read first. They are shown under the engine's lock, unless
+another thread has shown them meanwhile. So any number of threads and tasks may catch up at the same
+time, and cancelling one of them between two requests leaves nothing half done.
 """
 
 from __future__ import annotations
@@ -25,9 +38,10 @@ Commits = list[tuple[dict[bytes, Entry], Position]]
 
 
 def catch_up(engine: Engine) -> Op[None]:
-    """Return when the view has everything that was acknowledged before the call. Nothing to read in most cases.
+    """Return when the view has everything that was acknowledged before the call.
 
-    A signal handler that comes in the middle of showing a commit reads the view as it is.
+    In most cases there is nothing to read. If a signal handler calls this while its thread is
+    showing a commit, it returns at once, and the handler reads the view as it is.
     """
     while engine.words[control.COMMIT] != engine.seen and not engine.is_mine():
         if not engine.page_is_kept:
@@ -46,7 +60,7 @@ def catch_up(engine: Engine) -> Op[None]:
         if number == control.wal_word(position.number) and end == position.end:
             return
         if not control.is_reached(word, control.pack_position(position.number, position.end)) and engine.seen >= 0:
-            raise engine.give_up("COMMIT went back, as when an older copy is put over it")
+            raise engine.give_up("COMMIT went back, as if an older copy had been put over it")
         try:
             if number != control.wal_word(position.number):
                 yield from _enter_next(engine, wal, position)
@@ -59,7 +73,10 @@ def catch_up(engine: Engine) -> Op[None]:
 
 
 def read_appended(engine: Engine) -> Op[None]:
-    """Know every commit that is in the WAL, durable or not. Under the write lock, after `catch_up`."""
+    """Read the commits that are appended to the WAL but not durable yet.
+
+    Under the write lock, after `catch_up`.
+    """
     number, end = control.unpack_position(engine.words[control.APPENDED])
     with engine.lock:
         wal, position = engine.wal, engine.appended
@@ -78,7 +95,7 @@ def read_appended(engine: Engine) -> Op[None]:
 
 
 def _add_pending(engine: Engine, commits: Commits) -> None:
-    """Readers of this process may have followed some of them meanwhile."""
+    """Add commits to the pending ones, except those that readers have shown meanwhile."""
     catalogue = engine.pending[-1].catalogue if engine.pending else engine.view.catalogue
     for entries, after in commits:
         catalogue = catalogue_after(catalogue, entries)
@@ -86,7 +103,10 @@ def _add_pending(engine: Engine, commits: Commits) -> None:
 
 
 def _follow(engine: Engine, wal: Wal, position: Position, end: int) -> Op[None]:
-    """Show the commits of one WAL up to `end`, or stop when another thread has gone on with it."""
+    """Show the commits of one WAL up to `end`.
+
+    Stop if another thread has shown some of them meanwhile.
+    """
     size = CHUNK_BYTES
     while position.end < end:
         rest = end - position.end
@@ -96,7 +116,7 @@ def _follow(engine: Engine, wal: Wal, position: Position, end: int) -> Op[None]:
             if not commits:
                 if size >= rest:
                     raise CorruptionError("acknowledged WAL frame does not verify", offset=position.end)
-                size = rest  # a frame that is larger than a chunk
+                size = rest  # the next frame is larger than a chunk
                 continue
         if not _show(engine, wal, position, commits):
             return
@@ -107,7 +127,7 @@ def _follow(engine: Engine, wal: Wal, position: Position, end: int) -> Op[None]:
 
 
 def _decode(data: bytes, wal: Wal, position: Position) -> Commits:
-    """The commits that are whole in `data`, which begins at `position`."""
+    """Decode the commits that are complete in `data`, which begins at `position`."""
     base = position.end
     commits: Commits = []
     while (found := next_commit(data, wal.header, position, base)) is not None:
@@ -117,7 +137,10 @@ def _decode(data: bytes, wal: Wal, position: Position) -> Commits:
 
 
 def _show(engine: Engine, wal: Wal, position: Position, commits: Commits) -> bool:
-    """Show commits that were read from `position` on; False if another thread has moved on from there."""
+    """Show commits that were read from `position` on.
+
+    False if another thread has moved on from there.
+    """
     with engine.lock:
         return _show_locked(engine, wal, position, commits)
 
@@ -127,17 +150,21 @@ def _show_locked(engine: Engine, wal: Wal, position: Position, commits: Commits)
         return False
     merged = commits[0][0]
     for entries, _ in commits[1:]:
-        merged.update(entries)  # nobody can see a state in between: they are shown together
+        merged.update(entries)  # they are shown together, so nobody can see a state in between
     engine.show_commit(merged, commits[-1][1], catalogue_after(engine.view.catalogue, merged))
     return True
 
 
 def _enter_next(engine: Engine, wal: Wal, position: Position) -> Op[None]:
-    """Finish the WAL at hand and go on in its successor; when that is gone already, load everything anew."""
+    """Finish the current WAL and go on with its successor.
+
+    If that is gone already, load everything again.
+    """
     try:
         yield from _enter(engine, wal, position, position.number + 1)
     except (FileNotFoundError, CorruptionError) as error:
-        # A reader that was there before a recovery may find that it left out a WAL, or a tail: it begins anew, too.
+        # A recovery may have left out a WAL, or a tail, that a read-only replica had already
+        # followed. It loads everything again, too.
         if isinstance(error, CorruptionError) and not engine.storage.read_only:
             raise
         yield from rebuild(engine)
@@ -155,12 +182,12 @@ def _enter(engine: Engine, wal: Wal, position: Position, number: int) -> Op[None
         if wal.position == header.predecessor:
             engine.show_rotation(Wal(file, header, header.start()))
         elif wal.position.end >= header.predecessor.end:
-            raise CorruptionError("WAL does not go on where the one before it ends", path=file.name, offset=48)
+            raise CorruptionError("WAL does not continue the one before it", path=file.name, offset=48)
     engine.rotated()
 
 
 def rebuild(engine: Engine) -> Op[None]:
-    """Load everything anew, and show it unless another thread has come further."""
+    """Load everything again, and show it unless another thread has got further."""
     before = engine.seen_version
     opened = {table.number: table for table in engine.view.version.tables()}
     state = yield from load(engine.words, engine.store_id, engine.block_cache, opened)
@@ -180,29 +207,27 @@ def _show_state(engine: Engine, state: State, before: int) -> None:
     engine.drop_pending()
     engine.seen = control.pack_position(found.number, found.end)
     engine.seen_version = state.version_word
-    engine.waited.wake_all()  # nobody knows any more what was written meanwhile
+    engine.waited.wake_all()  # it is not known which keys were written meanwhile
 
 
 def refresh(engine: Engine, *, anew: bool = False) -> Op[bool]:
-    """Take over the tables that other processes wrote, and drop what they replace; True if there was something new.
+    """Take over the tables that other processes have written.
 
-    With `anew` the manifest is read even if VERSION says that nothing changed. Any thread. `CorruptionError` when a file that must
-    be there is missing each time.
+    Return True if the manifest was read. Any thread. With `anew`, the manifest is read even if
+    VERSION has not moved. Raises `CorruptionError` if a file that must exist is missing each time.
     """
     news = False
     attempts, tried = 0, 0
     while engine.page_is_kept and ((word := engine.words[control.VERSION]) != engine.seen_version or anew):
         news = True
         if word < engine.seen_version and not engine.storage.read_only:
-            raise engine.give_up("VERSION went back, as when an older copy is put over it")
+            raise engine.give_up("VERSION went back, as if an older copy had been put over it")
         yield from catch_up(engine)
         before = engine.seen_version
         opened = {table.number: table for table in engine.view.version.tables()}
         try:
             tables, version = yield from load_tables(engine.store_id, engine.block_cache, opened)
-        except (
-            FileNotFoundError
-        ) as error:  # replaced while it was read: then VERSION has moved, or will with the next look
+        except FileNotFoundError as error:  # the manifest was replaced meanwhile, so VERSION has moved, or is about to
             attempts, tried = (attempts if word == tried else 0) + 1, word
             if attempts >= ATTEMPTS_MAX:
                 raise CorruptionError("a file that the manifest needs is missing", path=str(error.filename)) from error
@@ -215,8 +240,9 @@ def refresh(engine: Engine, *, anew: bool = False) -> Op[bool]:
         with engine.lock:
             view = engine.view
             if engine.seen_version != before:
-                continue  # another thread has taken over, or made, what may be newer
-            # Memtables that the manifest counts as flushed must all be here, and those that it does not, too.
+                continue  # another thread has installed tables, which may be newer
+            # The view must have all memtables: those that the manifest counts as flushed, and those
+            # that it does not.
             if min(m.number for m in view.memtables) <= tables.log_number <= view.active.number:
                 engine.show_tables(version, word, [m for m in view.sealed if m.number < tables.log_number])
                 anew = False
@@ -227,7 +253,7 @@ def refresh(engine: Engine, *, anew: bool = False) -> Op[bool]:
 
 
 def _look_for_leader(engine: Engine) -> Op[None]:
-    """For a read-only replica of a store that nobody had open: has somebody opened it since?"""
+    """In a read-only replica of a store that nobody had open, check whether somebody has it now."""
     yield from ()
     words = engine.storage.attach_page("control", control.CONTROL_BYTES)
     if words is None or not is_kept(engine.storage, engine.store_id, words):
@@ -240,7 +266,10 @@ def _look_for_leader(engine: Engine) -> Op[None]:
 
 
 def is_kept(storage: Storage, store_id: bytes, words: Words) -> bool:
-    """True if the page is of this store and this boot, or of living processes, and says where the WAL ends."""
+    """Return True if the page says where the WAL ends, and belongs to this store.
+
+    It must be of this boot, or living processes must have the store open.
+    """
     head = [words[i] for i in range(control.IDENTITY_WORDS)]
     boot_id = None if storage.attached() else storage.boot_id()
     return control.is_page_of(head, store_id, boot_id) and bool(words[control.COMMIT])

@@ -1,7 +1,17 @@
-"""Write transactions: the newest state, read and changed by commands on the writer's thread.
+"""Write transactions: commands that read and change the newest state in the writer's turn.
 
-A group is what becomes one frame: the transactions of all requests that were waiting. Each sees those before it; one
-that raises leaves nothing behind.
+Whoever has the turn takes all requests that are waiting and runs their commands as one `Group`, one
+after the other, under the write lock. The group becomes one frame of the WAL. Each command runs in
+a `Transaction`. It sees, from new to old: its own writes; those of the commands before it in the
+group; the commits that are appended but not synced yet (`Group.base`); and the view. When the
+command returns, the group absorbs its writes. If it raises, they are dropped.
+
+All other writers wait meanwhile. So there are limits to what a command may write (tree/overlay.py)
+and to what it may read in ranges (`Group.count_read`).
+
+Point reads need no pin: if a table is gone, they are repeated with the newest view. It shows the
+same state, since nobody else can commit while the write lock is held. A scan pins the tables until
+its command ends.
 """
 
 from __future__ import annotations
@@ -33,12 +43,18 @@ from ..tree.view import Catalogue, View
 from .pins import pin_tables
 
 Command = Callable[..., Any]
-"""A function of a transaction and its arguments, run on the writer's thread."""
-GENERATIONS_MAX: Final = 1 << 20  # of one frame (docs/format.md section 4)
+"""A function that gets a transaction and its arguments.
+
+It runs on the thread that has the writer's turn.
+"""
+GENERATIONS_MAX: Final = 1 << 20  # collections that one frame may create (docs/format.md section 4)
 
 
 class Group:
-    """The writes of one frame to be, and the state that they begin from. Owner: the writer."""
+    """The writes that will become one frame, and the state that they start from.
+
+    Owner: the writer.
+    """
 
     __slots__ = (
         "_generations",
@@ -58,7 +74,7 @@ class Group:
             self.view = engine.view
             pending = engine.pending.copy()
         catalogue = pending[-1].catalogue if pending else self.view.catalogue
-        # What others have appended and nobody has synced yet counts here, and nowhere else: see `log/commit.py`.
+        # Commits that are appended but not synced yet count here, and nowhere else (see commit.py).
         self.base = Changes(catalogue)
         for commit in pending:
             self.base.update(commit.entries)
@@ -66,18 +82,21 @@ class Group:
         self.frees_lock = False
         self._now_ms = 0
         self._generations = 0
-        self._ranges_read = 0  # records that the command at hand has read in ranges
-        self._pinned = 0  # the version whose tables are kept until the command is done, once it has scanned
+        self._ranges_read = 0  # records that the current command has read in ranges
+        self._pinned = 0  # the version that is pinned until the command ends; 0 before its first scan
 
     @property
     def now_ms(self) -> int:
-        """One moment for the whole group, taken when it is first asked for."""
+        """The moment at which all of the group happens, taken when it is first needed."""
         if not self._now_ms:
             self._now_ms = self.engine.clock()
         return self._now_ms
 
     def run(self, command: Command, keyspace: str, args: tuple[Any, ...]) -> Any:
-        """The command's answer; its writes are part of the group unless it raises."""
+        """Run a command and return its answer.
+
+        Its writes become part of the group, unless it raises.
+        """
         changes = Changes(self.changes.catalogue)
         self._ranges_read = 0
         try:
@@ -92,16 +111,19 @@ class Group:
         return answer
 
     def count_read(self, records: int) -> None:
-        """The command reads so many records of a range. `DataError` as soon as it is more than others may have to wait for."""
+        """Count records that the command reads in a range.
+
+        Raises `DataError` if they exceed the limit.
+        """
         self._ranges_read += records
         if self._ranges_read > TURN_RECORDS_MAX:
             raise DataError(
-                f"a command that writes, or a transaction, reads at most {TURN_RECORDS_MAX} records in ranges, since others "
-                f"wait for it: records={self._ranges_read}"
+                f"a command that writes, or a transaction, reads at most {TURN_RECORDS_MAX} records in ranges, since other "
+                f"writers wait for it: records={self._ranges_read}"
             )
 
     def read(self, full: bytes) -> Entry | None:
-        """The newest version of an internal key that the view has. Reads a block from disk when it has to."""
+        """Return the newest version of an internal key in the view. May read a block from disk."""
         found = probe_entry(self.view, full)
         if not isinstance(found, Resume):
             return found
@@ -112,7 +134,7 @@ class Group:
         return self.complete(read_entry(self.view, full))
 
     def complete(self, op: Op[T]) -> T:
-        """The result of an operation that only reads."""
+        """Run an operation that only reads, and return its result."""
         try:
             return complete(op, self.engine.storage)
         except (StorePathError, TableGoneError):
@@ -121,10 +143,11 @@ class Group:
             raise named(error, "reading") from error
 
     def pin_tables(self) -> None:
-        """Keep the tables of the view until the command is done; for that it may have to take those that replaced them.
+        """Pin the tables of the view until the command ends.
 
-        The state stays the same: nobody commits behind the back of the holder of the write lock, so whatever a newer view shows of
-        commits is in `base`, too.
+        If they were replaced, take the newest ones. The state stays the same. Nobody can commit
+        while this process holds the write lock, so commits that a newer view shows in addition are
+        in `base`, too.
         """
         if not self._pinned and self.view.version.numbers:
             self._pinned = complete(pin_tables(self.engine), self.engine.storage)
@@ -137,16 +160,16 @@ class Group:
         self.engine.pins.settle()
 
     def new_generation(self) -> int:
-        """A number that no other collection of the store has or had (docs/format.md section 4)."""
+        """Return a number that no other collection of the store ever has (docs/format.md section 4)."""
         generation = (self.engine.appended.seqno + 1) * GENERATIONS_MAX + self._generations
         self._generations += 1
         if self._generations >= GENERATIONS_MAX:
-            raise DataError(f"a transaction makes fewer than {GENERATIONS_MAX} collections")
+            raise DataError(f"a transaction creates fewer than {GENERATIONS_MAX} collections")
         return generation
 
 
 class Transaction:
-    """Reads and writes in one keyspace. Keys are user keys unless called internal; `now_ms` is one moment for all of it."""
+    """Reads and writes in one keyspace. Keys are user keys, except those called internal."""
 
     __slots__ = ("_below", "_group", "_keyspace", "changes")
 
@@ -163,48 +186,54 @@ class Transaction:
 
     @property
     def prefix(self) -> bytes | None:
-        """Prefix of the keyspace's keys, None while nothing was ever written to it."""
+        """The prefix of the keyspace's user keys; None if nothing was ever written to it."""
         return self.changes.catalogue.prefixes.get(self._keyspace)
 
     @property
     def catalogue(self) -> Catalogue:
-        """The keyspaces, as this transaction leaves them."""
+        """The catalogue with the changes of this transaction."""
         return self.changes.catalogue
 
     @property
     def is_catalogue_unsynced(self) -> bool:
-        """True if keyspaces were made or cleared, by whomever, and that is not durable yet."""
+        """True if keyspaces were created or cleared, by any process, and that is not durable yet."""
         return self.changes.catalogue is not self._group.view.catalogue
 
     def unsynced_keys(self) -> set[bytes]:
-        """Internal keys of what this transaction sees and that is not durable yet: appended, or written earlier in its group."""
+        """Return the internal keys of records that this transaction sees and that are not durable.
+
+        They are in appended commits, or were written earlier in the group.
+        """
         return {key for changes in self._below for key in changes}
 
     @property
     def quota(self) -> int | None:
-        """The bytes that the keyspace may hold, or None."""
+        """The quota of the keyspace in bytes, or None."""
         return self.changes.catalogue.quotas.get(self._keyspace)
 
     def inside(self, keyspace: str) -> Transaction:
-        """The same transaction in another keyspace."""
+        """Return the same transaction in another keyspace."""
         return Transaction(self._group, keyspace, self.changes, self._below)
 
     def nested(self) -> Transaction:
-        """A transaction within this one, whose writes count once they are given to `absorb`."""
+        """Return a transaction within this one.
+
+        Its writes count when `absorb` has taken them over.
+        """
         changes = Changes(self.changes.catalogue)
         return Transaction(self._group, self._keyspace, changes, (self.changes, *self._below))
 
     def absorb(self, nested: Transaction) -> None:
-        """Take over what a nested transaction wrote."""
+        """Take over the writes of a nested transaction."""
         self.changes.absorb_within(nested.changes)
 
     def get(self, key: bytes) -> Found | None:
-        """(value, expires_ms or 0) of a live record, else None. Reads a block from disk when it has to."""
+        """Return (value, expires_ms or 0) of a live record, or None. May read a block from disk."""
         prefix = self.changes.catalogue.prefixes.get(self._keyspace)
         return None if prefix is None else self._newest(prefix + key)
 
     def put(self, key: bytes, value: bytes, expires_ms: int = 0) -> None:
-        """Write a record; it expires at `expires_ms`, or never."""
+        """Write a record that expires at `expires_ms`; 0 means never."""
         if not 0 <= expires_ms <= EXPIRY_MS_MAX:
             raise DataError(f"expiry out of range: expires_ms={expires_ms}")
         if self.changes.catalogue.quotas:
@@ -212,71 +241,81 @@ class Transaction:
         self.changes.write(self.make_prefix() + key, value, expires_ms)
 
     def delete(self, key: bytes) -> None:
-        """Write a tombstone. The caller has seen that there is something to delete, or does not care."""
+        """Write a tombstone, whether or not there is something to delete."""
         prefix = self.changes.catalogue.prefixes.get(self._keyspace)
         if prefix is not None:
             self.changes.write(prefix + key, None, 0)
 
     def element(self, internal_key: bytes) -> bytes | None:
-        """The value of a part of a collection."""
+        """Return the value of a part of a collection, or None."""
         found = self._newest(internal_key)
         return None if found is None else found[0]
 
     def put_element(self, internal_key: bytes, value: bytes | None) -> None:
-        """Write a part of a collection, or its tombstone. The keyspace must be there: write the root first, or have read it."""
+        """Write a part of a collection, or a tombstone for it.
+
+        The keyspace must exist: the caller has read the root, or has written it before.
+        """
         if value is not None and self.changes.catalogue.quotas:
             self._check_quota(value)
         self.changes.write(internal_key, value, 0)
 
     def new_generation(self) -> int:
-        """For a new collection."""
+        """Return a generation for a new collection."""
         return self._group.new_generation()
 
     def make_prefix(self) -> bytes:
-        """`prefix`, of a keyspace that is made if nothing was ever written to it."""
+        """Return `prefix`. Create the keyspace if nothing was ever written to it."""
         return self.changes.catalogue.prefixes.get(self._keyspace) or self._new_keyspace()
 
     def _check_quota(self, value: bytes) -> None:
         quota = self.quota
         if quota is not None and len(value) > quota:
             raise DataError(
-                f"a value is larger than the quota of its keyspace: bytes={len(value)} quota={quota} keyspace={self._keyspace!r}"
+                f"the value is larger than the quota of its keyspace: bytes={len(value)} quota={quota} keyspace={self._keyspace!r}"
             )
 
     def clear_keyspace(self) -> None:
-        """Give the keyspace's name a new id: everything under the old one is gone. O(1)."""
+        """Delete everything in the keyspace, by giving its name a new id. O(1)."""
         if self.prefix is not None:
             self._new_keyspace()
 
     def set_quota(self, max_bytes: int) -> None:
-        """Give the keyspace a quota, or none with 0."""
+        """Set the keyspace's quota; 0 removes it."""
         self.make_prefix()
         changes = self.changes
         changes.catalogue = changes.catalogue.with_quota(self._keyspace, max_bytes)
         changes.write(CATALOGUE_QUOTAS + self._keyspace.encode(), encode_quota(max_bytes), 0)
 
     def free_lock(self, key: bytes) -> None:
-        """`delete` of a lock. If somebody may be waiting for one, the group is synced soon: waiters hear of what is durable."""
+        """Delete a lock's key.
+
+        If somebody may be waiting for a lock, the group is synced soon, because only durable
+        commits wake waiters.
+        """
         self._group.frees_lock = True
         self.delete(key)
 
     def find(self, key: bytes) -> Op[Found | None]:
-        """`get`, as commands that only read ask for it."""
+        """Do `get`, in the form that read-only commands use (`tree.records.Records`)."""
         yield from ()
         return self.get(key)
 
     def find_all(self, keys: Sequence[bytes]) -> Op[list[Found | None]]:
-        """`get` of each key."""
+        """Do `get` for each key."""
         yield from ()
         return [self.get(key) for key in keys]
 
     def read(self, internal_key: bytes) -> Op[bytes | None]:
-        """`element`, as commands that only read ask for it."""
+        """Do `element`, in the form that read-only commands use."""
         yield from ()
         return self.element(internal_key)
 
     def scan(self, low: bytes, high: bytes | None, *, reverse: bool = False) -> Scan:
-        """Live records of internal keys [low, high), this transaction's own writes included. Write nothing while it is read."""
+        """Return a scan of the live records in [low, high), including uncommitted writes.
+
+        Nothing may be written until the scan has been read.
+        """
         group = self._group
         group.pin_tables()
         overlays = (*reversed(self._below), self.changes)
@@ -285,14 +324,18 @@ class Transaction:
         )
 
     def read_parts(self, prefix: bytes, count: int) -> Op[Pairs]:
-        """All live records whose internal keys begin with `prefix`, without it, in order. They should be `count`."""
-        # Before anything is read; then they are counted as they are read, so not twice.
+        """Return all live records whose internal keys begin with `prefix`, in order, without it.
+
+        There should be `count` such records.
+        """
+        # Check the limit before reading anything. The scan counts the records again, so take the
+        # count back.
         self._group.count_read(count)
         self._group.count_read(-count)
         return read_scan(self.scan(prefix, successor_of_prefix(prefix)), len(prefix))
 
     def complete(self, op: Op[Any]) -> Any:
-        """The answer of a command that only reads, asked of this transaction."""
+        """Run a read-only command in this transaction, and return its answer."""
         return self._group.complete(op)
 
     def _newest(self, full: bytes) -> Found | None:
@@ -315,7 +358,7 @@ class Transaction:
         changes = self.changes
         keyspace_id = changes.catalogue.next_id
         if keyspace_id > KEYSPACE_ID_MAX:
-            raise DataError("a store makes or clears fewer than 2³² keyspaces")
+            raise DataError("a store may create and clear fewer than 2³² keyspaces")
         changes.catalogue = changes.catalogue.with_keyspace(self._keyspace, keyspace_id)
         changes.write(CATALOGUE_NAMES + self._keyspace.encode(), encode_keyspace_id(keyspace_id), 0)
         changes.write(CATALOGUE_NEXT_ID, encode_keyspace_id(keyspace_id + 1), 0)

@@ -1,6 +1,12 @@
-"""Becoming the process that writes the WAL: what has to be true before a frame may be appended.
+"""Taking the write lock, and making ready to append to the WAL.
 
-The write lock is let go with the engine's `unlock_write`, by whoever drives this, in any case.
+Before a process may append a frame, three things must hold. It holds the write lock. It knows every
+commit in the WAL: the durable ones are in its view (`catch_up`), and the others, up to APPENDED,
+are pending (`read_appended`). And the tail of the WAL is certain: INTENT equals APPENDED. If it
+does not, a process died or failed in the middle of a write or a rotation. Nobody has seen what it
+wrote, and nobody may write behind that, so this process rotates to a new WAL.
+
+The caller releases the lock with `Engine.unlock_write`, whether `begin_writing` succeeds or raises.
 """
 
 from __future__ import annotations
@@ -14,13 +20,14 @@ from .replica import catch_up, read_appended
 
 
 def begin_writing(engine: Engine, timeout: float) -> None:
-    """Take the write lock, be at the newest commit, and stand on a WAL whose tail is certain. Blocks.
+    """Take the write lock and make ready to append. Blocks.
 
-    `StoreBusy` names the holder when the lock was not free in time; `StoreFailed` after a failed sync in any process.
+    Raises `StoreBusy`, which names the holder, if the lock was not free in time; `StoreFailed` if a
+    sync has failed in any process.
     """
     if not take_lock(engine, "write", timeout):
         holder = engine.words[WRITER]
-        raise StoreBusy(f"another process did not let go of the write lock: holder_pid={holder} seconds={timeout:.3g}")
+        raise StoreBusy(f"another process did not release the write lock: holder_pid={holder} seconds={timeout:.3g}")
     words = engine.words
     if words[POISON] or engine.failure is not None:
         engine.check_usable()
@@ -31,5 +38,6 @@ def begin_writing(engine: Engine, timeout: float) -> None:
     if appended != engine.seen:
         complete(read_appended(engine), engine.storage)
     if words[INTENT] != appended:
-        # Somebody died or failed in the middle of a write: nobody saw those bytes, and nobody may write behind them.
+        # A process died or failed in the middle of a write. Nobody has seen those bytes, and nobody
+        # may write behind them.
         rotate(engine)

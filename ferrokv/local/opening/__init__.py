@@ -1,1 +1,1 @@
-"""Opening a store: alone by recovery, beside other processes by attaching; and whether it is still the same directory."""
+"""Opening a store, by recovery or attaching; and checking that it is still the same."""

@@ -1,4 +1,10 @@
-"""Opening: alone, a process recovers the store; beside others, it attaches; to read only, it changes nothing at all."""
+"""Opening a store.
+
+A process that is alone recovers the store (recovery.py). If other processes have it open, it
+attaches: it loads what their control page says is valid, and follows them from there. Both happen
+under the open lock, so that only one process opens the store at a time. A read-only opening takes
+no lock and changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +39,10 @@ READ_NAP_SECONDS: Final = 0.01
 
 
 def open_engine(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
-    """An engine on the store of this directory. `StoreBusy` when another process does not finish opening in time."""
+    """Open the store of this directory.
+
+    Raises `StoreBusy` if another process does not finish opening it in time.
+    """
     if storage.read_only:
         return (yield from _attach_to_read(storage, options, clock))
     if not (yield Lock("open", options.busy_timeout)):
@@ -50,7 +59,7 @@ def open_engine(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
 
 
 def _attach(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
-    """A replica beside living processes, whose control page says what is true."""
+    """Attach beside living processes, whose control page says how far the files are valid."""
     words = storage.attach_page("control", control.CONTROL_BYTES)
     if words is None:
         raise StorePathError("the control page is missing although other processes have the store open")
@@ -70,10 +79,11 @@ def _follow(storage: Storage, options: Options, clock: Clock, store_id: bytes, w
 
 
 def _attach_to_read(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
-    """A replica that follows the control page if there is a true one, else the files as they are.
+    """Open a read-only replica.
 
-    Another process may begin to open the store meanwhile and change files under this reading, which locks nothing: what looks
-    damaged then is read again. Only what stays damaged is.
+    It follows the control page if there is a valid one, else it reads the files. It takes no lock,
+    so another process may open the store meanwhile and change files that are being read. So if
+    something looks damaged, it reads again. Only what stays damaged is damage.
     """
     failure: Exception | None = None
     for _ in range(READ_ATTEMPTS):
@@ -100,10 +110,11 @@ def _attach_to_read(storage: Storage, options: Options, clock: Clock) -> Op[Engi
 
 
 def _follow_or_read(storage: Storage, options: Options, clock: Clock, store_id: bytes, words: Words) -> Op[Engine]:
-    """A replica of a store that nobody has open, by the page of the last process; of the files alone if it does not fit them.
+    """Open a read-only replica of a store that nobody has open, by the last process's page.
 
-    A page that was copied before or after the other files, or left where an older copy was put, is stale. As at an opening to
-    write, COMMIT is then no more than the least that must be there.
+    The page may be stale: it was copied before or after the other files, or an older copy of the
+    files was put beside it. If it does not fit the files, they are read without it. As in recovery,
+    COMMIT is then only a lower bound of what must be there.
     """
     distrusted = (words[control.GENERATION], words[control.COMMIT])
     try:
@@ -117,14 +128,16 @@ def _follow_or_read(storage: Storage, options: Options, clock: Clock, store_id: 
 
 
 def _read_files(storage: Storage, options: Options, clock: Clock, committed: int | None = None) -> Op[Engine]:
-    """The store as its files have it, of which nobody says how far they were acknowledged."""
+    """Open a read-only replica from the files alone; `committed` is a lower bound of the WAL, or None."""
     current, manifest = yield from read_current_manifest()
-    # Order: the names come after the manifest, so that no WAL is missing that the manifest needs.
+    # Order: list the directory after reading the manifest, so that every WAL that it needs is in
+    # the list.
     names = yield ListDirectory()
     replay = yield from replay_all(current, names, manifest.tables, committed)
     check_tables(manifest.tables, names)
     cache = make_cache(storage, options)
-    # Nobody can be asked to keep these files, so they are held until somebody leads.
+    # There is no page to pin these tables in, so hold them open until a process keeps the page
+    # again.
     version = yield from make_version(current.store_id, manifest.tables, cache, {}).held()
     catalogue = yield from read_catalogue(version, replay.memtables)
     wal = yield from open_tail(replay.last, replay.end)
@@ -134,7 +147,7 @@ def _read_files(storage: Storage, options: Options, clock: Clock, committed: int
     state = State(manifest.tables, version, 0, memtables, wal, catalogue)
     engine = _make_engine(storage, options, clock, current.store_id, [0] * (control.CONTROL_BYTES // 8), state, cache)
     engine.page_is_kept = False
-    engine.seen = -1  # never equal to COMMIT, so that each read looks for somebody who opens the store
+    engine.seen = -1  # never equal to COMMIT, so that each read checks whether a process has opened the store
     return engine
 
 

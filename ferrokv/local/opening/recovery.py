@@ -1,7 +1,20 @@
-"""Opening a store: from the files of a directory to an engine that takes writes (docs/format.md sections 2 and 3).
+"""Recovery: opening a store that no other process has open (docs/format.md sections 2 and 3).
 
-The steps, each durable before the next: identity, manifest, WALs, a new WAL behind them, a new manifest, and last the
-removal of what nothing refers to. Recovery that is interrupted anywhere is simply done again.
+First everything is read and checked: CURRENT, the manifest, and all WALs from the manifest's log
+number on, of which the newest may end in a torn tail. Damage is reported before anything is
+changed. Then come these steps, each durable before the next:
+
+1. Write and sync the end of the newest WAL again, as far as COMMIT does not prove that it is
+   durable. A killed process or a failed sync may have left bytes that only the page cache holds.
+2. Reset the control page.
+3. Create a new WAL, whose header records where the last one ends. A WAL that was found is never
+   appended to, so whatever is behind that end stays dead.
+4. Write a new manifest and make CURRENT name it, because the tail of the old one may be torn.
+5. Remove files that nothing refers to, and rebuild the reserve.
+
+If recovery is interrupted anywhere, it is done again from the start. A full disk may lack the room
+for a new WAL or manifest; `_create_wal` and `_new_manifest` say what is done then. A directory
+without CURRENT becomes a new store, unless it holds files of a store, which is damage.
 """
 
 from __future__ import annotations
@@ -33,10 +46,10 @@ from ..tree.view import HotCache, View, entry_bytes
 
 
 def recover(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
-    """An engine on the store of this directory, which is created if the directory holds none.
+    """Recover the store of this directory, or create one if there is none.
 
-    The caller holds the open lock and knows that no other process has the store open. `CorruptionError` names a damaged file,
-    and then nothing was changed.
+    The caller holds the open lock, and has checked that no other process has the store open. If a
+    file is damaged, `CorruptionError` names it, and nothing was changed.
     """
     names = yield ListDirectory()
     if CURRENT not in names:
@@ -54,8 +67,9 @@ def recover(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
     cache = make_cache(storage, options)
     version = make_version(current.store_id, tables, cache, {})
     catalogue = yield from read_catalogue(version, replay.memtables)
-    # Order: nothing was changed before this line, so a store that was refused is refused for the same reason next time. The
-    # page keeps what it proves until the new WAL replaces it.
+    # Order: nothing was changed before this line, so a store that is refused is refused for the
+    # same reason next time. The control page is kept until then, since its COMMIT is part of the
+    # check.
     yield from _write_again(replay, committed)
     page = control.encode_page(current.store_id, storage.boot_id(), generation, committed or 0, believed)
     words = storage.map_page("control", page)
@@ -72,15 +86,15 @@ def recover(storage: Storage, options: Options, clock: Clock) -> Op[Engine]:
     manifest.version_word = words[control.VERSION]
     engine = Engine(storage, options, clock, current.store_id, words, wal, view, cache, manifest.version_word)
     engine.compactor.open_manifest = manifest
-    engine.certain_ms()  # so that a step of the wall clock is one from here on
+    engine.certain_ms()  # initialises the belief about the clock, so that later steps of the wall clock are noticed
     assert all(memtable.number >= manifest.tables.log_number for memtable in (active, *replay.memtables))
     yield from _remove_leftovers(manifest, replay.unfinished)
-    yield from rebuild(engine)  # on a full disk of what has just come free, before others take it
+    yield from rebuild(engine)  # on a full disk, from the space that has just become free, before others take it
     return engine
 
 
 def _initialise(storage: Storage, names: Mapping[str, int], clock: Clock) -> Op[None]:
-    """Make an empty store."""
+    """Create an empty store."""
     if numbers_of("table", names) or any(number > 1 for number in numbers_of("wal", names)):
         raise CorruptionError("the directory holds data of a store, but its identity is missing", path=CURRENT)
     leftovers = [file_name("wal", 1), CURRENT_ASIDE]
@@ -93,10 +107,10 @@ def _initialise(storage: Storage, names: Mapping[str, int], clock: Clock) -> Op[
 
 
 def create_store(storage: Storage, current: Current, tables: Tables, before: Position) -> Op[None]:
-    """A store of `tables`, whose files and names are durable, and of an empty WAL that goes on from `before`."""
+    """Create a store of `tables`, which are durable, and an empty WAL that continues `before`."""
     wal = yield from create_wal(storage, current.store_id, tables.log_number, before, (HEADER_BYTES,))
     manifest = yield from create_manifest(storage, current, tables)
-    # Order: CURRENT comes last, so that an interrupted creation is no store.
+    # Order: CURRENT comes last, so that an interrupted creation leaves no store.
     yield from write_current_aside(current)
     yield from rename_current()
     wal.file.close()
@@ -104,11 +118,15 @@ def create_store(storage: Storage, current: Current, tables: Tables, before: Pos
 
 
 def _write_again(replay: Replay, committed: int | None) -> Op[None]:
-    """Durability: a process that was killed between write and sync, or whose sync failed, leaves bytes that only the page cache
-    has, and a sync may even report success for them. A new WAL will say that this one ends behind them. So what is not proven
-    by COMMIT is written once more, which makes it dirty, and synced."""
+    """Write and sync the part of the newest WAL that COMMIT does not prove durable.
+
+    Durability: a process that was killed before its sync, or whose sync failed, leaves bytes that
+    only the page cache holds, and a sync alone may report success without writing them. The header
+    of the new WAL will say that they are valid. Writing them again makes their pages dirty, so that
+    the sync really writes them.
+    """
     number, end = (-1, 0) if committed is None else control.unpack_position(committed)
-    # From 0 if nothing is proven, for the header, too, may be in the page cache only.
+    # From 0 if nothing is proven, since even the header may be only in the page cache.
     start = end if number == control.wal_word(replay.end.number) else 0
     file = yield Open(file_name("wal", replay.end.number))
     if start < replay.end.end:
@@ -118,7 +136,11 @@ def _write_again(replay: Replay, committed: int | None) -> Op[None]:
 
 
 def _create_wal(storage: Storage, options: Options, old: Manifest, replay: Replay, number: int) -> Op[Wal]:
-    """The new WAL; on a full disk whose spare ones were all in use, from what else there is."""
+    """Create the new WAL.
+
+    If there is no space and no spare WAL, first remove what the old manifest does not need, and
+    then make a spare WAL from the spare table.
+    """
     sizes = wal_sizes(options.memtable_bytes, HEADER_BYTES, short=False)
     store_id = old.current.store_id
     for resort in (None, partial(_remove_early, old, replay), partial(_cut_spare_table, storage, options)):
@@ -135,13 +157,16 @@ def _create_wal(storage: Storage, options: Options, old: Manifest, replay: Repla
 
 
 def _remove_early(manifest: Manifest, replay: Replay) -> Op[None]:
-    """Remove what the manifest as it was found does not need."""
+    """Remove what the manifest does not need, before there is a new manifest."""
     yield from _write_manifest_again(manifest)
     yield from _remove_leftovers(manifest, replay.unfinished)
 
 
 def _cut_spare_table(storage: Storage, options: Options) -> Op[None]:
-    """Make a spare WAL of the spare table, which is smaller then: what is in the WALs that were spare ones is small."""
+    """Make a spare WAL of the spare table, and a smaller spare table of the rest.
+
+    That will do for flushing the WALs that were made of spare ones, since these are small.
+    """
     with suppress(FileNotFoundError):
         yield Rename(SPARE_TABLE, SPARE_WALS[0])
         file = yield Open(SPARE_WALS[0])
@@ -152,10 +177,14 @@ def _cut_spare_table(storage: Storage, options: Options) -> Op[None]:
 def _new_manifest(
     storage: Storage, old: Manifest, names: Mapping[str, int], replay: Replay, wal_number: int
 ) -> Op[Manifest]:
-    """A manifest of our own: the old one's tail may be torn, so nothing is appended to it. On a full disk, the old one."""
+    """Write a new manifest, since the tail of the old one may be torn.
+
+    On a full disk, keep the old one.
+    """
     highest_table = max(numbers_of("table", names), default=0)
     tables = old.tables._replace(next_table=max(old.tables.next_table, highest_table + 1))
-    # Order: the new WAL is durable already, so that the log number never points to a file that is not there.
+    # Order: the new WAL is durable already, so the log number never names a file that does not
+    # exist.
     state = tables._replace(log_number=replay.memtables[0].number if replay.memtables else wal_number)
     number = max(numbers_of("manifest", names)) + 1
     if CURRENT_ASIDE in names:
@@ -176,14 +205,22 @@ def _new_manifest(
 
 
 def _write_manifest_again(manifest: Manifest) -> Op[None]:
-    """Durability: as for the WAL. Its last edit may be in the page cache only, and files are going to be removed because of it."""
+    """Write the manifest again in place, and sync it.
+
+    Durability: as for the WAL, its last edit may be only in the page cache, and files will be
+    removed because of that edit.
+    """
     data: bytes = yield ReadAt(manifest.file, 0, manifest.position.end)
     yield WriteAt(manifest.file, 0, data)
     yield Sync(manifest.file, metadata=True)
 
 
 def _remove_leftovers(manifest: Manifest, unfinished: list[int]) -> Op[None]:
-    """Remove the files of a store that nothing refers to: unfinished tables and WALs, old manifests, flushed WALs."""
+    """Remove files that nothing refers to.
+
+    These are old manifests, unnamed tables, flushed and unfinished WALs, and unfinished pieces of
+    the reserve.
+    """
     names = yield ListDirectory()
     dead = [file_name("manifest", n) for n in numbers_of("manifest", names) if n != manifest.current.manifest_number]
     dead += [file_name("table", n) for n in numbers_of("table", names) if n not in manifest.tables.metas]

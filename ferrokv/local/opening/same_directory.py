@@ -1,7 +1,9 @@
-"""Is this still the directory that was opened? Looked at now and then, since others may remove, replace or overwrite it.
+"""Checking, about once a second, that the directory is still the one that was opened.
 
-What two processes agree on in a directory (locks, announcements, the control page) is gone when its files are exchanged under them.
-So a store that finds that out gives itself up in this process, by `StoreReplaced`; an opening finds what is there now.
+Somebody may remove, replace or overwrite the directory while it is open. Then the files by which
+processes coordinate (lock files, the control page) are not the ones that this process has open, and
+it must not go on. So the store gives up in this process, with `StoreReplaced`. It can be opened
+again, which finds what is there now.
 """
 
 from __future__ import annotations
@@ -17,7 +19,10 @@ LOOK_SECONDS = 1.0
 
 
 def look(engine: Engine) -> Op[None]:
-    """Give the store up if its directory was removed, or another one or an older copy stands there. About 30 µs."""
+    """Give up the store if its directory was removed, or replaced by another or an older one.
+
+    About 30 µs.
+    """
     change = engine.storage.changed()
     if change is not None:
         engine.give_up(change)
@@ -33,7 +38,7 @@ def look(engine: Engine) -> Op[None]:
         engine.give_up("its identity was removed")
         return
     except CorruptionError:
-        return  # it may just be written; the next look tells
+        return  # it may be being written at this moment; the next check will tell
     generation = engine.words[GENERATION]
     if engine.generation is None:
         engine.generation = generation

@@ -1,1 +1,1 @@
-"""The only code that meets the operating system: files, locks, the control page, and a simulated disk for tests."""
+"""The only code that calls the operating system: files, locks, the control page, futexes."""

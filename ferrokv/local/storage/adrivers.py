@@ -1,4 +1,7 @@
-"""The driver that awaits; its twin that blocks is `drivers.complete`. Apart from it so that threads need no asyncio."""
+"""The driver that runs an operation on an event loop. Its blocking twin is `drivers.complete`.
+
+The two are separate modules so that programs with threads only need not import asyncio.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,11 @@ T = TypeVar("T")
 
 
 async def acomplete(op: Op[T], storage: Storage, pool: Executor) -> T:
-    """The operation's result. Reads that the page cache can answer happen inline, all else in `pool`.
+    """Run the operation and return its result.
 
-    Cancelling closes the operation; a request that is under way in the pool finishes there and is forgotten. So this
-    driver is for operations that only read.
+    Reads that the page cache can answer are done inline, all other requests in `pool`. Cancelling
+    closes the operation; a request that is running in the pool then finishes there, and its reply
+    is dropped. So this driver is for operations that only read.
     """
     loop = asyncio.get_running_loop()
     try:

@@ -1,4 +1,8 @@
-"""Which directories may hold a store: the checks of rules S1, H11, H14 and H15, made once at opening, or only looked at."""
+"""Checking whether a directory can hold a store (rules S1, H11, H14, H15 in docs/reliability.md).
+
+`prepare_directory` makes and checks a directory at opening. `inspect_directory` runs the same
+checks without changing anything.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +21,23 @@ from .requests import UNBOUNDED, Space
 CURRENT: Final = "CURRENT"
 """The file whose presence makes a directory a store."""
 SPARE_TABLE: Final = "reserve.table"
-"""The largest piece of a store's reserve, which is made last (engine/spares.py)."""
-LITTLE_BYTES: Final = 1 << 20  # of free space, which counts as none
+"""The largest piece of a store's reserve, and the last to be made (engine/spares.py)."""
+LITTLE_BYTES: Final = 1 << 20  # a disk with less free space than this counts as full
 
-# Locks and shared mappings do not reach across hosts on these; two machines would each believe to be alone.
+# On these, locks and shared mappings do not reach other hosts, so two would each think it is alone.
 NETWORK_FILE_SYSTEMS: Final = frozenset(
     {
         *("nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre", "gpfs", "beegfs"),
         *("fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.ceph-fuse", "fuse.rclone", "fuse.s3fs"),
     }
 )
-# Of these it depends on what is behind them: they are asked by `probing.py`, as is everything of FUSE.
+# Whether these work depends on what is behind them. `probing.py` tries them, and all FUSE ones.
 PROBED_FILE_SYSTEMS: Final = frozenset({"9p", "virtiofs", "vboxsf", "vmhgfs", "prl_fs", "fuse", "fuseblk"})
 VOLATILE_FILE_SYSTEMS: Final = frozenset({"tmpfs", "ramfs", "devtmpfs"})
 
 
-# What may be in a directory that becomes a store: what an interrupted creation left, and what is nobody's data.
+# Files that a directory may hold before it becomes a store: remains of an interrupted creation, and
+# files that are nobody's data.
 _HARMLESS: Final = re.compile(
     r"CURRENT\.new|control|(open|write|sync|compact)\.lock|process-[0-9a-f]{16}\.lock|(wal|manifest|table)-[0-9]{8,18}\.(log|sst)"
     r"|reserve[.-].*|probe-[0-9a-f]{16}\.tmp|lost\+found|\.gitkeep|\.gitignore"
@@ -40,59 +45,66 @@ _HARMLESS: Final = re.compile(
 
 
 class Directory(NamedTuple):
-    """A checked store directory. `durable` is False on a file system that lives in memory."""
+    """A store directory that passed the checks. `durable` is False if its file system is in memory."""
 
     path: str
     file_system: str
     durable: bool
-    owner: tuple[int, int] | None  # (uid, gid) to give new files, when root works in another user's directory
-    file_mode: int = 0o600  # of new files: the group's rights on a directory that is closed to others, else none
+    owner: tuple[int, int] | None  # (uid, gid) for new files, if root works in another user's directory
+    file_mode: int = 0o600  # of new files: with the group's rights if the directory is closed to others
     read_only: bool = False
 
 
 class DirectoryReport(NamedTuple):
-    """What `inspect_directory` found. Nothing of it is a promise for the next moment."""
+    """What `inspect_directory` found. All of it may have changed a moment later."""
 
     path: str
-    """The real path, without symbolic links. If what was given is no path at all, its `repr`."""
+    """The real path, without symbolic links; if the argument is not a path, its `repr`."""
     exists: bool
     is_store: bool
-    """True if there is a store: a directory with a file CURRENT, whatever its state."""
+    """True if the directory has a file CURRENT, whatever the state of the store."""
     file_system: str
-    """Type of the file system, for a missing directory that of its place; "" where the system does not tell."""
+    """Type of the file system (for a missing directory, its parent's); "" if the system does not say."""
     is_network: bool
-    """True on a network file system, where no store can be. Remote ones of other kinds are only tried at opening."""
+    """True on a network file system, which cannot hold a store.
+
+    File systems that may be remote in other ways are only tried at opening.
+    """
     is_volatile: bool
-    """True on a file system that lives in memory, where nothing outlasts a reboot."""
+    """True on a file system in memory, which a reboot empties."""
     mode: int | None
-    """Permission bits, None if the path is missing or can not be looked at."""
+    """Permission bits; None if the path is missing or cannot be examined."""
     owner_uid: int | None
     problem: str | None
-    """What the `StorePathError` would say if the store were opened to write now, or None if the directory can serve."""
+    """The `StorePathError` message that opening the store to write would give now, or None."""
     free_bytes: int | None = None
-    """Room on the file system for this process, None where the system does not tell."""
+    """Free space for this process on the file system; None if the system does not say."""
     warning: str | None = None
-    """What does not keep the store from opening, but from taking writes: the disk is full, or about to be."""
+    """Why the store may refuse writes although it can be opened: the disk is full, or almost."""
 
 
 class Target(NamedTuple):
-    """A directory that is to become a copy of a store, and whether it was made for that."""
+    """A directory that will hold a copy of a store. `made` is True if it was created for that."""
 
     directory: Directory
     made: bool
 
 
 def prepare_directory(path: str | os.PathLike[str], *, read_only: bool = False) -> Directory:
-    """The directory at `path`, made with mode 0700 if it is missing (its parent must exist; never made to read only).
+    """Check the directory at `path` and return it. Create it with mode 0700 if it is missing.
 
-    `StorePathError` when it is not a directory, is not writable (readable, to read only), is open to everybody's writes,
-    belongs to another user who did not open it to this one's group or who made it where everybody may, holds files but no store, or
-    is on a file system that lacks what a store needs.
+    Its parent must exist. With `read_only` nothing is created. Raises `StorePathError` if the path
+
+    - is not a directory, or not writable (with `read_only`: not readable),
+    - is writable by everybody,
+    - belongs to another user, who has not opened it to a group or created it where everybody may,
+    - holds files but no store,
+    - or is on a file system that lacks what a store needs.
     """
     real = _resolve(path)
     if not read_only and not _make(real) and not os.path.lexists(os.path.join(real, CURRENT)):
-        # Durability: made by somebody who did not come as far as a store, and perhaps not as far as this.
-        with suppress(PermissionError):  # its parent may be closed to this process, which then has not made it
+        # Durability: whoever made the directory has not made a store, and perhaps not come to this sync.
+        with suppress(PermissionError):  # who may not read the parent has not made the directory
             _sync_parent(real)
     directory = _check(real, read_only=read_only)
     if not read_only:
@@ -103,26 +115,27 @@ def prepare_directory(path: str | os.PathLike[str], *, read_only: bool = False) 
 
 
 def prepare_target(path: str | os.PathLike[str], source: str) -> Target:
-    """The directory at `path`, as `prepare_directory` makes and checks it, for a copy of the store at the real path `source`.
+    """Make and check the directory at `path` for a copy of the store in `source`, a real path.
 
-    `StorePathError` also when it is that store's directory, or inside it. Whether it is empty is left to the caller, who can
-    keep others out. Its name is durable, also that of a directory which was there already.
+    It is made and checked as in `prepare_directory`; it also must not be the store's directory or inside
+    it, else `StorePathError`. Its name is durable, even if the directory existed before. The caller
+    checks that it is empty, after keeping others out.
     """
     real = _resolve(path)
     if os.path.commonpath((real, source)) == source:
-        raise StorePathError(f"a copy of a store stands outside of its directory: path={real} store={source}")
+        raise StorePathError(f"a copy of a store must be outside of the store's directory: path={real} store={source}")
     made = _make(real)
     directory = _check(real, read_only=False)
     if not made:
-        with suppress(PermissionError):  # its parent may be closed to this process, and is then somebody else's affair
+        with suppress(PermissionError):  # who may not read the parent has not made the directory
             _sync_parent(real)
     return Target(directory, made)
 
 
 def remove_target(target: Target) -> None:
-    """Remove the directory if it was made for a copy and nothing but a lock file is left in it.
+    """Remove the directory if it was made for the copy and holds nothing but a lock file.
 
-    The caller still holds the open lock, so that nobody else begins a store in it meanwhile.
+    The caller still holds the open lock, so that nobody else creates a store there meanwhile.
     """
     if target.made:
         with suppress(OSError):
@@ -132,11 +145,12 @@ def remove_target(target: Target) -> None:
 
 
 def inspect_directory(path: str | os.PathLike[str]) -> DirectoryReport:
-    """What stands at a place for a store, and whether a store could be opened there. Makes, opens, locks and changes nothing.
+    """Report what is at `path`, and whether a store could be opened there.
 
-    For checks at the start of a program. `problem` is found by the checks of `FerroKV.open` itself; for a missing directory it
-    says whether it could be made: its parent must exist and be writable. Whether a store there is whole, or busy, is not looked
-    at. A few system calls, which block. Raises nothing. Any thread.
+    This is for checks at the start of a program. It creates, opens, locks and changes nothing.
+    `problem` comes from the checks that `FerroKV.open` makes. For a missing directory it says whether
+    it could be created: its parent must exist and be writable. Whether a store there is damaged or
+    busy is not examined. Makes a few system calls, which block. Raises nothing. Any thread.
     """
     try:
         real = _resolve(path)
@@ -172,7 +186,7 @@ def inspect_directory(path: str | os.PathLike[str]) -> DirectoryReport:
 
 
 def _free_bytes(real: str) -> int | None:
-    """Room at the place, or where a missing directory would be."""
+    """Return the free space at a path, or in its parent if it is missing; None if that is not known."""
     try:
         free = space_of(real if os.path.lexists(real) else os.path.dirname(real)).free
     except OSError:
@@ -181,44 +195,42 @@ def _free_bytes(real: str) -> int | None:
 
 
 def _warning(real: str) -> str | None:
-    """What is known of the room from outside: how much is free, and whether the store's reserve is there."""
+    """Return a warning about free space, from what is visible outside: the disk and the reserve."""
     free = _free_bytes(real)
     if free is None:
         return None
     advice = "delete keys, clear keyspaces, or free space outside of the store"
     if free < LITTLE_BYTES:
-        return f"the disk is full: free_bytes={free}; reading, deleting and clearing go on; {advice}"
+        return f"the disk is full: free_bytes={free}; reading, deleting and clearing still work; {advice}"
     if os.path.isfile(os.path.join(real, CURRENT)) and not os.path.isfile(os.path.join(real, SPARE_TABLE)):
-        return (
-            f"the store has no reserve for a full disk, or has it in use: free_bytes={free}; if it stays so, {advice}"
-        )
+        return f"the store's reserve for a full disk is missing or in use: free_bytes={free}; if it stays so, {advice}"
     return None
 
 
 def space_of(place: str | int) -> Space:
-    """The room on the file system of a path or descriptor. Blocks that are kept for root do not count."""
+    """Return the space on the file system of a path or descriptor, without blocks reserved for root."""
     facts = os.statvfs(place)
-    if not facts.f_blocks:  # some file systems of containers and users tell nothing
+    if not facts.f_blocks:  # some container and user-space file systems report nothing
         return Space(UNBOUNDED, UNBOUNDED)
     return Space(facts.f_bavail * facts.f_frsize, facts.f_blocks * facts.f_frsize)
 
 
 def _resolve(path: object) -> str:
-    """The real path of what a caller gave."""
+    """Return the real path of an argument. Raises `StorePathError` if it is not a path."""
     given = os.fspath(path) if isinstance(path, str | os.PathLike) else None
     if not isinstance(given, str) or not given or "\0" in given:
-        raise StorePathError(f"the path of a store is a non-empty str or path without NUL: path={path!r}")
+        raise StorePathError(f"the path of a store must be a non-empty str or PathLike without NUL: path={path!r}")
     return os.path.realpath(given)
 
 
 def _check(real: str, *, read_only: bool) -> Directory:
-    """The directory, which is there, if it can serve."""
+    """Return the existing directory at `real`. Raises `StorePathError` if it cannot hold a store."""
     try:
         facts = os.stat(real)
     except OSError as error:
-        raise StorePathError(f"the store directory can not be used: path={real} reason={error.strerror}") from error
+        raise StorePathError(f"the store directory cannot be used: path={real} reason={error.strerror}") from error
     if not stat.S_ISDIR(facts.st_mode):
-        raise StorePathError(f"the path of a store is a directory: path={real}")
+        raise StorePathError(f"the path of a store must be a directory: path={real}")
     _refuse_insecure(real, facts, read_only=read_only)
     if not _may(real, os.R_OK | os.X_OK | (0 if read_only else os.W_OK)):
         lacking = "readable" if read_only else "writable"
@@ -226,13 +238,13 @@ def _check(real: str, *, read_only: bool) -> Directory:
     file_system = _local_file_system(real)
     euid = os.geteuid()
     owner = (facts.st_uid, facts.st_gid) if euid == 0 and facts.st_uid != 0 else None
-    # A directory that everybody may read is more often an accident of the umask than a computation: its files stay private.
+    # A directory that everybody may read is usually an accident of the umask. Its files stay private.
     file_mode = 0o600 if facts.st_mode & stat.S_IRWXO else 0o600 | facts.st_mode & 0o060
     return Directory(real, file_system, file_system not in VOLATILE_FILE_SYSTEMS, owner, file_mode, read_only)
 
 
 def _check_makeable(real: str) -> None:
-    """Return if `_make` would make the missing directory, as far as looking can tell."""
+    """Raise `StorePathError` if `_make` would fail to create the directory, as far as is visible."""
     parent = os.path.dirname(real)
     try:
         if not stat.S_ISDIR(os.stat(parent).st_mode):
@@ -247,7 +259,7 @@ def _check_makeable(real: str) -> None:
 
 
 def _make(path: str) -> bool:
-    """True if the directory was made, False if the path was there."""
+    """Create the directory, durably. Return False if the path existed already."""
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
@@ -257,7 +269,7 @@ def _make(path: str) -> bool:
     try:
         _sync_parent(path)
     except OSError as error:
-        # Durability: the next try has to make it again, or it would not sync the name either.
+        # Durability: the next attempt must create it again, or it would not sync its name.
         with suppress(OSError):
             os.rmdir(path)
         if isinstance(error, StorePathError):
@@ -273,11 +285,14 @@ def _not_made(path: str, error: OSError) -> FerroKVError:
 
 
 def _unmakeable(path: str, reason: str | None) -> StorePathError:
-    return StorePathError(f"the store directory can not be made: path={path} reason={reason}; its parent must exist")
+    return StorePathError(f"the store directory cannot be made: path={path} reason={reason}; its parent must exist")
 
 
 def _sync_parent(path: str) -> None:
-    """Durability: a new name must not vanish with a power cut after the store's own files were synced."""
+    """Make the directory's own name durable.
+
+    Durability: it must not vanish in a power cut after the store's files in it have been synced.
+    """
     try:
         parent = os.open(os.path.dirname(path), os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -288,7 +303,7 @@ def _sync_parent(path: str) -> None:
         raise
     except OSError as error:
         raise StorePathError(
-            f"the name of the store directory can not be made durable: path={path} reason={error.strerror}"
+            f"the name of the store directory cannot be made durable: path={path} reason={error.strerror}"
         ) from error
 
 
@@ -305,7 +320,7 @@ def _refuse_insecure(path: str, facts: os.stat_result, *, read_only: bool) -> No
         )
     if facts.st_uid not in (euid, 0) and not read_only and (open_to_all := _open_ancestor(path)) is not None:
         raise StorePathError(
-            "the store directory was made by another user in a place where everybody may make one, and its owner could read "
+            "the store directory was made by another user, in a place where everybody may make one; its owner could read "
             f"everything: path={path} owner={facts.st_uid} uid={euid} place={open_to_all}; "
             "choose another place, or remove it and let the store make it"
         )
@@ -316,7 +331,7 @@ def _refuse_insecure(path: str, facts: os.stat_result, *, read_only: bool) -> No
 
 
 def _open_ancestor(path: str) -> str | None:
-    """The nearest directory above in which every user of the machine may make files, as in /tmp."""
+    """Return the nearest directory above that every user may write to, such as /tmp, or None."""
     while (parent := os.path.dirname(path)) != path:
         if os.stat(parent).st_mode & stat.S_IWOTH:
             return parent
@@ -325,11 +340,11 @@ def _open_ancestor(path: str) -> str | None:
 
 
 def _refuse_foreign(path: str) -> None:
-    """A directory with files of others is not made a store: they would stand among its own, under rules that they do not know."""
+    """Raise `StorePathError` if the directory holds files but no store: somebody else uses it."""
     try:
         names = os.listdir(path)
     except OSError as error:
-        raise StorePathError(f"the store directory can not be listed: path={path} reason={error.strerror}") from error
+        raise StorePathError(f"the store directory cannot be listed: path={path} reason={error.strerror}") from error
     if CURRENT in names:
         return
     foreign = sorted(name for name in names if not _HARMLESS.fullmatch(name))
@@ -341,22 +356,25 @@ def _refuse_foreign(path: str) -> None:
 
 
 def needs_probing(file_system: str) -> bool:
-    """True if only trying tells whether a store can be there."""
+    """Return True if the file system has to be tried to know whether it can hold a store."""
     return file_system in PROBED_FILE_SYSTEMS or file_system.startswith("fuse.")
 
 
 def _local_file_system(path: str) -> str:
-    """Type of the file system, which is none of the network's."""
+    """Return the type of the file system. Raises `StorePathError` if it is a network file system."""
     file_system = _file_system(path)
     if file_system in NETWORK_FILE_SYSTEMS:
         raise StorePathError(
-            f"a store needs a file system of this machine, for locks do not hold between two: path={path} file_system={file_system}"
+            f"a store needs a local file system, since locks do not work between machines: path={path} file_system={file_system}"
         )
     return file_system
 
 
 def _file_system(path: str) -> str:
-    """Type of the file system that holds `path`, from the longest mount point above it; "" where that is not told."""
+    """Return the type of the file system that holds `path`; "" if the system does not say.
+
+    It is that of the longest mount point that is `path` or above it.
+    """
     try:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
             lines = mounts.read().splitlines()

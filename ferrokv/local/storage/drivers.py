@@ -1,4 +1,7 @@
-"""The driver that blocks; its twin that awaits is `adrivers.acomplete`. And how one operation works at two storages."""
+"""The driver that runs an operation and blocks. Its twin for event loops is `adrivers.acomplete`.
+
+`elsewhere` lets one operation use two storages.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,14 @@ T = TypeVar("T")
 
 
 def _no_pause() -> None:
-    """Let nobody else run: the caller waits for this operation."""
+    """Do nothing at a pause: the caller only waits for this operation."""
 
 
 def complete(op: Op[T], storage: Storage, pause: Callable[[], None] = _no_pause) -> T:
-    """The operation's result. Blocks; `pause` is called wherever the operation offers to let others run."""
+    """Run the operation and return its result.
+
+    Blocks. `pause` is called when the operation yields a `Pause`.
+    """
     perform = storage.perform
     try:
         request = next(op)
@@ -26,7 +32,7 @@ def complete(op: Op[T], storage: Storage, pause: Callable[[], None] = _no_pause)
                     reply = None
                 else:
                     reply = perform(request)
-            except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to the operation
+            except BaseException as error:  # noqa: BLE001 - all errors are thrown into the operation
                 request = op.throw(error)
             else:
                 request = op.send(reply)
@@ -37,9 +43,10 @@ def complete(op: Op[T], storage: Storage, pause: Callable[[], None] = _no_pause)
 
 
 def elsewhere(op: Op[T], storage: Storage) -> Op[T]:
-    """The operation, with its requests performed at another storage than that of the driver, which gets the pauses alone.
+    """Run an operation at `storage` as a part of one that a driver runs at another storage.
 
-    Blocks in between, so it is not for an event loop's driver.
+    Its requests are performed here, blocking; only its pauses reach the driver. So this is not for
+    operations that run on an event loop.
     """
     try:
         request = next(op)
@@ -50,7 +57,7 @@ def elsewhere(op: Op[T], storage: Storage) -> Op[T]:
                     reply = None
                 else:
                     reply = storage.perform(request)
-            except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to the operation
+            except BaseException as error:  # noqa: BLE001 - all errors are thrown into the operation, as above
                 request = op.throw(error)
             else:
                 request = op.send(reply)

@@ -1,4 +1,4 @@
-"""An open local file, and what takes more than one call of the operating system."""
+"""Open local files, and file operations that take more than one system call."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .locks import close_fd
 
 
 class LocalFile:
-    """A descriptor and the name it was opened by."""
+    """A descriptor, and the name under which the file was opened."""
 
     __slots__ = ("__weakref__", "fd", "name")
 
@@ -22,8 +22,10 @@ class LocalFile:
         self.fd = fd
 
     def close(self) -> None:
-        """Close the descriptor; further calls do nothing."""
-        # Order: forgotten before it is closed, so that a reader who has just used the number can tell that it was closed meanwhile.
+        """Close the descriptor. Further calls do nothing."""
+        # Order: `fd` is reset before the descriptor is closed. So a reader that has just used the
+        # number can tell that the file was closed meanwhile, and that the number may be another
+        # file's by now.
         fd, self.fd = self.fd, -1
         if fd >= 0:
             close_fd(fd)
@@ -33,7 +35,7 @@ class LocalFile:
 
 
 def read_on(fd: int, size: int, offset: int, data: bytes) -> bytes:
-    """`size` bytes that begin with `data`, or fewer at the end of the file."""
+    """Finish a short read: return `data` and what follows, up to `size` bytes or the file's end."""
     parts = [data]
     found = len(data)
     while found < size and (data := os.pread(fd, size - found, offset + found)):
@@ -43,7 +45,7 @@ def read_on(fd: int, size: int, offset: int, data: bytes) -> bytes:
 
 
 def allocate(fd: int, size: int) -> None:
-    """Reserve the file's first bytes, where the file system can."""
+    """Reserve disk space for the first `size` bytes of a file, if the file system can."""
     if hasattr(os, "posix_fallocate"):
         try:
             os.posix_fallocate(fd, 0, size)
@@ -53,27 +55,27 @@ def allocate(fd: int, size: int) -> None:
 
 
 def write_all(fd: int, data: bytes, offset: int) -> None:
-    """Write all of it."""
+    """Write all of `data`, with as many calls as that takes."""
     written = os.pwrite(fd, data, offset)
     while written < len(data):
         written += os.pwrite(fd, memoryview(data)[written:], offset + written)
 
 
 def sizes_of(found: Iterable[os.DirEntry[str]]) -> dict[str, int]:
-    """Name to size of what a directory holds."""
+    """Return the name and size of each directory entry."""
     sizes = {}
     for entry in found:
-        with suppress(FileNotFoundError):  # others go on: renamed or removed since its name was read
+        with suppress(FileNotFoundError):  # another process has renamed or removed it since its name was read
             sizes[entry.name] = entry.stat(follow_symlinks=False).st_size
     return sizes
 
 
 def unseen(error: OSError, *, closed: bool) -> StoreBusy | StoreClosed | StorePathError:
-    """The error of a look at other processes, by a name of ours."""
+    """Return the error to raise when looking for other processes has failed with `error`."""
     if closed:
         return StoreClosed("the store was closed meanwhile")
     if error.errno in NO_DESCRIPTORS:
-        return StoreBusy("no free file descriptor to see who has the store open")
+        return StoreBusy("no free file descriptor to find out who has the store open")
     return StorePathError(
-        error.errno, f"who has the store open cannot be seen: reason={error.strerror}", error.filename
+        error.errno, f"it cannot be seen who has the store open: reason={error.strerror}", error.filename
     )

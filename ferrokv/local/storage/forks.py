@@ -1,7 +1,8 @@
-"""A byte that tells a process that it was forked, although nobody told Python (docs/decisions/0020-forks.md).
+"""A flag that the kernel clears in a forked child (docs/decisions/0020-forks.md).
 
-The kernel clears the byte in a forked child: it lies in a page of its own that is marked MADV_WIPEONFORK (Linux 4.14). To read it
-takes 12 ns, so that every read of a store can afford it; getpid(2) takes ten times as long.
+A C library may fork without Python's knowledge, so that no hook runs in the child. The flag is a
+byte in a page marked MADV_WIPEONFORK (Linux 4.14), which the kernel clears in a child. Checking it
+takes 12 ns, little enough to do it at every read of a store; getpid(2) takes ten times as long.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ WIPE_ON_FORK: Final = 18  # MADV_WIPEONFORK, for which Python has no name
 
 
 class PidFlag:
-    """The same where the kernel has no such pages: it asks for the pid each time."""
+    """The flag where the kernel has no such pages. It compares the pid at each check."""
 
     __slots__ = ("_pid", "_value")
 
@@ -33,7 +34,7 @@ class PidFlag:
 
 
 def raise_flag() -> Flag:
-    """A flag that is 1 in this process, and in no child of it."""
+    """Return a flag that is 1 in this process, and 0 in every child of it."""
     if sys.platform == "linux":
         page = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         try:

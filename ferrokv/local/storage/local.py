@@ -1,4 +1,4 @@
-"""Local files: the requests carried out by the operating system."""
+"""The storage of local files, which performs requests by calling the operating system."""
 
 from __future__ import annotations
 
@@ -47,18 +47,18 @@ from .requests import (
 )
 
 _NO_WAIT: Final[int | None] = getattr(os, "RWF_NOWAIT", None)
-# Reading what another process has just written would give the file a new access time, and its inode to the journal, each time.
+# Else each read of what another process has just written updates the access time, in the journal.
 _NO_ATIME: Final[int] = getattr(os, "O_NOATIME", 0)
 _FULL_SYNC: Final[int | None] = getattr(fcntl, "F_FULLFSYNC", None)
-# With DONTNEED, Linux begins to write the pages of a range, and then drops those that lie in it as a whole: a short one has none.
+# DONTNEED makes Linux begin to write a range, and drop the pages wholly in it: a short one has none.
 _EARLY_BYTES_MAX: Final = 4095
-# A stray write to stdout or stderr of a process that closed them must not land in a store (SQLite's lesson).
+# As in SQLite, no file of a store gets descriptor 0, 1 or 2, for a stray write to stdout to hit it.
 _LOWEST_FD: Final = 3
 _READER_POLL_SECONDS: Final = 0.05
 
 
 class _ClosedActions(dict[type, Callable[[Any], Any]]):
-    """What a storage that has given its directory back can still do."""
+    """The actions of a closed storage: each request raises `StoreClosed`."""
 
     def __init__(self, why: str) -> None:
         super().__init__()
@@ -69,10 +69,10 @@ class _ClosedActions(dict[type, Callable[[Any], Any]]):
 
 
 class LocalStorage:
-    """One directory of the local file system. All methods may be called from any thread."""
+    """A directory of the local file system. Any thread may call any method."""
 
     unclosed: ClassVar[WeakSet[LocalStorage]] = WeakSet()
-    """Every storage of this process that holds descriptors, for the hook after a fork."""
+    """All storages of this process that hold descriptors, for a forked child to close its copies."""
 
     def __init__(self, directory: Directory) -> None:
         self.directory = directory
@@ -84,7 +84,7 @@ class LocalStorage:
         self._presence = Presence(lambda: self._fd, self._open_fd)
         self._why_closed = ""
         self._page = MappedPage()
-        # Those that may be open; single operations only, which no thread comes between.
+        # Files that may be open. Only single set operations use it, which are atomic between threads.
         self._files: set[ref[LocalFile]] = set()
         self._inline_reads = _NO_WAIT is not None
         self._begins_early = sys.platform == "linux"
@@ -106,13 +106,13 @@ class LocalStorage:
         self.unclosed.add(self)
 
     def perform(self, request: Request) -> Any:
-        """Carry the request out, blocking."""
+        """Perform the request and return its reply. Blocks."""
         return self._actions[request.__class__](request)
 
     def read_if_cached(self, request: ReadAt) -> bytes | None:
-        """The bytes when the page cache has all of them, by preadv2(2) with RWF_NOWAIT. About 1.2 µs for 4 KiB.
+        """Read by preadv2(2) with RWF_NOWAIT. None unless all bytes are cached. 1.2 µs for 4 KiB.
 
-        A short answer counts as "not ready": kernels 5.9 and 5.10 gave such, and the block's checksum decides anyway.
+        A short read counts as "not cached", because kernels 5.9 and 5.10 return short reads.
         """
         if not self._inline_reads:
             return None
@@ -127,24 +127,24 @@ class LocalStorage:
                 raise self._closed() from error
             if error.errno not in (errno.EOPNOTSUPP, errno.EPERM, errno.EINVAL, errno.ENOSYS):
                 raise
-            self._inline_reads = False  # tmpfs and some sandboxes: not for this directory
+            self._inline_reads = False  # not possible in this directory, as on tmpfs and in some sandboxes
             return None
         if request.file.fd != fd:  # type: ignore[attr-defined]
             raise self._closed()
         return bytes(buffer) if found == request.size else None
 
     def unlocker(self, role: Role) -> Callable[[], None]:
-        """One C call that lets go of the role's lock."""
+        """Return a function that releases the role's lock in one C call."""
         return self._locks.unlocker(role)
 
     def announce(self, *, alone: bool) -> None:
-        """Say that this process has the store open. Lock files that are missing beside others are not made anew."""
+        """Make this process's lock file. Unless `alone`, missing lock files of roles are an error."""
         if not alone:
             self._locks.flags = os.O_RDWR
         self._presence.announce()
 
     def attached(self, *, sweep: bool = False) -> list[Process]:
-        """Who else has the store open; a few file system calls, none of which waits."""
+        """List the other processes that have the store open, by a few system calls that do not wait."""
         try:
             return self._presence.others(sweep=sweep)
         except StorePathError:
@@ -153,11 +153,11 @@ class LocalStorage:
             raise unseen(error, closed=self._fd < 0) from error
 
     def announced(self) -> str:
-        """The random part of the name of this process's lock file."""
+        """Return the random part of the name of this process's lock file."""
         return self._presence.announced
 
     def is_announced(self, name: str) -> bool:
-        """True if the process's lock file is there and locked, or the name is none."""
+        """Return True if that process's lock file exists and is locked, or `name` is not valid."""
         try:
             return self._presence.is_alive(name)
         except StorePathError:
@@ -166,26 +166,26 @@ class LocalStorage:
             raise unseen(error, closed=self._fd < 0) from error
 
     def space(self) -> Space:
-        """From the file system; without bounds where it does not tell."""
+        """Return what the file system reports; UNBOUNDED if it reports nothing."""
         try:
             return space_of(self._fd)
         except OSError:
             return Space(UNBOUNDED, UNBOUNDED)
 
     def descriptors_max(self) -> int:
-        """The soft limit of the process."""
+        """Return the soft limit of the process."""
         return descriptors.descriptors_max()
 
     def when_short(self, give_back: Callable[[], None]) -> None:
-        """Registered until the storage is closed."""
+        """Register `give_back` until the storage is closed."""
         descriptors.register(self, give_back)
 
     def process_id(self) -> int:
-        """The pid, as this process sees it."""
+        """Return the pid, as this process sees it."""
         return os.getpid()
 
     def read_page(self, name: str, size: int) -> bytes:
-        """What the file holds, as far as it is there."""
+        """Return the first `size` bytes of the file, or fewer; none if it does not exist."""
         try:
             fd = self._open_fd(name, self._existing)
         except FileNotFoundError:
@@ -196,10 +196,10 @@ class LocalStorage:
             os.close(fd)
 
     def map_page(self, name: str, fresh: bytes) -> Words:
-        """Map the file, reset to `fresh`. The mapping lives as long as the words.
+        """Write `fresh` to the file and map it. The mapping lives as long as the words.
 
-        Real bytes are written and synced before the mapping: a store into a sparse page of a full file system would
-        be a SIGBUS.
+        The bytes are written and synced before the file is mapped, because a store into a sparse page
+        raises SIGBUS if the file system is full.
         """
         fd = self._open_fd(name, os.O_RDWR | os.O_CREAT)
         try:
@@ -210,7 +210,7 @@ class LocalStorage:
             os.close(fd)
 
     def attach_page(self, name: str, size: int) -> Words | None:
-        """Map the file as it is. Its size is looked at first, for a load behind the end of a file would be a SIGBUS."""
+        """Map the file as it is, if it is large enough: a load behind its end would raise SIGBUS."""
         try:
             fd = self._open_fd(name, self._existing)
         except FileNotFoundError:
@@ -224,13 +224,13 @@ class LocalStorage:
             os.close(fd)
 
     def raise_flag(self) -> Flag:
-        """A page that the kernel clears in a child."""
+        """Return a flag that the kernel clears in a forked child."""
         return raise_flag()
 
     def changed(self) -> str | None:
-        """By the identities of the directory, of this process's announcement and of the control page. About 10 µs.
+        """Compare the inodes of directory, own lock file and control page. About 10 µs.
 
-        A path that leads nowhere is no sign: the directory may have been renamed, or be out of sight after a chroot.
+        A path that leads nowhere means nothing: the directory may be renamed, or hidden by a chroot.
         """
         try:
             if self._fd < 0:
@@ -249,33 +249,33 @@ class LocalStorage:
             return None
 
     def wait_for_word(self, words: Words, index: int, seen: int, seconds: float) -> None:
-        """Sleep by futex(2). Who may only read cannot say that it waits, so it just sleeps, for a short while."""
+        """Sleep by futex(2). A read-only process cannot say that it waits, and just sleeps shortly."""
         if self.read_only:
             time.sleep(min(seconds, _READER_POLL_SECONDS))
         else:
             wait_for_word(words, index, seen, seconds)
 
     def wake_for_word(self, words: Words, index: int) -> None:
-        """Wake by futex(2). About a microsecond, and some ten for each process that sleeps."""
+        """Wake by futex(2). About 1 µs, and some 10 µs for each process that sleeps."""
         wake_for_word(words, index)
 
     def boot_id(self) -> bytes:
-        """From the kernel."""
+        """Return the kernel's id of this boot."""
         return boot_id()
 
     def random_bytes(self, size: int) -> bytes:
-        """From the operating system."""
+        """Return random bytes from the operating system."""
         return os.urandom(size)
 
     def close(self) -> None:
-        """Release locks, files and directory, and take the announcement back. What fails is logged, and the rest is done."""
-        if os.getpid() == self._pid:  # else the announcement is the parent's
+        """Release everything, and remove the process's lock file. Failures are only logged."""
+        if os.getpid() == self._pid:  # else the lock file is the parent's
             self._presence.withdraw()
         self._let_go("the store was closed meanwhile; open it again")
 
     def abandon(self) -> None:
-        """Close copies of descriptors, as a forked child must: nothing is unlocked or unlinked."""
-        self._let_go("what is under way was begun by the parent process; begin it again")
+        """Close the descriptors that a forked child inherited. Nothing is unlocked or unlinked."""
+        self._let_go("this was begun in the parent process, before a fork; begin it again")
 
     def _let_go(self, why: str) -> None:
         descriptors.forget(self)
@@ -291,11 +291,11 @@ class LocalStorage:
         if fd >= 0:
             close_fd(fd)
         self._page.unmap()
-        # Order: last, for a child that is forked meanwhile has to close its copies of what is still open here.
+        # Order: last, so that a child forked before this line closes its copies of what is open.
         self.unclosed.discard(self)
 
     def _closed(self) -> Exception:
-        """Why a descriptor that was just used is no longer that of its file."""
+        """Return the error for a file whose descriptor was closed while it was used."""
         if self._fd < 0:
             return StoreClosed(self._why_closed)
         return OSError(errno.EBADF, "the file was closed meanwhile")
@@ -306,7 +306,7 @@ class LocalStorage:
         try:
             fd = with_descriptor(lambda: os.open(name, flags | _NO_ATIME, mode, dir_fd=self._fd))
         except PermissionError:
-            fd = os.open(name, flags, mode, dir_fd=self._fd)  # the file belongs to somebody else
+            fd = os.open(name, flags, mode, dir_fd=self._fd)  # O_NOATIME is only for the file's owner
         try:
             if fd < _LOWEST_FD:
                 low, fd = fd, fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _LOWEST_FD)
@@ -318,15 +318,15 @@ class LocalStorage:
         return fd
 
     def _check_plain(self, name: str, fd: int, flags: int) -> None:
-        """`StorePathError` unless the descriptor is of a plain file of the store's own, which gets its owner and its mode."""
+        """Set a file's owner and mode. `StorePathError` if it is not regular or has several links."""
         mode = self.directory.file_mode
         facts = os.fstat(fd)
         if not stat.S_ISREG(facts.st_mode) or facts.st_nlink > 1:
-            raise StorePathError(f"a file of the store is not a plain file of its own: name={name}")
+            raise StorePathError(f"a file of the store is not a regular file, or has several links: name={name}")
         if self.directory.owner and facts.st_uid != self.directory.owner[0] and not self.read_only:
             os.fchown(fd, *self.directory.owner)
         if flags & os.O_CREAT and stat.S_IMODE(facts.st_mode) != mode and facts.st_uid == os.geteuid():
-            os.fchmod(fd, mode)  # the umask took something away; it is the process's own, and not ours to change
+            os.fchmod(fd, mode)  # undo the umask, which belongs to the program and is not ours to change
 
     def _open(self, request: Open) -> LocalFile:
         if not request.create:
@@ -341,9 +341,9 @@ class LocalStorage:
         return file
 
     def _keep(self, file: LocalFile) -> LocalFile:
-        """The file, to be closed with the storage at the latest."""
+        """Remember the file, so that closing the storage closes it. Returns the file."""
         self._files.add(ref(file, self._files.discard))
-        if self._fd < 0:  # closed meanwhile by another thread, which did not see this file
+        if self._fd < 0:  # another thread has closed the storage meanwhile, and has not seen this file
             file.close()
         return file
 
@@ -359,7 +359,7 @@ class LocalStorage:
                 raise self._closed() from error
             raise
         if file.fd != fd:  # type: ignore[attr-defined]
-            # Closed by another thread, and the number may have been given to another file before these bytes were read.
+            # Closed by another thread, and the number may have been another file's during the read.
             raise self._closed()
         return data
 
@@ -370,11 +370,11 @@ class LocalStorage:
             self._begin_early(file.fd, offset, len(data))  # type: ignore[attr-defined]
 
     def _begin_early(self, fd: int, offset: int, size: int) -> None:
-        """Have the kernel begin to write dirty pages to the disk, and not wait (docs/decisions/0016-begin-before-the-sync.md)."""
+        """Make the kernel begin to write (docs/decisions/0016-begin-before-the-sync.md)."""
         try:
-            # One byte less: where a range ends with its file, Linux takes the last page for a whole one.
+            # One byte less: if a range ends with its file, Linux counts the last page as a whole one.
             os.posix_fadvise(fd, offset, size - 1, os.POSIX_FADV_DONTNEED)
-        except OSError:  # a file system without it, or a sandbox: the sync does all of the work
+        except OSError:  # a file system without it, or a sandbox: the sync then does all of the work
             self._begins_early = False
 
     def _sync(self, request: Sync) -> None:
@@ -385,13 +385,13 @@ class LocalStorage:
             os.fsync(fd)
         else:
             os.fdatasync(fd)
-        # A name is looked up, and the file not asked: on Linux 6.13 and later fstat() makes the next write give the file a
-        # timestamp of its own, which puts its inode into the journal each time (150 against 235 µs a sync, measured).
+        # Not by fstat(): since Linux 6.13, that makes the next write update the timestamp, which puts
+        # the inode into the journal each time (235 µs per sync instead of 150, measured).
         if not os.access(request.file.name, os.F_OK, dir_fd=self._fd):
             raise OSError(errno.ESTALE, f"{request.file.name} was removed while the store was open")
 
     def _list(self, _: ListDirectory) -> dict[str, int]:
-        if self._fd < 0:  # for which scandir() would list the working directory
+        if self._fd < 0:  # scandir(-1) would list the working directory
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         with with_descriptor(lambda: os.scandir(self._fd)) as found:
             return sizes_of(found)

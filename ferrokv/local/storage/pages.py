@@ -1,4 +1,4 @@
-"""The mapped page of a storage: shared words, and whether the file at its name is still the one that is mapped."""
+"""The mapped control page of a storage, and whether its file is still in place."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from .requests import Words
 
 
 def boot_id() -> bytes:
-    """Which boot of the machine this is; random where the kernel does not tell, so that no page of another process is trusted."""
+    """Return the kernel's id of this boot.
+
+    If it has none, random bytes, so that no older page is trusted.
+    """
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return bytes.fromhex(file.read().strip().replace("-", ""))
@@ -19,21 +22,24 @@ def boot_id() -> bytes:
 
 
 class MappedPage:
-    """At most one mapping at a time."""
+    """A storage's mapping of the control page; at most one at a time."""
 
     def __init__(self) -> None:
         self._mapped: tuple[mmap.mmap, memoryview[int]] | None = None
         self._place: tuple[str, int, int] | None = None  # name, device and inode
 
     def share(self, name: str, fd: int, page: mmap.mmap) -> Words:
-        """The page as words. One that was mapped before is let go with the last reference to its words."""
+        """Remember the page and return it as words.
+
+        An older page is unmapped with the last reference to its words.
+        """
         words = memoryview(page).cast("Q")
         facts = os.fstat(fd)
         self._mapped, self._place = (page, words), (name, facts.st_dev, facts.st_ino)
         return words
 
     def is_in_place(self, directory_fd: int) -> bool:
-        """True if the name still leads to the file that is mapped, or nothing is."""
+        """Return True if the name still leads to the mapped file, or if nothing is mapped."""
         if self._place is None:
             return True
         name, device, inode = self._place
@@ -44,10 +50,10 @@ class MappedPage:
         return (found.st_dev, found.st_ino) == (device, inode)
 
     def unmap(self) -> None:
-        """Take the words away from whoever has them."""
+        """Unmap the page. Its words cannot be used any more."""
         mapped, self._mapped = self._mapped, None
         if mapped is not None:
             page, words = mapped
-            with suppress(BufferError):  # somebody still looks at it, and with the last of them it goes
+            with suppress(BufferError):  # it is still in use somewhere, and unmapped with the last reference
                 words.release()
                 page.close()

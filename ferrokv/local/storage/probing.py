@@ -1,7 +1,9 @@
-"""Trying out whether a file system has what a store needs, where its name does not tell: virtiofs, 9p, vboxsf, anything by FUSE.
+"""Probing a file system for what a store needs, if its type does not say.
 
-Locks that exclude another descriptor, shared mappings that see each other, and syncs that work. Between two hosts that cannot be
-tried from one of them, so file systems of a network are refused by their names.
+That is the case for virtiofs, 9p, vboxsf and everything by FUSE. A store needs locks that exclude
+other descriptors, shared mappings that see each other's changes, and syncs that work. Whether these
+work between two hosts cannot be tried from one host, so network file systems are refused by their
+type (directory.py).
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ _PAGE_BYTES = 4096
 
 
 class Calls(NamedTuple):
-    """The system calls that are tried. Another one may stand in for each in a test."""
+    """The system calls to try. Tests replace them."""
 
     flock: Callable[[int, int], Any] = fcntl.flock
     map: Callable[[int, int], Any] = mmap.mmap
@@ -27,7 +29,10 @@ class Calls(NamedTuple):
 
 
 def probe(path: str, calls: Calls | None = None) -> None:
-    """Return if the directory's file system can hold a store; else `StorePathError` says what it lacks. Leaves no file behind."""
+    """Raise `StorePathError` if the file system of the directory lacks something.
+
+    Leaves no file behind.
+    """
     calls = calls or Calls()
     name = os.path.join(path, f"probe-{os.urandom(8).hex()}.tmp")
     tried = "making a file"

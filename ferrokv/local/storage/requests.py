@@ -1,7 +1,8 @@
-"""The I/O that the engine can ask for, and the type of the operations that ask.
+"""The I/O requests of the engine, and the protocol of the storage that performs them.
 
-An operation is a generator that yields requests and is sent their replies; a failed request is thrown into it as the
-`OSError` that it met. No operation knows threads, event loops or files.
+An operation is a generator. It yields requests, and a driver (drivers.py, adrivers.py) has a
+storage perform each one and sends the reply back. If a request fails, its `OSError` is thrown into
+the operation. So operations know nothing of threads, event loops or files.
 """
 
 from __future__ import annotations
@@ -10,24 +11,26 @@ from collections.abc import Callable, Generator
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar
 
 Role = Literal["open", "write", "sync", "compact"]
-"""What a lock file is for. `open`: attaching; `write`: the WAL's tail; `sync`: making it durable; `compact`: manifest and tables.
+"""What a lock is for.
 
-Who needs two takes them in this order."""
+`open`: opening the store. `write`: appending to the WAL. `sync`: syncing the WAL. `compact`:
+changing the manifest and the tables. A process that needs two of them takes them in this order.
+"""
 
 
 class File(Protocol):
-    """An open file. Closing is idempotent, and happens by itself when the last reference goes."""
+    """An open file. It closes itself with its last reference. Closing it twice is harmless."""
 
     @property
     def name(self) -> str:
-        """The file's name inside the store when it was opened."""
+        """The name in the store's directory under which the file was opened."""
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
 
 
 class Open(NamedTuple):
-    """-> File. With `create` the file must not exist; `preallocate` bytes of zeros are reserved for it."""
+    """-> File. With `create`, the file must not exist, and gets `preallocate` bytes of zeros."""
 
     name: str
     create: bool = False
@@ -43,9 +46,10 @@ class ReadAt(NamedTuple):
 
 
 class WriteAt(NamedTuple):
-    """-> None. All of `data`, or an error after an unknown part of it.
+    """-> None. Writes all of `data`, or raises an error after writing an unknown part of it.
 
-    `sync_follows` is a hint: the disk may begin at once, so that the sync finds less to wait for.
+    `sync_follows` is a hint that a sync comes soon. The disk may then begin to write at once, so
+    that the sync has less to wait for.
     """
 
     file: File
@@ -55,9 +59,10 @@ class WriteAt(NamedTuple):
 
 
 class Allocate(NamedTuple):
-    """-> None. The first `size` bytes of the file have their place on the disk; what is new of them is zeros.
+    """-> None. Reserves disk space for the first `size` bytes of the file. New bytes are zeros.
 
-    The OSError of a full disk leaves what was there. Where the file system reserves nothing, this does nothing.
+    If the disk is full, the `OSError` leaves the file as it was. Does nothing if the file system
+    cannot reserve space.
     """
 
     file: File
@@ -65,45 +70,53 @@ class Allocate(NamedTuple):
 
 
 class Truncate(NamedTuple):
-    """-> None. The file has `size` bytes, fewer than it had, and what they took is free."""
+    """-> None. Cuts the file to `size` bytes, and frees the space of the rest."""
 
     file: File
     size: int
 
 
 class Sync(NamedTuple):
-    """-> None. What was written to the file survives a power cut; with `metadata` its attributes too (fsync)."""
+    """-> None.
+
+    Makes durable what was written to the file (fdatasync); with `metadata` also its attributes
+    (fsync).
+    """
 
     file: File
     metadata: bool = False
 
 
 class SyncDirectory(NamedTuple):
-    """-> None. Names that were created, renamed or removed stay so."""
+    """-> None. Makes durable which names were created, renamed and removed."""
 
 
 class Rename(NamedTuple):
-    """-> None. Atomic; replaces `new`."""
+    """-> None. Renames a file atomically, replacing `new` if it exists."""
 
     old: str
     new: str
 
 
 class Remove(NamedTuple):
-    """-> None. The name goes; open files stay readable."""
+    """-> None. Removes the name. Files that are open can still be read."""
 
     name: str
 
 
 class ListDirectory(NamedTuple):
-    """-> dict of name to size in bytes. Of no single moment: others may make and remove files meanwhile."""
+    """-> dict of name to size in bytes.
+
+    Not a snapshot: others may create and remove files meanwhile.
+    """
 
 
 class Lock(NamedTuple):
-    """-> bool. Take the role's lock for this process, waiting for at most `timeout` seconds; `Storage.unlocker` lets go.
+    """-> bool. Takes the role's lock for this process, waiting for at most `timeout` seconds.
 
-    The lock of a process that dies is free at once; one that is stopped keeps it. Never taken from anybody. False also as soon as
-    `until`, which is asked again and again, says that there is nothing to wait for any more.
+    `Storage.unlocker` releases it. When a process dies, its lock is free at once; a process that is
+    stopped keeps it. The reply is False if the lock was not free in time, or as soon as `until`,
+    which is called again and again, returns True because there is nothing to wait for any more.
     """
 
     role: Role
@@ -112,13 +125,13 @@ class Lock(NamedTuple):
 
 
 class Nap(NamedTuple):
-    """-> None, after so many seconds: another process has to come further first."""
+    """-> None. Sleeps, to let another process make progress."""
 
     seconds: float
 
 
 class Pause(NamedTuple):
-    """-> None. A slice of background work is done; the driver may let others run."""
+    """-> None. A slice of the work is done, and the driver may let others run."""
 
 
 Request = (
@@ -144,7 +157,7 @@ Op = Generator[Request, Any, T]
 
 
 class Words(Protocol):
-    """Aligned 64-bit words that other processes see; each load and each store is whole."""
+    """Aligned 64-bit words that processes share. Each load and each store is atomic."""
 
     def __getitem__(self, index: int, /) -> int: ...
 
@@ -152,7 +165,10 @@ class Words(Protocol):
 
 
 class Process(NamedTuple):
-    """A process that has the store open. Liveness is its lock, never its pid, which is for people to read."""
+    """A process that has the store open.
+
+    The pid is for people; only the lock tells that it is alive.
+    """
 
     pid: int
     since_ms: int
@@ -160,7 +176,7 @@ class Process(NamedTuple):
 
 
 class Flag(Protocol):
-    """Item 0 is 1 until somebody sets it to 0, and 0 in a forked child."""
+    """A flag. Item 0 is 1 until somebody sets it to 0; in a forked child it is 0."""
 
     def __getitem__(self, index: int, /) -> int: ...
 
@@ -168,81 +184,102 @@ class Flag(Protocol):
 
 
 UNBOUNDED: Final = 1 << 62
-"""Free bytes of a disk that does not tell."""
+"""The free bytes of a disk that does not report them."""
 
 
 class Space(NamedTuple):
-    """Bytes of the file system that holds the directory."""
+    """Free bytes and size of the file system that holds the directory."""
 
     free: int
     total: int
 
 
 class Storage(Protocol):
-    """One directory, as one process sees it."""
+    """A store's directory, as one process sees it."""
 
     read_only: bool
     """True if nothing may be written, locked or announced."""
 
     def perform(self, request: Request) -> Any:
-        """Do what the request says, blocking, and return its reply. Any thread."""
+        """Perform a request and return its reply. Blocks. Any thread may call it."""
 
     def read_if_cached(self, request: ReadAt) -> bytes | None:
-        """The bytes if they can be had without waiting for the disk, else None. Never blocks."""
+        """Return the bytes if they are available without waiting for the disk, else None.
+
+        Never blocks.
+        """
 
     def unlocker(self, role: Role) -> Callable[[], None]:
-        """What lets go of the role's lock; of one that is not held too. One C call, which no signal handler comes before."""
+        """Return a function that releases the role's lock, and does nothing if it is not held.
+
+        It is one C call, so no signal handler can run before it has released the lock.
+        """
 
     def announce(self, *, alone: bool) -> None:
-        """Say that this process has the store open, until `close` or its death. Beside others, lock files must be there."""
+        """Announce that this process has the store open, until `close` or its death.
+
+        Unless `alone`, there are other processes, and the lock files of all roles must exist.
+        """
 
     def attached(self, *, sweep: bool = False) -> list[Process]:
-        """Who else has the store open. With `sweep`, which the open lock must cover, files of the dead are removed."""
+        """Return the other processes that have the store open.
+
+        With `sweep`, remove the announcements of dead processes. That needs the open lock.
+        """
 
     def announced(self) -> str:
-        """What this process's announcement is called; empty if it made none. No other process ever has the same."""
+        """Return the name of this process's announcement, which is unique; empty if it made none."""
 
     def is_announced(self, name: str) -> bool:
-        """True if the process of an announcement has not ended, or nothing can be said about it."""
+        """Return False if the process of an announcement has ended; True if not, or not known."""
 
     def space(self) -> Space:
-        """The disk's room for this process, as far as the system tells; looked up anew each time."""
+        """Return the disk space available to this process, as the system reports it at this moment."""
 
     def descriptors_max(self) -> int:
-        """How many files the process may have open."""
+        """Return how many descriptors the process may have open."""
 
     def when_short(self, give_back: Callable[[], None]) -> None:
-        """Have `give_back` called, by any thread, before a request of any directory fails because no descriptor is free."""
+        """Register a function that closes files which are not needed.
+
+        Any thread calls it before a request, at any directory, fails for lack of a descriptor.
+        """
 
     def process_id(self) -> int:
-        """For the words that name a holder; never 0."""
+        """Return the id to store in words that name the holder of a lock; never 0."""
 
     def read_page(self, name: str, size: int) -> bytes:
-        """What an earlier process left in a mapped file; empty if there is none."""
+        """Return what an earlier process left in a mapped file; empty if there is none."""
 
     def map_page(self, name: str, fresh: bytes) -> Words:
-        """Map a file as shared words after writing `fresh` to it. Only for a process that is alone."""
+        """Write `fresh` to a file and map it as shared words. Only for a process that is alone."""
 
     def attach_page(self, name: str, size: int) -> Words | None:
-        """Map a file as shared words as it is; None if it is not there in this size."""
+        """Map an existing file as shared words; None if it is missing or smaller than `size`."""
 
     def raise_flag(self) -> Flag:
-        """A flag that is up in this process and in no child of it."""
+        """Return a flag that is 1 in this process, and 0 in every child of it."""
 
     def changed(self) -> str | None:
-        """Why the directory is not the one that was opened any more; None if it is, or nothing can be said."""
+        """Return why the directory is not the one that was opened any more.
+
+        None if it still is, or if that cannot be determined.
+        """
 
     def wait_for_word(self, words: Words, index: int, seen: int, seconds: float) -> None:
-        """Sleep while the low half of a word is `seen` and nobody wakes, for so long at most. May return early. Blocks."""
+        """Sleep on a word until somebody wakes it, for at most `seconds`. Blocks.
+
+        Does not sleep if the low half of the word is not `seen`. May return early.
+        """
 
     def wake_for_word(self, words: Words, index: int) -> None:
-        """Wake all who sleep on a word, in every process. Never blocks."""
+        """Wake everyone who sleeps on a word, in every process. Never blocks."""
 
     def boot_id(self) -> bytes:
-        """Sixteen bytes that are the same until the machine starts again."""
+        """Return sixteen bytes that stay the same until the machine boots again."""
 
     def random_bytes(self, size: int) -> bytes:
-        """Fresh randomness for ids and salts."""
+        """Return fresh random bytes, for ids and salts."""
 
     def close(self) -> None:
-        """Release locks and descriptors, and take the announcement back. Idempotent."""
+        """Release locks and descriptors, and remove the announcement. Closing twice is harmless."""

@@ -1,1 +1,4 @@
-"""The LSM tree as readers see it: memtables, tables, versions, views, and reading them. Nothing here changes a file."""
+"""The LSM tree as readers see it: memtables, tables, versions, views, and how to read them.
+
+Nothing in this package changes a file.
+"""

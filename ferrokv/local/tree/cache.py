@@ -1,7 +1,9 @@
-"""A bounded cache in two generations: no lock, no list to keep in order, one dict look-up for a hit.
+"""A bounded cache without a lock and without an LRU list. A hit costs one dict lookup.
 
-When the young generation is half of the bound it becomes the old one, and the old one is dropped; a hit in the old
-generation is copied into the young one. Every step is one dict operation, so threads can at worst forget something.
+The cache has two generations. When the young one has grown to half of the bound, it becomes the old
+one, and the previous old one is dropped. A hit in the old generation copies the value to the young
+one. Each step is a single dict operation, so the worst that a race between threads can do is lose a
+cached value.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ V = TypeVar("V")
 
 
 class GenerationalCache(Generic[K, V]):
-    """Keeps about `bytes_max` of values, measured by `size_of`. Any thread."""
+    """Keeps values of about `bytes_max` bytes, as measured by `size_of`. Any thread may use it."""
 
     __slots__ = ("_half", "_old", "_size_of", "_young", "_young_bytes", "generations")
 
@@ -25,15 +27,16 @@ class GenerationalCache(Generic[K, V]):
         self._young: dict[K, V] = {}
         self._old: dict[K, V] = {}
         self._young_bytes = 0
-        # Keys of each young generation that became the old one, once somebody wants to know what is used (accesses.py).
+        # The keys of each young generation that has ended. None unless accesses are counted
+        # (accesses.py).
         self.generations: deque[list[K]] | None = None
 
     def __contains__(self, key: K) -> bool:
-        """True if the value is here. Does not count as a use."""
+        """Return True if the value is cached. Does not count as a use."""
         return key in self._young or key in self._old
 
     def get(self, key: K) -> V | None:
-        """The value, or None. O(1)."""
+        """Return the value, or None. O(1)."""
         value = self._young.get(key)
         if value is None:
             value = self._old.get(key)
@@ -42,7 +45,7 @@ class GenerationalCache(Generic[K, V]):
         return value
 
     def put(self, key: K, value: V) -> None:
-        """Remember the value, unless it alone is larger than the half of the bound."""
+        """Cache a value, unless it alone is larger than half of the bound."""
         size = self._size_of(value)
         if size > self._half:
             return
@@ -54,18 +57,18 @@ class GenerationalCache(Generic[K, V]):
             self._old, self._young, self._young_bytes = self._young, {}, 0
 
     def discard(self, key: K) -> None:
-        """Forget a value, which may not be there."""
+        """Remove a value if it is cached."""
         self._young.pop(key, None)
         self._old.pop(key, None)
 
     def resize(self, bytes_max: int) -> None:
-        """Keep about so much from now on."""
+        """Set a new bound."""
         self._half = bytes_max // 2
 
     def without(self, keys: Iterable[K]) -> GenerationalCache[K, V]:
-        """A copy that has none of `keys`; the original stays as it is."""
+        """Return a copy without `keys`. The original does not change."""
         copy = GenerationalCache[K, V](self._half * 2, self._size_of)
-        # One C call each: other threads may be inserting.
+        # `dict.copy` is one C call, so other threads may insert meanwhile.
         copy._young, copy._old, copy._young_bytes = self._young.copy(), self._old.copy(), self._young_bytes
         copy.generations = self.generations
         for key in keys:

@@ -1,6 +1,8 @@
-"""The tables that a process has open: a bounded number, since descriptors are few, and the rest of the process needs some, too.
+"""The table files that a process has open.
 
-A reader keeps what it was given until its read is done; the descriptor closes with the last reference.
+Their number is bounded, because descriptors are limited and the rest of the process needs some,
+too. A reader holds a reference to a file until its read is done; the descriptor is closed with the
+last one.
 """
 
 from __future__ import annotations
@@ -14,30 +16,34 @@ from ..storage.descriptors import NO_DESCRIPTORS
 from ..storage.requests import File, Op, Open
 from .cache import GenerationalCache
 
-SHARE: Final = 4  # of the descriptors that the process may have, tables take one in so many
+SHARE: Final = 4  # tables take at most a fourth of the descriptors that the process may have
 
 
 class TableGoneError(CorruptionError):
-    """A table is not there any more. That is damage, unless the view is not pinned: then other processes may have replaced it."""
+    """A table's file does not exist.
+
+    If the view is pinned, that is damage. If not, another process may have replaced the table.
+    """
 
 
 class TableFiles:
-    """Open tables by number. Any thread."""
+    """Open table files by table number. Any thread may use it."""
 
     __slots__ = ("_files", "_files_max")
 
     def __init__(self, files_max: int) -> None:
-        self._files_max = files_max  # 1 keeps none
+        self._files_max = files_max  # with 1, no file is kept open
         self._files = GenerationalCache[int, File](files_max, _one)
 
     def find(self, number: int) -> File | None:
-        """The file of a table if it is open. One dict look-up."""
+        """Return the file of a table if it is open, else None. One dict lookup."""
         return self._files.get(number)
 
     def open(self, number: int) -> Op[File]:
-        """The file of a table, which stays open while the answer is kept.
+        """Return the file of a table. It stays open at least while the caller keeps the reference.
 
-        `TableGoneError` when there is no such file, `StoreBusy` when there is no descriptor for it.
+        Raises `TableGoneError` if the file does not exist, `StoreBusy` if there is no free
+        descriptor.
         """
         file = self._files.get(number)
         if file is None:
@@ -46,7 +52,7 @@ class TableFiles:
         return file
 
     def open_anew(self, number: int) -> Op[File]:
-        """A descriptor of the caller's own."""
+        """Open the file of a table with a descriptor of the caller's own. Errors as in `open`."""
         name = file_name("table", number)
         try:
             file: File = yield Open(name)
@@ -59,17 +65,17 @@ class TableFiles:
         return file
 
     def forget(self, numbers: Iterable[int]) -> None:
-        """Close tables that are not needed any more, so that their space comes free."""
+        """Close tables that are not needed, so that the space of removed files becomes free."""
         for number in numbers:
             self._files.discard(number)
 
     def shed(self) -> None:
-        """Close all that nobody is reading at the moment: something else needs a descriptor."""
+        """Close all files that nobody is reading, since something else needs a descriptor."""
         self._files = GenerationalCache[int, File](self._files_max, _one)
 
 
 def files_max(wanted: int, descriptors: int) -> int:
-    """How many tables may be open: what is wanted, but no more than a share of the descriptors that the process may have."""
+    """Return how many tables may be open: as many as wanted, up to a share of the descriptors."""
     return max(1, min(wanted, descriptors // SHARE))
 
 

@@ -1,12 +1,17 @@
-"""What is kept in memory of the files of tables, under one bound: blocks, filters and indexes.
+"""The block cache: blocks, filters and indexes of tables in memory, under one bound.
 
-A filter saves the reading of an index and a block of a table that does not have a key, and an index is needed before a block can
-be read at all. So they come first: together they may take three quarters of the bound, and what they leave is for blocks. When they
-do not fit, an index of which not much is used is let go, and its summary, a tenth of it, finds a block with three short reads. Only
-then filters and summaries go that were not used lately. Those of the table that was just read stay, however large they are: else a
-table whose filter is larger than the bound would be read anew for each key.
+A filter saves reading an index and a block of a table that does not have the key, and an index is
+needed to read any block. So filters and indexes come first. Together they may take three quarters
+of the bound, and blocks get the rest.
 
-Going is decided by a second chance: whoever uses a part sets a flag, and the hand of the clock clears it before it takes the part.
+If filters and indexes do not fit, the indexes that are used least are evicted first. The summary of
+an index, a tenth of its size, stays behind and finds a block with three short reads. Only then are
+filters and summaries evicted. Those of the table that was read last always stay, however large they
+are; otherwise a table whose filter is larger than the bound would read its filter again for each
+key.
+
+Eviction is by the clock algorithm (second chance): each use of a part sets a flag. The clock hand
+clears a flag that is set and goes on, and evicts a part whose flag is clear.
 """
 
 from __future__ import annotations
@@ -23,17 +28,20 @@ from ..storage.requests import Storage
 from .cache import GenerationalCache
 from .files import TableFiles, files_max
 
-BLOCK_OVERHEAD: Final = 150  # of a cached block: the object, its key, and its place in a dict
+BLOCK_OVERHEAD: Final = 150  # bytes for each cached block: the object, its key and its entry in a dict
 ARRAY_OVERHEAD: Final = 80
-KEY_OVERHEAD: Final = 57  # of a key in a list: the object, rounded up, and the pointer
-SEARCHES_SLOW: Final = 512  # so many searches pay for a list of keys
-SEARCHES_EACH_LOAD: Final = 8  # searches by the summary cost as much as reading an index, which a scan does
-SEARCHES_APART: Final = 64  # so many searches by the summary pay for an index in the place of another
+KEY_OVERHEAD: Final = 57  # bytes for each key in a list: the object's header, rounded up, and the pointer
+SEARCHES_SLOW: Final = 512  # after so many searches, a list of the keys is worth its memory
+SEARCHES_EACH_LOAD: Final = 8  # reading a whole index, as a scan does, costs as much as so many searches
+SEARCHES_APART: Final = 64  # after so many searches by its summary, an index may displace another one
 LOOKUPS_SHARE: Final = 0.75
 
 
 class Lookup:
-    """Filter and index of one table, as far as they are in memory. Any thread loads and stores single attributes."""
+    """The filter and index of one table, as far as they are in memory.
+
+    Any thread may load and store its attributes, one at a time.
+    """
 
     __slots__ = (
         "filter_used",
@@ -54,24 +62,25 @@ class Lookup:
         self.words: array[int] | None = None
         self.summary: IndexSummary | None = None
         self.index: BlockIndex | None = None
-        # The last keys of the blocks once more, as objects: twice the memory, and a third of the time of a search.
+        # The last keys of the blocks again, as objects: takes twice the memory, searches in a third
+        # of the time.
         self.keys: list[bytes] | None = None
         self.places: tuple[int, int] | None = None  # offsets of filter and index
-        self.format = V1  # of the table, once there are places
+        self.format = V1  # of the table; valid once `places` is set
         self.found: tuple[bytes, int] | None = None  # the last key that was searched for, and its block
-        self.index_bytes = 0  # of the index, also when it is not in memory
+        self.index_bytes = 0  # size of the index; kept when the index is evicted
         self.keys_bytes = 0
-        self.searches = 0  # since the index came, or went
-        self.filter_used = False  # with the summary
+        self.searches = 0  # since the index was loaded or evicted
+        self.filter_used = False  # the clock's flag of filter and summary
         self.index_used = False
 
 
 Part = array | BlockIndex | IndexSummary | None  # type: ignore[type-arg]
-"""What is kept of a table; None for a list of keys, which is made of what is there"""
+"""A part of a table to keep. None asks for a list of the keys, which is made from the index."""
 
 
 class BlockCache(GenerationalCache[int, bytes]):
-    """The blocks, and the accounts of filters, indexes and open files."""
+    """The cached blocks, and the accounts of the filters, indexes and open files of all tables."""
 
     __slots__ = (
         "_bytes_max",
@@ -90,32 +99,39 @@ class BlockCache(GenerationalCache[int, bytes]):
         self.files = files
         self._bytes_max = bytes_max
         self._limit = int(bytes_max * LOOKUPS_SHARE)
-        self._filter_bytes = 0  # owner: the gate, as of the three below
+        self._filter_bytes = 0  # owner: the gate, as for the three below
         self._index_bytes = 0
         self._filters: deque[Lookup] = deque()
         self._indexes: deque[Lookup] = deque()
         self._changes: deque[tuple[Lookup, Part]] = deque()
-        self._gate = Lock()  # never waited for
+        self._gate = Lock()  # only ever tried, never waited for
 
     @property
     def lookup_bytes(self) -> int:
-        """What filters and indexes take."""
+        """The memory that filters and indexes take."""
         return self._filter_bytes + self._index_bytes
 
     def has_room(self, lookup: Lookup) -> bool:
-        """True if the index of a table can be kept: beside the others, or because it is used so much that another one should go."""
+        """Return True if the index of a table may be kept.
+
+        Either it fits beside the others, or it is used so much that it should displace one.
+        """
         size = lookup.index_bytes
         if self.lookup_bytes + size <= self._limit:
             return True
         return lookup.searches >= SEARCHES_APART and size <= (self._limit - self._filter_bytes) // 2
 
     def keep(self, lookup: Lookup, part: array[int] | BlockIndex | IndexSummary) -> None:
-        """Keep what was just read."""
+        """Keep a part that was just read."""
         self._changes.append((lookup, part))
         self._account()
 
     def find(self, lookup: Lookup, index: BlockIndex, key: bytes) -> int:
-        """The first block whose last key is not smaller than `key`. About 1 µs; after many searches a list makes it faster."""
+        """Return the first block whose last key is >= `key`. About 1 µs.
+
+        After many searches it makes a list of the keys, which makes later ones faster (see
+        `Table.probe`).
+        """
         lookup.searches += 1
         if lookup.searches >= SEARCHES_SLOW:
             lookup.searches = 0
@@ -126,7 +142,10 @@ class BlockCache(GenerationalCache[int, bytes]):
         return number
 
     def _account(self) -> None:
-        """Take in what has come, and let go what is too much, unless a thread is just doing so, which then does this, too."""
+        """Account for the parts in `_changes`, and evict what is too much.
+
+        If another thread is doing that now, it takes care of these changes, too.
+        """
         while self._changes and self._gate.acquire(blocking=False):
             try:
                 while self._changes:
@@ -158,7 +177,7 @@ class BlockCache(GenerationalCache[int, bytes]):
         self.resize(max(self._bytes_max - self.lookup_bytes, self._bytes_max // 4))
 
     def _make_list(self, lookup: Lookup, index: BlockIndex) -> None:
-        """If there is room for it: a list makes no other index go."""
+        """Make a list of the keys if there is room. A list does not displace anything."""
         size = index.key_bytes + len(index) * KEY_OVERHEAD
         if self.lookup_bytes + size <= self._limit:
             lookup.keys, lookup.keys_bytes = index.last_keys(), size
@@ -166,7 +185,7 @@ class BlockCache(GenerationalCache[int, bytes]):
 
     def _shrink_indexes(self, limit: int) -> None:
         clock = self._indexes
-        steps = 3 * len(clock)  # a list, a second chance, and then the index
+        steps = 3 * len(clock)  # for each table: drop the list, clear the flag, drop the index
         while self._index_bytes > limit and clock and steps:
             steps -= 1
             lookup = clock.popleft()
@@ -197,7 +216,7 @@ class BlockCache(GenerationalCache[int, bytes]):
 
 
 def make_cache(storage: Storage, options: Options) -> BlockCache:
-    """An empty cache, which gives up open files when the storage finds no descriptor."""
+    """Return an empty cache. It closes open files when the storage finds no free descriptor."""
     files = TableFiles(files_max(options.open_tables_max, storage.descriptors_max()))
     storage.when_short(files.shed)
     return BlockCache(options.block_cache_bytes, files)

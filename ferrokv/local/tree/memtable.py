@@ -1,7 +1,12 @@
-"""The memtable: the records of one WAL, in memory.
+"""The memtable: the records of one WAL in memory.
 
-Point reads use a plain dict without a lock. Ordered reads use a sorted index under the memtable's lock, because a
-SortedList that is scanned while another thread inserts loses keys (measured: docs/decisions/0002-memtable.md).
+Point reads use a plain dict and take no lock. Ordered reads use a sorted index under the memtable's
+lock, because a SortedList that is scanned while another thread inserts skips keys (measured:
+docs/decisions/0002-memtable.md). New keys are put into the index later, by a slice of background
+work or by the next ordered read.
+
+A snapshot pins the seqno of the newest commit. While a seqno is pinned, an entry keeps a link to
+the older version of its key that the snapshot sees.
 """
 
 from __future__ import annotations
@@ -22,10 +27,10 @@ REENTERED: Final = "a signal handler or destructor came in the middle of a chang
 
 
 class Memtable:
-    """Records of WAL `number`. One writer applies; any thread reads.
+    """The records of WAL `number`. One writer at a time applies commits; any thread reads.
 
-    A signal handler or a destructor that comes in the middle of a change, in the thread that makes it, gets `StoreBusy` from
-    everything but point reads and `unpin`.
+    A signal handler or destructor may run in the middle of a change, in the thread that makes the
+    change. Then everything except point reads and `unpin` raises `StoreBusy`.
     """
 
     __slots__ = (
@@ -46,24 +51,26 @@ class Memtable:
     def __init__(self, number: int, seqno: int) -> None:
         self.number = number
         self.entries: dict[bytes, Entry] = {}
-        self.seqno = seqno  # of the newest commit that is in; owner: writer, under the lock
+        self.seqno = seqno  # of the newest commit in this memtable; owner: writer, under the lock
         self.wal_bytes = 0  # owner: writer
-        self._lock = RLock()  # re-entrant so that re-entry can be seen and refused instead of waiting for itself
-        # -> True if the calling thread holds the lock, so that it must not wait for another one that may need it.
+        self._lock = RLock()  # re-entrant, so that re-entry is refused (`_changing`) and does not deadlock
+        # Returns True if the calling thread holds the lock; then it must not wait for a thread that
+        # may need it.
         self.is_mine: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]
         self._changing = False  # a change is under way; owner: the lock
         self._pins: dict[int, int] = {}  # seqno -> number of snapshots at it; owner: the lock
-        self._unpinned: deque[int] = deque()  # given back, not yet taken out of `_pins`; any thread appends
+        self._unpinned: deque[int] = deque()  # unpinned, but not yet removed from `_pins`; any thread appends
         self._index = SortedList()  # owner: the lock
-        self._fresh: dict[bytes, None] = {}  # keys that the index does not have yet; owner: the lock
+        self._fresh: dict[bytes, None] = {}  # keys that are not in the index yet; owner: the lock
         self._feeding = False  # True only while the index is being changed; owner: the lock
 
     def apply(self, entries: dict[bytes, Entry], seqno: int) -> None:
-        """Make one commit visible, at once and as a whole. Called by the owner of the WAL only. May be repeated."""
+        """Make one commit visible, atomically. Only for the owner of the WAL. May be repeated."""
         current = self.entries
         fresh = {key: None for key in entries if key not in current}
-        # Calls and no loop stand in this `with`: on CPython 3.13 an exception that a signal handler raises at a loop's jump
-        # back, directly inside a `with`, leaves without releasing (a third of such interrupts, measured on 3.13.0).
+        # No loops directly inside this `with`: on CPython 3.13, an exception that a signal handler
+        # raises at a loop's backward jump leaves the `with` without releasing (a third of such
+        # interrupts, measured on 3.13.0).
         with self._lock:
             if self._changing:
                 raise StoreBusy(REENTERED)
@@ -74,7 +81,8 @@ class Memtable:
                 self._fresh.update(fresh)
                 if self._pins:
                     _keep_older(entries, current, sorted(self._pins, reverse=True))
-                # Invariant: one C call that runs no Python code, so no other thread sees half of a commit.
+                # Invariant: this is one C call that runs no Python code, so no thread sees half of
+                # a commit.
                 current.update(entries)
                 self.seqno = seqno
             finally:
@@ -82,29 +90,30 @@ class Memtable:
 
     @property
     def index_hungry(self) -> bool:
-        """True if there are enough fresh keys for a slice of work."""
+        """True if there are enough new keys to make a slice of indexing worthwhile."""
         return len(self._fresh) >= FEED_RECORDS
 
     def feed_index(self) -> None:
-        """Move fresh keys to the sorted index. About 1.1 µs a key."""
+        """Put the new keys into the sorted index. About 1.1 µs per key."""
         with self._lock:
             self._exclusively(self._feed_locked)
 
     def pin(self) -> int:
-        """The newest seqno, whose versions are kept until `unpin`."""
+        """Pin the newest seqno and return it. The versions that it sees are kept until `unpin`."""
         with self._lock:
             seqno: int = self._exclusively(self._pin_locked)
         return seqno
 
     def unpin(self, seqno: int) -> None:
-        """Let the versions of a pinned seqno go: they leave memory when their keys are written again.
+        """Undo one `pin`. Older versions of a key leave memory when the key is written again.
 
-        Takes no lock, for the garbage collector may call this at any moment, in a thread that holds it.
+        This takes no lock: the garbage collector may call it at any moment, in a thread that holds
+        the lock.
         """
         self._unpinned.append(seqno)
 
     def get_at(self, key: bytes, seqno: int) -> Entry | None:
-        """The newest version of `key` that is not newer than the pinned `seqno`."""
+        """Return the newest version of `key` as of the pinned `seqno`."""
         entry = self.entries.get(key)
         while entry is not None and entry[2] > seqno:
             entry = entry[3]
@@ -113,7 +122,11 @@ class Memtable:
     def page(
         self, low: bytes, high: bytes | None, limit: int, *, reverse: bool, seqno: int | None
     ) -> tuple[list[bytes], list[Entry], bool]:
-        """Up to `limit` keys of [low, high) from the near end, ascending; their entries; whether there may be more."""
+        """Return up to `limit` keys of [low, high), their entries, and whether there may be more.
+
+        The keys are the first of the range, or the last ones with `reverse`; in both cases they
+        ascend. With a pinned `seqno`, keys without a version that old are left out.
+        """
         with self._lock:
             keys: list[bytes] = self._exclusively(self._page_locked, low, high, limit, reverse)
         more = len(keys) == limit
@@ -125,7 +138,11 @@ class Memtable:
         return [pair[0] for pair in pairs], [pair[1] for pair in pairs], more
 
     def _exclusively(self, step: Callable[..., Any], *args: Any) -> Any:
-        """Run a step under the lock, which its own thread may hold already when a signal handler or destructor comes here."""
+        """Run a step under the lock.
+
+        Raises `StoreBusy` if this thread is in the middle of another one. That happens when a
+        signal handler or a destructor calls the memtable.
+        """
         if self._changing:
             raise StoreBusy(REENTERED)
         self._changing = True
@@ -145,7 +162,8 @@ class Memtable:
 
     def _feed_locked(self) -> None:
         if self._feeding:
-            # A signal handler raised in the middle of a change: the index is made anew from what is true.
+            # A signal handler raised in the middle of changing the index, so build it again from
+            # the entries.
             self._index = SortedList(self.entries)
         elif self._fresh:
             self._feeding = True
@@ -162,19 +180,22 @@ class Memtable:
 
 
 def _keep_older(entries: dict[bytes, Entry], current: dict[bytes, Entry], pins: list[int]) -> None:
-    """Link each entry to the versions that a pin can still see. `pins` are descending."""
+    """Link each new entry to the older versions that a pin can still see.
+
+    `pins` are in descending order.
+    """
     for key, (value, expires_ms, seqno, _) in entries.items():
         older = current.get(key)
         if older is None:
             continue
         if older[2] == seqno:
-            entries[key] = older  # applied already, before an interruption
+            entries[key] = older  # this commit was applied before, and an exception interrupted it
         else:
             entries[key] = (value, expires_ms, seqno, _visible(older, pins))
 
 
 def _visible(entry: Entry | None, pins: list[int]) -> Entry | None:
-    """The chain of versions with only those that are the newest for some pin."""
+    """Return the chain of versions, reduced to those that are the newest for some pin."""
     kept: list[Entry] = []
     for pin in pins:
         while entry is not None and entry[2] > pin:

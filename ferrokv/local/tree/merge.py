@@ -1,7 +1,9 @@
-"""Merging sorted sources page by page, at the speed of dict and sort instead of a heap of single records.
+"""Merging sorted sources page by page, by dict and sort instead of a heap of single records.
 
-A page takes from every source what lies on the near side of the nearest buffer end; older sources go into a dict first,
-newer ones over them, and the keys are sorted once. Timsort finds the runs, so this is close to a linear merge.
+Each source has a page of records in memory. The merge finds the page that ends first, and takes
+from every page all records up to that key. It puts them into a dict, from the oldest source to the
+newest, so that newer versions of a key replace older ones, and sorts the keys once. Timsort detects
+the sorted runs, so this is almost a linear merge.
 """
 
 from __future__ import annotations
@@ -23,10 +25,13 @@ Page = tuple[list[bytes], list[Entry]]
 
 
 class Source(Protocol):
-    """Sorted records in pages; each page is ascending, the pages follow the direction of the scan."""
+    """Sorted records in pages.
+
+    The pages follow the direction of the scan; each page is in ascending order.
+    """
 
     def next_page(self) -> Op[Page | None]:
-        """The next page, not empty, or None at the end."""
+        """Return the next page, which is not empty; None at the end."""
 
 
 class MemtableSource:
@@ -43,7 +48,7 @@ class MemtableSource:
         self._more = True
 
     def next_page(self) -> Op[Page | None]:
-        """Copied under the memtable's lock, so that a writer may go on."""
+        """Return a page, copied under the memtable's lock, so that a writer may go on meanwhile."""
         yield from ()
         while self._more:
             keys, entries, self._more = self._memtable.page(
@@ -56,7 +61,7 @@ class MemtableSource:
                     self._low = keys[-1] + b"\0"
                 return keys, entries
             if self._more:
-                # Every key of the page is newer than the snapshot: go on behind it, with a larger page of bare keys.
+                # Every key of the page is newer than the snapshot. Skip it.
                 self._skip_page()
         return None
 
@@ -71,7 +76,10 @@ class MemtableSource:
 
 
 class RunSource:
-    """The records in [low, high) of tables that do not overlap, given in ascending order."""
+    """The records in [low, high) of tables that do not overlap.
+
+    The tables are given in ascending order.
+    """
 
     def __init__(
         self,
@@ -83,7 +91,10 @@ class RunSource:
         use_cache: bool = True,
         wanted: int | None = None,
     ) -> None:
-        """`wanted` is how many records the first page should have, which is less than what the others have."""
+        """`wanted` limits the first page to about so many records.
+
+        Later pages have PAGE_RECORDS.
+        """
         self._tables = list(tables) if reverse else list(reversed(tables))
         self._low = low
         self._high = high
@@ -96,11 +107,11 @@ class RunSource:
         self._table_records = 0
         self._block = 0
         self._last_block = 0
-        self._low_block = -1  # the one that may have a record below `low`; -1 for none
-        self._high_block = -1
+        self._low_block = -1  # the block that may have records below `low`; -1 if there is none
+        self._high_block = -1  # the same for records from `high` on
 
     def next_page(self) -> Op[Page | None]:
-        """One page is as many blocks of one table as make about PAGE_RECORDS."""
+        """Return a page of as many blocks of one table as make up about PAGE_RECORDS or PAGE_BYTES."""
         while True:
             if self._table is None:
                 if not self._tables:
@@ -113,7 +124,7 @@ class RunSource:
             self._table = None
 
     def _enter(self, table: Table) -> Op[None]:
-        """Set the first and the last block of interest, in the direction of the scan."""
+        """Load the table's index, and set the first and last block in the scan's direction."""
         index = self._index = yield from table.load_index(keep=self._use_cache)
         first, last = 0, len(index) - 1
         self._low_block = self._high_block = -1
@@ -156,17 +167,18 @@ class RunSource:
         return (keys, entries) if keys else None
 
     def _check_count(self, table: Table) -> None:
-        """Return if a table that was read as a whole has as many records as the manifest says; else `CorruptionError`."""
+        """Raise `CorruptionError` if a table that was read whole lacks records, or has too many."""
         if self._low or self._high is not None or self._table_records == table.meta.records:
             return
         raise CorruptionError(
-            f"a merge did not find every record: expected={table.meta.records} found={self._table_records}",
+            f"a table has another number of records than the manifest says: expected={table.meta.records} "
+            f"found={self._table_records}",
             path=table.name,
         )
 
 
 class Merge:
-    """The newest version of each key of several sources. `sources` come from old to new."""
+    """The newest version of each key in several sources. The sources are given from old to new."""
 
     def __init__(self, sources: Sequence[Source], *, reverse: bool = False) -> None:
         self._sources: list[Source] = list(sources)
@@ -174,7 +186,10 @@ class Merge:
         self._reverse = reverse
 
     def next_page(self) -> Op[Page | None]:
-        """The next page, ascending in itself, not empty; None at the end. Tombstones and expired records are in it."""
+        """Return the next page, which is ascending and not empty; None at the end.
+
+        It contains tombstones and expired records, too.
+        """
         yield from self._refill()
         pages = self._pages
         if not pages:
@@ -199,7 +214,7 @@ class Merge:
         return ordered, [merged[key] for key in ordered]
 
     def _refill(self) -> Op[None]:
-        """Give every source a page, and drop those that have ended."""
+        """Get a page from every source that has none, and drop the sources that have ended."""
         i = 0
         while i < len(self._sources):
             if not self._pages[i][0]:

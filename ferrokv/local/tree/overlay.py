@@ -1,4 +1,4 @@
-"""Changes that lie over a view: what a transaction, a group, or another process's unsynced commit has written."""
+"""Changes on top of a view: those of a transaction, of its group, and of unsynced commits."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from .view import Catalogue
 
 
 class Changes(dict[bytes, Any]):
-    """Internal key -> (value or None for a tombstone, expires_ms or 0, ...), and the catalogue that they lead to. One owner.
+    """Internal key -> (value or None for a tombstone, expires_ms or 0, ...), and a catalogue.
 
-    The keys are sorted only when somebody first scans.
+    The catalogue is the one that results from the changes. It has one owner. The keys are not
+    sorted before the first scan.
     """
 
     __slots__ = ("_index", "catalogue", "payload_bytes")
@@ -31,7 +32,10 @@ class Changes(dict[bytes, Any]):
         self._index: SortedList | None = None
 
     def write(self, internal_key: bytes, value: bytes | None, expires_ms: int) -> None:
-        """The record counts from now on. `DataError` as soon as it is more than one command or transaction may write."""
+        """Write a record.
+
+        Raises `DataError` if that exceeds what a command or transaction may write.
+        """
         if self._index is not None and internal_key not in self:
             self._index.add(internal_key)
         old = self.get(internal_key)
@@ -43,7 +47,10 @@ class Changes(dict[bytes, Any]):
             raise _too_large(len(self), self.payload_bytes)
 
     def absorb_within(self, nested: Changes) -> None:
-        """Take over what a nested transaction wrote. `DataError`, and nothing is taken, if that is too much for one turn."""
+        """Take over the writes of a nested transaction.
+
+        If that exceeds what a transaction may write, raise `DataError` and take nothing.
+        """
         size = self.payload_bytes + nested.payload_bytes
         if len(self) + len(nested) > BATCH_RECORDS_MAX or size > TRANSACTION_BYTES_MAX:
             replaced = [key for key in nested if key in self]
@@ -54,7 +61,7 @@ class Changes(dict[bytes, Any]):
         self.absorb(nested)
 
     def absorb(self, newer: Changes) -> None:
-        """Take over changes that lie over these."""
+        """Take over changes that are newer than these."""
         if self._index is not None:
             self._index.update(key for key in newer if key not in self)
         replaced = [key for key in newer if key in self] if self else ()
@@ -63,7 +70,7 @@ class Changes(dict[bytes, Any]):
         self.catalogue = newer.catalogue
 
     def sorted_keys(self, low: bytes, high: bytes | None, *, reverse: bool) -> Iterator[bytes]:
-        """The keys of [low, high). The first call costs O(n log n)."""
+        """Iterate over the keys of [low, high) in order. The first call costs O(n log n)."""
         if self._index is None:
             self._index = SortedList(self)
         keys: Iterator[bytes] = self._index.irange(low, high, (True, False), reverse)
@@ -76,13 +83,16 @@ def _payload_bytes(internal_key: bytes, value: bytes | None) -> int:
 
 def _too_large(records: int, size: int) -> DataError:
     return DataError(
-        f"a command or transaction writes at most {BATCH_RECORDS_MAX} records and {TRANSACTION_BYTES_MAX} bytes, since others "
-        f"wait for it: records={records} bytes={size}"
+        f"a command or transaction writes at most {BATCH_RECORDS_MAX} records and {TRANSACTION_BYTES_MAX} bytes, "
+        f"since other writers wait for it: records={records} bytes={size}"
     )
 
 
 class ChangesSource:
-    """The records of changes in [low, high), for a merge. Nothing may be written until it is read."""
+    """The records of changes in [low, high), for a merge.
+
+    Nothing may be written until it has been read.
+    """
 
     def __init__(self, changes: Changes, low: bytes, high: bytes | None, *, reverse: bool) -> None:
         self._changes = changes
@@ -90,7 +100,7 @@ class ChangesSource:
         self._keys = changes.sorted_keys(low, high, reverse=reverse)
 
     def next_page(self) -> Op[Page | None]:
-        """As `merge.Source` says."""
+        """As in `merge.Source`."""
         yield from ()
         keys = list(islice(self._keys, PAGE_RECORDS))
         if not keys:

@@ -1,4 +1,4 @@
-"""The records of a keyspace as commands that only read see them: those of a view, or of a transaction."""
+"""The records of a keyspace, as read-only commands see them: in a view or in a transaction."""
 
 from __future__ import annotations
 
@@ -13,13 +13,19 @@ from .read import Resume, has_expired, live, probe_entry, read_entry, search
 from .scan import Pairs, Scan
 from .view import Catalogue, View
 
-SLICE_KEYS: Final = 512  # an event loop gets its turn after so many
+SLICE_KEYS: Final = 512  # after so many keys, an operation pauses so that an event loop can do other work
 Found = tuple[bytes, int]
-"""(value, expires_ms or 0) of a live record. The value is a `Root` when the key names a collection."""
+"""(value, expires_ms or 0) of a live record.
+
+The value is a `Root` if the key names a collection.
+"""
 
 
 class Records(Protocol):
-    """One keyspace at one moment. Internal keys begin with `prefix[:4]`; the others are user keys."""
+    """A keyspace at one moment.
+
+    Keys are user keys, except those called internal, which begin with `prefix[:4]`.
+    """
 
     @property
     def now_ms(self) -> int:
@@ -27,33 +33,39 @@ class Records(Protocol):
 
     @property
     def prefix(self) -> bytes | None:
-        """What internal keys of user keys begin with; None while nothing was ever written to the keyspace."""
+        """The prefix of user keys; None if nothing was ever written to the keyspace."""
 
     @property
     def catalogue(self) -> Catalogue:
         """All keyspaces."""
 
     def inside(self, keyspace: str) -> Records:
-        """Another keyspace at the same moment."""
+        """Return another keyspace at the same moment."""
 
     def find(self, key: bytes) -> Op[Found | None]:
-        """The live record of a user key, else None."""
+        """Return the live record of a user key, or None."""
 
     def find_all(self, keys: Sequence[bytes]) -> Op[list[Found | None]]:
-        """`find` of each key."""
+        """Return what `find` does, for each key."""
 
     def read(self, internal_key: bytes) -> Op[bytes | None]:
-        """The value of a part of a collection, else None."""
+        """Return the value of a part of a collection, or None."""
 
     def scan(self, low: bytes, high: bytes | None, *, reverse: bool = False) -> Scan:
-        """The live records of internal keys [low, high)."""
+        """Return a scan of the live records with internal keys in [low, high)."""
 
     def read_parts(self, prefix: bytes, count: int) -> Op[Pairs]:
-        """All live records whose internal keys begin with `prefix`, without it, in order. They should be `count`."""
+        """Return all live records whose internal keys begin with `prefix`, in order.
+
+        The prefix is removed from the keys. There should be `count` such records.
+        """
 
 
 def read_scan(scan: Scan, skip: int, limit: int | None = None) -> Op[Pairs]:
-    """Up to `limit` records of a scan, in its order: (key without its first `skip` bytes, value)."""
+    """Return up to `limit` records of a scan, in its order.
+
+    Each is (key without its first `skip` bytes, value).
+    """
     pairs: Pairs = []
     pause_at = SLICE_KEYS
     while (limit is None or len(pairs) < limit) and (page := (yield from scan.next_page(skip))) is not None:
@@ -65,7 +77,10 @@ def read_scan(scan: Scan, skip: int, limit: int | None = None) -> Op[Pairs]:
 
 
 class ViewRecords:
-    """A keyspace of a view, which is pinned while more than one record is read. The moment is that of the first question."""
+    """A keyspace of a view. The view must be pinned if more than one record is read.
+
+    The moment is taken when it is first needed.
+    """
 
     __slots__ = ("_clock", "_now_ms", "prefix", "view")
 
@@ -77,7 +92,7 @@ class ViewRecords:
 
     @property
     def now_ms(self) -> int:
-        """The moment of the first question."""
+        """The moment at which this was first asked for, in ms since 1970."""
         if not self._now_ms:
             self._now_ms = self._clock()
         return self._now_ms
@@ -88,13 +103,13 @@ class ViewRecords:
         return self.view.catalogue
 
     def inside(self, keyspace: str) -> ViewRecords:
-        """Another keyspace at the same moment."""
+        """Return another keyspace at the same moment."""
         other = ViewRecords(self.view, keyspace, self._clock)
         other._now_ms = self.now_ms
         return other
 
     def find(self, key: bytes) -> Op[Found | None]:
-        """The live record of a user key, else None."""
+        """Return the live record of a user key, or None."""
         if self.prefix is None:
             return None
         entry = yield from read_entry(self.view, self.prefix + key)
@@ -103,7 +118,7 @@ class ViewRecords:
         return entry[0], entry[1]  # type: ignore[return-value]
 
     def find_all(self, keys: Sequence[bytes]) -> Op[list[Found | None]]:
-        """`find` of each key, in slices."""
+        """Return what `find` does, for each key. Pauses after every SLICE_KEYS keys."""
         prefix = self.prefix
         if prefix is None:
             return [None] * len(keys)
@@ -122,18 +137,19 @@ class ViewRecords:
         return found
 
     def read(self, internal_key: bytes) -> Op[bytes | None]:
-        """The value of a part of a collection, else None."""
+        """Return the value of a part of a collection, or None."""
         entry = yield from read_entry(self.view, internal_key)
         return None if entry is None else entry[0]
 
     def scan(self, low: bytes, high: bytes | None, *, reverse: bool = False) -> Scan:
-        """The live records of internal keys [low, high)."""
+        """Return a scan of the live records with internal keys in [low, high)."""
         return Scan(self.view, low, high, lambda: self.now_ms, reverse=reverse)
 
     def read_parts(self, prefix: bytes, count: int) -> Op[Pairs]:
-        """All live records whose internal keys begin with `prefix`, without it, in order. They should be `count`.
+        """Return all live records whose internal keys begin with `prefix`, in order, without it.
 
-        When the memtables hold that many, no table can hold another: what it has of them is older.
+        There should be `count` such records. If the memtables hold that many, the tables are not
+        read: they can only hold older versions of the same records.
         """
         high = successor_of_prefix(prefix)
         if count <= SLICE_KEYS:
@@ -143,7 +159,10 @@ class ViewRecords:
         return (yield from read_scan(self.scan(prefix, high), len(prefix)))
 
     def _parts_in_memory(self, low: bytes, high: bytes | None, count: int) -> Pairs | None:
-        """`read_parts` if the memtables hold `count` records. Parts of collections never expire."""
+        """Return the result of `read_parts` if the memtables hold `count` records, else None.
+
+        Parts of collections never expire, so expiries are not checked.
+        """
         view = self.view
         skip = len(low)
         newest: dict[bytes, Entry] = {}

@@ -21,11 +21,12 @@ _EXPIRY: Final[Callable[[Entry], int]] = itemgetter(1)
 
 
 class Scan:
-    """Live records of [low, high) in key order, or in reverse. The view must stay pinned while it is read.
+    """The live records of [low, high) in key order, or in reverse.
 
-    `overlays` are changes that lie over the view, from old to new. `count` is told how many records each page holds, dead ones
-    included, and may raise. Whoever has a limit says as `wanted` how many records that is: the first page is no larger than it
-    need be.
+    The view must be pinned until the scan ends. `overlays` are changes on top of the view, from old
+    to new. `count` is called with the number of records in each page, including dead ones, and may
+    raise to end the scan. A caller that needs only a limited number of records passes it as
+    `wanted`, so that the first page is not larger than necessary.
     """
 
     def __init__(
@@ -48,9 +49,9 @@ class Scan:
         self._merge = Merge(sources, reverse=reverse)
 
     def next_page(self, prefix_bytes: int, *, strings: bool = False) -> Op[Pairs | None]:
-        """The next pairs in scan order, keys without their first `prefix_bytes`; perhaps empty; None at the end.
+        """Return the next (key, value) pairs in scan order, which may be none; None at the end.
 
-        With `strings` collections are left out.
+        The first `prefix_bytes` of each key are cut off. With `strings`, collections are left out.
         """
         page = yield from self._merge.next_page()
         if page is None:
@@ -64,13 +65,13 @@ class Scan:
 
 
 def _live_pairs(page: Page, rest: slice, now_ms: int, *, strings: bool) -> Pairs:
-    """The `rest` of each key with what it holds."""
+    """Return the live pairs of a page. `rest` is the slice of each key to return."""
     keys, entries = page
     values = list(map(_VALUE, entries))
-    # The most frequent page: neither deletions nor expiries nor collections, by C calls alone.
+    # The common case, by C calls alone: the page has no tombstones, no expiries and no collections.
     if not any(map(_EXPIRY, entries)) and set(map(type, values)) == {bytes}:
         return list(zip(map(_slice, keys, repeat(rest)), values, strict=True))
     records = zip(keys, entries, strict=True)
-    if strings:  # nor have tombstones this class
+    if strings:  # excludes roots, and tombstones too: their value is None
         return [(k[rest], v) for k, (v, at, _, _) in records if v.__class__ is bytes and (not at or at > now_ms)]
     return [(k[rest], v) for k, (v, at, _, _) in records if v is not None and (not at or at > now_ms)]

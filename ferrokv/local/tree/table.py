@@ -1,4 +1,4 @@
-"""A table as readers hold it: its manifest facts, and its filter and index while they are in memory."""
+"""A table as readers use it: its metadata, and the parts of it that are in memory."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from .lookups import SEARCHES_EACH_LOAD, BlockCache, Lookup
 
 
 class Unread:
-    """The answer "a block that is not in memory has to be read"."""
+    """The type of UNREAD, the answer of a probe that would have to read from disk."""
 
 
 UNREAD: Final = Unread()
 
 
-# These say something of this process, and nothing of the file.
+# These errors say something about this process, and nothing about the file.
 NOT_OF_A_FILE: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOENT, errno.EBADF, errno.ENOMEM})
 
 
 def read_damage(error: OSError, name: str, offset: int | None = None) -> CorruptionError | None:
-    """The damage that a failed read of a file stands for; None if the failure says nothing of the file."""
+    """Return a failed read as an error of damage; None if the failure says nothing about the file."""
     if error.errno in NOT_OF_A_FILE:
         return None
     return CorruptionError(f"the file cannot be read: reason={error.strerror or error}", path=name, offset=offset)
@@ -41,7 +41,7 @@ def read_damage(error: OSError, name: str, offset: int | None = None) -> Corrupt
 
 @contextmanager
 def damage_in(name: str) -> Iterator[None]:
-    """Name the file in a `CorruptionError` that a decoder of bytes raised, and make one of a read that failed."""
+    """Add the file's name to a `CorruptionError` from a decoder, and turn a failed read into one."""
     try:
         yield
     except OSError as error:
@@ -56,10 +56,11 @@ def damage_in(name: str) -> Iterator[None]:
 
 
 class Table:
-    """One immutable table: its manifest facts, and how to read it. Any thread.
+    """An immutable table. Any thread may read it.
 
-    No file belongs to it: `files.TableFiles` has those that are open. So an operation that reads a table whose view is not pinned
-    may find it gone (`TableGoneError`).
+    Usually it has no file of its own, but gets one from `files.TableFiles` when it is read. So
+    reading a table raises `TableGoneError` if the view is not pinned and another process has
+    removed the file.
     """
 
     __slots__ = (
@@ -76,7 +77,10 @@ class Table:
     )
 
     def __init__(self, meta: TableMeta, file: File | None, store_id: bytes, cache: BlockCache) -> None:
-        """`file` is one that was just written. It is closed: until an edit names it, nobody may find it under its number."""
+        """A `file`, of a table that was just written, is closed and not kept open by number.
+
+        Nobody may find it under that number until an edit names the table.
+        """
         self.meta = meta
         self.number = meta.number
         self.name = file_name("table", meta.number)
@@ -91,7 +95,7 @@ class Table:
             file.close()
 
     def probe(self, key: bytes, key_hash: int) -> Entry | Unread | None:
-        """The record of `key` from memory alone, None if the table has none, UNREAD if memory can not tell."""
+        """Return the record of `key` from memory; None if there is none; UNREAD if not known."""
         lookup = self._lookup
         words = lookup.words
         if words is None:
@@ -114,7 +118,10 @@ class Table:
         return lookup.format.find_in_block(block, key, key_hash & 255)
 
     def search(self, key: bytes, key_hash: int) -> Op[Entry | None]:
-        """The record of `key`, with one block read at most once filter and index are loaded."""
+        """Return the record of `key`, or None.
+
+        Reads at most one block, once filter and index are loaded.
+        """
         lookup = self._lookup
         words = lookup.words
         if words is None:
@@ -129,7 +136,10 @@ class Table:
         return lookup.format.find_in_block(block, key, key_hash & 255)
 
     def _find_block(self, key: bytes) -> Op[tuple[int, int, int]]:
-        """(number, offset, size) of the only block that may have the key, which is not behind the last one of the table."""
+        """Return (number, offset, size) of the only block that may hold `key`.
+
+        The key must be <= the table's last key.
+        """
         lookup = self._lookup
         index = lookup.index
         if index is None:
@@ -139,7 +149,7 @@ class Table:
                 return (yield from self._find_by(summary, key))
             index = yield from self.load_index()
         found = lookup.found
-        # Most often `probe` has just searched for the key, with the same object.
+        # Most often `probe` has just searched for the same key object.
         number = found[1] if found is not None and found[0] is key else index.find(key)
         offset = index.offsets[number]
         return number, offset, index.offsets[number + 1] - offset
@@ -160,7 +170,7 @@ class Table:
             return summary.find(group, parts, key)
 
     def load_index(self, *, keep: bool = True) -> Op[BlockIndex]:
-        """The index, from memory or disk; one that is not to be kept leaves what is in memory alone."""
+        """Return the index, from memory or disk. Without `keep`, the cache is left as it is."""
         lookup = self._lookup
         index = lookup.index
         if index is not None:
@@ -193,19 +203,22 @@ class Table:
         return words
 
     def _find_places(self, file: File) -> Op[tuple[int, int]]:
-        """Offsets of filter and index, from the footer, which is read once."""
+        """Return the offsets of filter and index, and set the table's format.
+
+        The footer is read only once.
+        """
         places = self._lookup.places
         if places is None:
             footer_offset = self.meta.file_bytes - FOOTER_BYTES
             data = yield ReadAt(file, footer_offset, FOOTER_BYTES)
             footer = decode_footer(data, self.number, footer_offset, self._seed + footer_offset)
-            # Order: the version first, since whoever finds places takes it for known.
+            # Order: `format` before `places`. A thread that finds `places` set relies on `format`.
             self._lookup.format = format_of(footer)
             places = self._lookup.places = footer.filter_offset, footer.index_offset
         return places
 
     def read_block(self, index: BlockIndex, number: int) -> Op[bytes]:
-        """Block `number`, verified, from the cache or the disk."""
+        """Return block `number`, verified, from the cache or the disk."""
         block = self._cache.get(self._block_base + number)
         if block is None:
             block = yield from self.fetch_block(index, number)
@@ -213,7 +226,7 @@ class Table:
         return block
 
     def fetch_block(self, index: BlockIndex, number: int) -> Op[bytes]:
-        """Block `number`, verified, from the disk; the cache is left alone."""
+        """Return block `number`, verified, from the disk. The cache is left as it is."""
         offset = index.offsets[number]
         return (yield from self._fetch(offset, index.offsets[number + 1] - offset))
 
@@ -240,14 +253,20 @@ class Table:
         return self._held is not None
 
     def held(self) -> Op[Table]:
-        """The table with a descriptor of its own, for whoever cannot announce that it is read. `TableGoneError`, `StoreBusy`."""
+        """Return the table with a descriptor of its own, for readers that cannot pin.
+
+        Raises `TableGoneError` if the file is gone, `StoreBusy` if there is no free descriptor.
+        """
         file = yield from self._cache.files.open_anew(self.number)
         table = self._copy()
         table._held = file
         return table
 
     def moved(self, level: int) -> Table:
-        """The same file as a table of another level; what is loaded stays loaded, but no descriptor is held."""
+        """Return the same file as a table of another level.
+
+        What is in memory is shared; no descriptor is held.
+        """
         table = self._copy()
         table._held = None
         table.meta = self.meta._replace(level=level)
@@ -260,5 +279,5 @@ class Table:
         return table
 
     def decode(self, block: bytes) -> tuple[list[bytes], list[Entry]]:
-        """Keys and entries of a verified block."""
+        """Return the keys and entries of a verified block."""
         return self._lookup.format.decode_block(block)

@@ -1,4 +1,4 @@
-"""How much the live records of a keyspace take."""
+"""Measuring how much space the live records of a keyspace take."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ from ..format.roots import Root, decode_root
 from ..storage.requests import PAUSE, Op
 from .scan import Scan
 
-RECORD_BYTES: Final = 20  # what a record costs beside key and value, about
+RECORD_BYTES: Final = 20  # what a record takes beside its key and value, about
 ScanRange = Callable[[bytes, bytes | None], Scan]
-"""Live records of internal keys [low, high)"""
+"""(low, high) -> a scan of the live records with internal keys in [low, high)"""
 
 
 class Usage(NamedTuple):
-    """Live keys, and the bytes of their records, elements included, with 20 for each record."""
+    """The number of live keys, and the bytes of their records, with elements and 20 for each."""
 
     keys: int
     bytes: int
 
 
 def measure(scan_range: ScanRange, prefix: bytes) -> Op[Usage]:
-    """The usage of the keyspace whose user keys have `prefix`. Reads all of it, and holds 8 bytes for each collection."""
+    """Measure the keyspace whose user keys have `prefix`.
+
+    Reads the whole keyspace, and keeps 8 bytes in memory for each collection.
+    """
     keys = size = 0
     living: set[bytes] = set()
     scan = scan_range(prefix, successor_of_prefix(prefix))

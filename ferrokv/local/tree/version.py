@@ -1,4 +1,4 @@
-"""A version: which tables make up the store at one moment, level by level. Immutable."""
+"""A version: the tables that make up the store at one moment, level by level."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ _min_key: Final[Callable[[Table], bytes]] = attrgetter("min_key")
 
 
 class Version:
-    """`levels[0]` is ordered from new to old and its ranges overlap; from level 1 on, ascending without overlap."""
+    """The tables of each level. Immutable.
+
+    Level 0 is ordered from new to old, and its tables may overlap. From level 1 on, the tables of a
+    level are in key order and do not overlap.
+    """
 
     __slots__ = ("_runs", "levels", "numbers")
 
@@ -23,11 +27,11 @@ class Version:
         assert len(levels) == LEVELS
         self.levels = levels
         self.numbers = frozenset(table.number for level in levels for table in level)
-        # What a point read walks: only levels that hold something, each with the keys to bisect.
+        # For point reads: the levels that have tables, each with the keys to bisect.
         self._runs = [([table.max_key for table in level], level) for level in levels[1:] if level]
 
     def candidates(self, key: bytes) -> list[Table]:
-        """Tables whose range holds `key`, from new to old."""
+        """Return the tables whose key range contains `key`, from new to old."""
         found = []
         for table in self.levels[0]:
             if table.min_key <= key <= table.max_key:
@@ -39,7 +43,7 @@ class Version:
         return found
 
     def runs(self, low: bytes, high: bytes | None) -> list[Sequence[Table]]:
-        """Tables that share a key of [low, high), as runs of tables that do not overlap, from old to new."""
+        """Return the tables that overlap [low, high), from old to new, as non-overlapping runs."""
         found: list[Sequence[Table]] = []
         for max_keys, level in reversed(self._runs):
             first = bisect_left(max_keys, low)
@@ -52,25 +56,25 @@ class Version:
         return found
 
     def overlapping(self, level: int, low: bytes, high: bytes) -> list[Table]:
-        """Tables of a level that share a key of the closed range [low, high], in the level's order."""
+        """Return the tables of a level that overlap [low, high], a closed range, in order."""
         return [table for table in self.levels[level] if table.min_key <= high and low <= table.max_key]
 
     def overlaps_below(self, level: int, low: bytes, high: bytes) -> bool:
-        """True if a table deeper than `level` shares the closed range."""
+        """Return True if a table below `level` overlaps the closed range [low, high]."""
         return any(self.overlapping(deeper, low, high) for deeper in range(level + 1, LEVELS))
 
     def tables(self) -> list[Table]:
-        """All tables."""
+        """Return all tables."""
         return [table for level in self.levels for table in level]
 
     def level_bytes(self, level: int) -> int:
-        """File bytes of a level."""
+        """Return the size of all tables of a level."""
         return sum(table.meta.file_bytes for table in self.levels[level])
 
     def held(self) -> Op[Version]:
-        """The version with a descriptor for each table, for whoever cannot announce that it reads them.
+        """Return the version with a descriptor for each table, for readers that cannot pin.
 
-        `TableGoneError` if a file is gone, `StoreBusy` if there are not enough descriptors.
+        Raises `TableGoneError` if a file is gone, `StoreBusy` if there are not enough descriptors.
         """
         levels = []
         for level in self.levels:
@@ -81,12 +85,12 @@ class Version:
         return Version(tuple(levels))
 
     def changed(self, added: Iterable[Table], removed: Iterable[int]) -> Version:
-        """The version after an edit."""
+        """Return the version after an edit."""
         added = tuple(added)
         gone = {
             *removed,
             *(table.number for table in added),
-        }  # a reader may have loaded the edit from the manifest already
+        }  # also the added ones: a reader may have loaded the edit from the manifest already
         levels = [[table for table in level if table.number not in gone] for level in self.levels]
         for table in added:
             levels[table.meta.level].append(table)

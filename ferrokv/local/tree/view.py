@@ -1,4 +1,9 @@
-"""A view: everything that a read needs, in one immutable object that is published by one assignment."""
+"""A view: everything that a read needs, in one immutable object.
+
+A change of the tables, of the set of memtables or of the catalogue makes a new view, which is
+published by one assignment. A commit that changes none of these goes into the active memtable, and
+the view stays the same.
+"""
 
 from __future__ import annotations
 
@@ -26,19 +31,22 @@ HotCache = GenerationalCache[bytes, Entry]
 
 
 def entry_bytes(entry: Entry) -> int:
-    """Rough memory of a record in the hot cache: its value, and about 200 bytes of key, tuple and dict."""
+    """Return roughly the memory of a hot record: its value, and 200 bytes for the rest."""
     return len(entry[0] or b"") + 200
 
 
 class Catalogue(NamedTuple):
-    """Names of keyspaces to the prefixes of their keys, the next free id, and quotas: name -> bytes."""
+    """The keyspaces: name -> prefix of its user keys, the next free id, and name -> quota in bytes."""
 
     prefixes: Mapping[str, bytes]
     next_id: int
     quotas: Mapping[str, int]
 
     def changed(self, names: Mapping[str, int], quotas: Mapping[str, int], next_id: int) -> Catalogue:
-        """The catalogue after `names` were given ids and quotas, of which 0 is none. O(keyspaces), however many change."""
+        """Return the catalogue with new ids and quotas. A quota of 0 removes the quota.
+
+        O(keyspaces), however many of them change.
+        """
         prefixes, kept = self.prefixes, self.quotas
         if names:
             prefixes = {**prefixes, **{name: encode_prefix(keyspace_id) for name, keyspace_id in names.items()}}
@@ -47,25 +55,26 @@ class Catalogue(NamedTuple):
         return Catalogue(prefixes, max(next_id, *(keyspace_id + 1 for keyspace_id in names.values()), 1), kept)
 
     def with_keyspace(self, name: str, keyspace_id: int) -> Catalogue:
-        """The catalogue after `name` was given a (new) id."""
+        """Return the catalogue with an id for `name`, which may have had another one."""
         return self.changed({name: keyspace_id}, {}, self.next_id)
 
     def with_quota(self, name: str, max_bytes: int) -> Catalogue:
-        """The catalogue after `name` was given a quota; 0 takes it away."""
+        """Return the catalogue with a quota for `name`; 0 removes the quota."""
         return self.changed({}, {name: max_bytes}, self.next_id)
 
     def live_ids(self) -> frozenset[int]:
-        """Ids that a name points to, and the catalogue's own."""
+        """Return the ids that belong to a name, and the catalogue's own."""
         return frozenset({0, *map(decode_keyspace_id, self.prefixes.values())})
 
 
 class View:
-    """The memtables from new to old, the tables, the catalogue and the hot records that belong to them.
+    """The active memtable, the sealed ones (new to old), tables, catalogue and hot records.
 
-    Invariant: an entry of `hot` is true as long as the memtables of this view do not have the key; so a view that drops
-    a memtable starts from a copy of the hot cache without the memtable's keys.
+    Invariant: an entry of `hot` is right for keys that no memtable of this view has. So a view that
+    drops a memtable starts with a copy of the hot records without the memtable's keys.
 
-    `as_of` is set in a pinned view: newer versions in the active memtable are passed over.
+    `as_of` is set in a pinned view: the seqno after which commits in the active memtable are
+    ignored.
     """
 
     __slots__ = ("_give_back", "active", "as_of", "catalogue", "getters", "hot", "prefixes", "sealed", "version")
@@ -84,7 +93,7 @@ class View:
         self.sealed = sealed
         self.version = version
         self.catalogue = catalogue
-        self.prefixes = catalogue.prefixes  # one look-up less for each read
+        self.prefixes = catalogue.prefixes  # saves an attribute lookup at each read
         self.hot = hot
         self.as_of = as_of
         self._give_back = give_back
@@ -110,7 +119,7 @@ class View:
         wanted: int | None = None,
         use_cache: bool = True,
     ) -> list[Source]:
-        """All that holds keys of [low, high), from old to new, as a merge takes it."""
+        """Return the sources of the records in [low, high), from old to new, as a merge needs them."""
         runs = self.version.runs(low, high)
         return [
             *(RunSource(run, low, high, reverse=reverse, wanted=wanted, use_cache=use_cache) for run in runs),
@@ -119,27 +128,31 @@ class View:
         ]
 
     def pinned(self, version: Version | None = None, give_back: Callable[[], None] | None = None) -> View:
-        """This view frozen at the newest commit; give it back with `unpin`. O(sealed memtables).
+        """Return this view frozen at the newest commit, until `unpin`. O(sealed memtables).
 
-        That alone keeps no table: `pins.pin_view` does, and says what gives the tables back.
+        This does not keep any table; `pins.pin_view` does, and passes the function that undoes that
+        as `give_back`.
         """
         tables = version or self.version
         return View(self.active, self.sealed, tables, self.catalogue, self.hot, self.active.pin(), give_back)
 
     def unpin(self) -> None:
-        """Let go what `pinned` keeps. Once."""
+        """Release what `pinned` holds on to. Must be called exactly once."""
         assert self.as_of is not None
         self.active.unpin(self.as_of)
         if self._give_back is not None:
             self._give_back()
 
     def prefix(self, keyspace: str) -> bytes | None:
-        """Prefix of the keyspace's keys, None while nothing was ever written to it."""
+        """Return the prefix of the keyspace's user keys; None if nothing was ever written to it."""
         return self.catalogue.prefixes.get(keyspace)
 
 
 def catalogue_after(catalogue: Catalogue, entries: Mapping[bytes, Entry]) -> Catalogue:
-    """The catalogue with what a commit's records say of it; the same object if they say nothing. Copied once at most."""
+    """Return the catalogue after the records of a commit; the same object if it is unchanged.
+
+    It is copied at most once.
+    """
     names: dict[str, int] = {}
     quotas: dict[str, int] = {}
     next_id = catalogue.next_id

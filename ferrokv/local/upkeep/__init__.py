@@ -1,1 +1,1 @@
-"""What keeps a store in order from outside the write path: quotas, verification, backups."""
+"""Work on a store outside of the write path: quotas, verification and backups."""

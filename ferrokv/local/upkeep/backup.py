@@ -1,8 +1,10 @@
-"""A copy of a store as of one moment, in another directory: a store of its own, with its own identity.
+"""Backups: copying a store, as of one moment, to another directory.
 
-The view of the moment is merged into tables that do not overlap, so nothing has to be locked, and nothing of the source is needed
-once they are there. The copy's WAL is empty and goes on from the seqno of the moment, for the generations of collections are made
-from seqnos and must stay unique (docs/format.md section 4). CURRENT comes last: what is interrupted is no store.
+The copy is a store of its own, with its own identity. It is made by merging a pinned view into
+tables that do not overlap, so no lock is needed, and other processes go on meanwhile. The copy's
+WAL is empty. It starts from the seqno of the moment, because the generations of collections are
+made from seqnos and must stay unique (docs/format.md section 4). CURRENT is written last, so an
+interrupted copy is no store.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ MAY_BE_THERE: Final = frozenset({lock_name("open")})
 
 
 class Copy(NamedTuple):
-    """What a copy is made of."""
+    """The size of a copy."""
 
     tables: int
     records: int
@@ -45,10 +47,12 @@ class Copy(NamedTuple):
 
 
 def back_up(engine: Engine, target: Storage, progress: Progress | None = None) -> Op[Copy]:
-    """Make a durable copy of all that is acknowledged now, in the directory of `target`, after `take_target`.
+    """Make a durable copy, in the directory of `target`, of all that is acknowledged now.
 
-    Requests are those at the source; those at the target are performed in between, which blocks. Whatever ends this early, the
-    copy is removed: `CorruptionError` for damage in the source, `StoreFull`, `StoreBusy` or `StorePathError` from the target.
+    `take_target` must have been called before. The driver performs the requests at the source;
+    those at the target are performed in between, which blocks. If this ends early, the copy is
+    removed. Raises `CorruptionError` for damage in the source; `StoreFull`, `StoreBusy` or
+    `StorePathError` for errors at the target.
     """
     try:
         yield from catch_up(engine)
@@ -63,12 +67,12 @@ def back_up(engine: Engine, target: Storage, progress: Progress | None = None) -
 
 
 def check_empty(names: Iterable[str]) -> None:
-    """Return if a directory with files of these `names` can become a copy; else `StorePathError` says what it holds."""
+    """Raise `StorePathError` if a directory with files of these `names` cannot become a copy."""
     found = sorted(set(names) - MAY_BE_THERE)
     if not found:
         return
     if CURRENT in found:
-        raise StorePathError("the target of a backup holds a store already; choose another one")
+        raise StorePathError("the target of a backup holds a store already; choose another target")
     if (
         CURRENT_ASIDE in found
         or numbers_of("table", found)
@@ -76,21 +80,22 @@ def check_empty(names: Iterable[str]) -> None:
         or numbers_of("wal", found)
     ):
         raise StorePathError(
-            f"the target of a backup holds the rest of one that was interrupted; remove it: found={found[0]}"
+            f"the target of a backup holds remains of an interrupted backup; remove them: found={found[0]}"
         )
     raise StorePathError(f"the target of a backup is not empty: found={found[0]}")
 
 
 def take_target(target: Storage) -> None:
-    """Hold the open lock of an empty directory, until the storage is closed: nobody else begins a store or a backup there.
+    """Take the open lock of an empty directory, against other stores and backups there.
 
-    `StorePathError` if it is not empty, `StoreBusy` if somebody else has the lock.
+    The lock is held until the storage is closed. Raises `StorePathError` if the directory is not
+    empty, `StoreBusy` if another process has the lock.
     """
     try:
-        # Order: looked at before anything is made in it, and again when nobody else can make anything.
+        # Order: check before anything is created, and again when nobody else can create anything.
         check_empty(target.perform(ListDirectory()))
         if not target.perform(Lock("open", 0)):
-            raise StoreBusy("another process opens the target of the backup, or makes a backup there")
+            raise StoreBusy("another process is opening the target of the backup, or is making a backup there")
         check_empty(target.perform(ListDirectory()))
     except OSError as error:
         raise target_error(error) from error
@@ -109,8 +114,8 @@ def _copy(engine: Engine, view: View, target: Storage, progress: Progress | None
     seqnos = (1, max(1, view.as_of))
     outputs = Outputs(1, store_id, engine.options, seqnos, lambda: next(numbers), finished)
     yield from _write_tables(engine, view, target, outputs, progress)
-    # Order: the tables' names are durable before there is anything else, so that nobody takes the rest of an interrupted
-    # copy for a store that was never begun.
+    # Order: the tables' names are durable before any other file exists. So the remains of an
+    # interrupted copy are never taken for a store whose creation was interrupted.
     yield from _at(target, outputs.finish())
     level = _level_for(engine, sum(meta.file_bytes for meta in metas))
     tables = Tables({meta.number: meta._replace(level=level) for meta in metas}, 1, next(numbers), view.as_of)
@@ -131,8 +136,8 @@ def _write_tables(engine: Engine, view: View, target: Storage, outputs: Outputs,
     in_memory = sum(memtable.wal_bytes for memtable in view.memtables)
     meter = Meter(sum(table.meta.file_bytes for table in tables) + in_memory, progress)
     while (page := (yield from _read(merge.next_page()))) is not None:
-        # Nothing is older than the copy, so what is deleted or long expired hides nothing. What belonged to dead collections
-        # comes along, and is dropped by the copy's own compaction.
+        # The copy has nothing older, so deleted and long expired records hide nothing and are
+        # dropped. Records of dead collections are copied, and dropped by the copy's own compaction.
         yield from _at(target, outputs.add(*survivors.of(page, bottom=True)))
         meter.reach(sum(run.bytes_read for run in runs))
         yield PAUSE
@@ -141,13 +146,13 @@ def _write_tables(engine: Engine, view: View, target: Storage, outputs: Outputs,
 
 
 def _level_for(engine: Engine, size: int) -> int:
-    """The highest level that takes all of the copy, so that its compaction has nothing to do at first."""
+    """Return the highest level that has room for the whole copy, so that it needs no compaction."""
     fitting = (level for level in range(1, LEVELS - 1) if size <= level_bytes_max(level, engine.options))
     return next(fitting, LEVELS - 1)
 
 
 def _read(op: Op[T]) -> Op[T]:
-    """An operation at the source, whose device may refuse to read."""
+    """Run an operation at the source. A read that fails becomes a `CorruptionError`."""
     try:
         return (yield from op)
     except OSError as error:
@@ -155,7 +160,7 @@ def _read(op: Op[T]) -> Op[T]:
 
 
 def _at(target: Storage, op: Op[T]) -> Op[T]:
-    """An operation at the target, with errors by names of ours."""
+    """Run an operation at the target. An `OSError` becomes one of the store's errors."""
     try:
         return (yield from elsewhere(op, target))
     except OSError as error:
@@ -163,7 +168,7 @@ def _at(target: Storage, op: Op[T]) -> Op[T]:
 
 
 def target_error(error: OSError) -> StoreFull | StoreBusy | StorePathError:
-    """The error of a request at the target, by a name of ours."""
+    """Return the store's error for a failed request at the target."""
     if isinstance(error, StorePathError):
         return error
     facts = f"errno={error.errno} reason={error.strerror}"
@@ -171,7 +176,7 @@ def target_error(error: OSError) -> StoreFull | StoreBusy | StorePathError:
         return StoreFull(f"the backup found no space: {facts}")
     if error.errno in NO_DESCRIPTORS:
         return StoreBusy(f"the backup found no free file descriptor: {facts}")
-    return StorePathError(f"the backup can not be written: file={error.filename} {facts}")
+    return StorePathError(f"the backup cannot be written: file={error.filename} {facts}")
 
 
 def _list() -> Op[dict[str, int]]:
@@ -180,7 +185,10 @@ def _list() -> Op[dict[str, int]]:
 
 
 def _discard(target: Storage) -> None:
-    """Remove what was written. An error here costs space, and is told by the next backup into this directory."""
+    """Remove what was written.
+
+    An error is only logged; the next backup into this directory will report the remains.
+    """
     try:
         complete(_remove_copy(), target)
     except OSError as error:
@@ -190,7 +198,7 @@ def _discard(target: Storage) -> None:
 def _remove_copy() -> Op[None]:
     names = yield from _list()
     if CURRENT in names:
-        # Order: it stops being a store, durably, before anything that a store needs is gone.
+        # Order: durably stop it from being a store, before removing anything that a store needs.
         yield Remove(CURRENT)
         yield SyncDirectory()
     yield from remove_files(name for name in names if name != CURRENT and name not in MAY_BE_THERE)

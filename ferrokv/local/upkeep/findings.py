@@ -1,4 +1,4 @@
-"""What a verification has found so far. Damage is collected here instead of being raised."""
+"""The findings of a verification. Damage is collected here instead of being raised."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..tree.table import read_damage
 
 
 class Findings:
-    """Counts, and the problems in the order in which they were met."""
+    """What was checked, and the problems in the order in which they were found."""
 
     def __init__(self) -> None:
         self.files = 0
@@ -20,15 +20,19 @@ class Findings:
         self.problems: list[CorruptionError] = []
 
     def add(self, reason: str, path: str, offset: int | None = None) -> None:
-        """One problem more."""
+        """Add a problem."""
         self.problems.append(CorruptionError(reason, path=path, offset=offset))
 
     def collecting(self, path: str, offset: int | None = None) -> Collecting:
-        """A context in which damage ends the block and is collected, by this place where it names none."""
+        """Return a context manager that collects damage.
+
+        An error of damage ends the `with` block and is added to the problems. If it names no file
+        or offset, it gets those given here.
+        """
         return Collecting(self, path, offset)
 
     def include(self, other: Findings) -> None:
-        """Take over what another part of the verification found."""
+        """Add the findings of another part of the verification."""
         self.files += other.files
         self.bytes += other.bytes
         self.records += other.records
@@ -36,7 +40,7 @@ class Findings:
 
 
 class Collecting:
-    """Made by `Findings.noting`."""
+    """The context manager that `Findings.collecting` returns."""
 
     def __init__(self, findings: Findings, path: str, offset: int | None) -> None:
         self._findings = findings
@@ -58,7 +62,7 @@ class Collecting:
 
 
 def reading_error(error: OSError) -> StoreBusy | StoreClosed | None:
-    """The error of a request that says nothing about the files, by a name of ours; None for one that has its name."""
+    """Return the store's error if a failed request says nothing about the files, else None."""
     if error.errno in NO_DESCRIPTORS:
         return StoreBusy(f"the verification found no free file descriptor: reason={error.strerror}")
     if error.errno == errno.EBADF:

@@ -1,4 +1,4 @@
-"""What must be true of an engine at rest, as code. Tests end with it; it reads every table."""
+"""The invariants of an engine at rest, as code. Tests check them at the end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from ..tree.merge import RunSource
 
 
 def check_invariants(engine: Engine) -> Op[None]:
-    """Return if the state fits together and every table reads back as the manifest says; else AssertionError."""
+    """Raise AssertionError if the state is inconsistent, or a table is not as the manifest says.
+
+    Reads every table.
+    """
     view = engine.view
     metas = {table.number: table.meta for table in view.version.tables()}
     if (

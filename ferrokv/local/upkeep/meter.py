@@ -1,4 +1,4 @@
-"""How far a long piece of work has come, told to whoever asked."""
+"""Reporting the progress of long work to a callback."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from collections.abc import Callable
 from typing import Final
 
 Progress = Callable[[int, int], object]
-"""(bytes done, bytes in all); what it answers is ignored, what it raises ends the work."""
+"""Called with (bytes done, bytes in total). Its result is ignored; an exception ends the work."""
 TELL_BYTES: Final = 1 << 20
 
 
 class Meter:
-    """Counts bytes, and tells about each MiB. What is done only grows, and reaches the total in the end."""
+    """Counts bytes, and reports about once per MiB.
+
+    The count only grows, and is the total in the end.
+    """
 
     def __init__(self, total: int, progress: Progress | None) -> None:
         self._total = total
@@ -20,17 +23,17 @@ class Meter:
         self._told = 0
 
     def reach(self, done: int) -> None:
-        """So many bytes are done."""
+        """Set how many bytes are done."""
         self._done = max(self._done, min(done, self._total))
         if self._done - self._told >= TELL_BYTES:
             self._tell()
 
     def add(self, size: int) -> None:
-        """So many bytes more are done."""
+        """Add to the bytes that are done."""
         self.reach(self._done + size)
 
     def finish(self) -> None:
-        """All is done."""
+        """Report that everything is done."""
         self._done = self._total
         self._tell()
 

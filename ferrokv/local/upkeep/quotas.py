@@ -1,9 +1,15 @@
-"""Quotas of keyspaces: how full they are, and what has to go.
+"""Quotas of keyspaces: measuring how full they are, and evicting (docs/decisions/0022-quotas.md).
 
-A keyspace counts with what its tables hold of it, replaced and dead records included, which is known without reading them. Over
-its quota, level 0 goes down first. Then one table after the other, round robin, is read, loses its least wanted records, and is
-written again without them (docs/decisions/0022-quotas.md). The records are deleted by a commit before they leave the table, so
-every process sees them go at the same moment. A keyspace without a quota is never touched.
+The size of a keyspace is what it takes in the tables, including replaced and dead records. That is
+known without reading the tables. If a keyspace is over its quota, its tables of level 0 are merged
+down first. After that, one of its tables at a time, round robin, is read and rewritten without its
+least wanted records. A commit deletes these records before the table is rewritten, so every process
+sees them go at the same moment. Keyspaces without a quota are never touched.
+
+`quota_due`, `flush_for_quota` and `tables_changed` decide when to look. `find_room` chooses what to
+do for a keyspace: a merge, or victims. The caller deletes the victims with `evict`, in a
+transaction, and then calls `make_room`. Keyspaces that are over their quota by a memtable have a
+bit in the word OVERFULL, which makes their writers wait.
 """
 
 from __future__ import annotations
@@ -40,18 +46,18 @@ from ..tree.usage import RECORD_BYTES
 from ..tree.version import LEVELS
 from ..tree.view import View
 
-TARGET: Final = 0.9  # of the quota: so that the next eviction is some time away
-SHARE_MAX: Final = 0.25  # of what a table holds of the keyspace, evicted at one visit
-TURNOVERS: Final = 8
-COUNTED_EACH: Final = 1000  # between two pauses
+TARGET: Final = 0.9  # evict down to this part of the quota, so that the next eviction is some time away
+SHARE_MAX: Final = 0.25  # evict at most this part of a table's candidates at one visit
+TURNOVERS: Final = 8  # halve the access counts after evicting so many times the quota
+COUNTED_EACH: Final = 1000  # keys between two pauses
 STEP_BYTES_MIN: Final = 4096
 UNFLUSHED_BYTES_MIN: Final = 64 << 10
 Victim = tuple[bytes, int, int]
-"""(user key, expires_ms and hash of the value that it was chosen with)"""
+"""(user key, expires_ms, hash of the value); the last two as they were when it was chosen"""
 
 
 class Victims(NamedTuple):
-    """What has to go of one keyspace, whose user keys had this prefix when it was chosen, and the table that it was found in."""
+    """The records to evict from one table of a keyspace, whose user keys have `prefix`."""
 
     keyspace: str
     prefix: bytes
@@ -60,7 +66,10 @@ class Victims(NamedTuple):
 
 
 def quota_due(engine: Engine, *, idle: bool = False) -> bool:
-    """True if enough was written since the last look that a quota may be passed; when idle, if anything was."""
+    """Return True if enough was written since the last check that a quota may be exceeded now.
+
+    With `idle`, True if anything was written.
+    """
     quotas = engine.view.catalogue.quotas
     if not quotas:
         return False
@@ -76,7 +85,10 @@ def _written(engine: Engine) -> int:
 
 
 def tables_changed(engine: Engine) -> bool:
-    """True if quotas have not been looked at since the tables or the quotas changed, or if writers are told to wait."""
+    """Return True if tables or quotas have changed since quotas were last found to need nothing.
+
+    Also True while the writers of some keyspace have to wait.
+    """
     view = engine.view
     return bool(view.catalogue.quotas or engine.words[OVERFULL]) and (
         engine.compactor.keeping.settled != (view.version, view.catalogue) or bool(engine.words[OVERFULL])
@@ -84,7 +96,7 @@ def tables_changed(engine: Engine) -> bool:
 
 
 def is_overfull(engine: Engine, keyspace: str) -> bool:
-    """True if writes to the keyspace have to wait until there is room in it."""
+    """Return True if writes to the keyspace have to wait until there is room in it."""
     word = engine.words[OVERFULL]
     view = engine.view
     if keyspace not in view.catalogue.quotas:
@@ -103,7 +115,10 @@ def _bit(prefix: bytes) -> int:
 
 
 def flush_for_quota(engine: Engine, *, idle: bool) -> Op[bool]:
-    """True if what is only in memory should be flushed, for a keyspace holds too much. Only for the holder of the compact lock."""
+    """Return True if memtables should be flushed, since with them a keyspace is over its quota.
+
+    Only for the holder of the compact lock.
+    """
     engine.compactor.keeping.checked = _written(engine)
     if idle:
         engine.compactor.keeping.checked_idle = engine.compactor.keeping.checked
@@ -124,7 +139,7 @@ def flush_for_quota(engine: Engine, *, idle: bool) -> Op[bool]:
 def _unflushed_bytes(view: View, keyspace: bytes) -> int:
     size = 0
     for memtable in view.memtables:
-        # One C call for a copy: the writer may be inserting.
+        # Copied by one C call, since the writer may be inserting.
         for key, entry in memtable.entries.copy().items():
             if key[:4] == keyspace:
                 size += len(key) + len(entry[0] or b"") + RECORD_BYTES
@@ -132,7 +147,7 @@ def _unflushed_bytes(view: View, keyspace: bytes) -> int:
 
 
 def table_bytes(engine: Engine, prefix: bytes) -> Op[int]:
-    """What the tables hold of a keyspace, in bytes of files."""
+    """Return how many bytes of table files belong to a keyspace."""
     size = 0
     shares = engine.compactor.keeping.shares
     for table in engine.view.version.tables():
@@ -149,7 +164,7 @@ def _may_hold(table: Table, prefix: bytes) -> bool:
 
 
 def _share(table: Table, prefix: bytes) -> Op[int]:
-    """The bytes of those blocks that may hold something of the keyspace, and as much of filter and index."""
+    """Return the size of the blocks that may hold the keyspace, with their part of filter and index."""
     if table.min_key[:4] == table.max_key[:4]:
         return table.meta.file_bytes
     index = yield from table.load_index(keep=False)
@@ -161,7 +176,7 @@ def _share(table: Table, prefix: bytes) -> Op[int]:
 
 
 def watch_reads(engine: Engine) -> Accesses:
-    """The record of what is read; it begins with the first call, for stores without quotas do not need it."""
+    """Return the access counts, which are kept from the first call on: only quotas need them."""
     if engine.compactor.keeping.accesses is None:
         engine.compactor.keeping.accesses = Accesses()
     with engine.lock:
@@ -170,7 +185,7 @@ def watch_reads(engine: Engine) -> Accesses:
 
 
 def count_written(engine: Engine, flushed: Sequence[Memtable]) -> Op[None]:
-    """Take note of what was written to keyspaces with a quota: who comes again after it was evicted, is wanted."""
+    """Count writes to keyspaces with a quota: a key that is written again after eviction is wanted."""
     catalogue = engine.view.catalogue
     if not catalogue.quotas:
         return
@@ -186,9 +201,10 @@ def count_written(engine: Engine, flushed: Sequence[Memtable]) -> Op[None]:
 
 
 def find_room(engine: Engine) -> Op[Victims | Merging | None]:
-    """How a keyspace over its quota gets smaller; None if none is, or nothing helps. Only for the holder of the compact lock.
+    """Return what to do for a keyspace that is over its quota; None if there is none, or nothing helps.
 
-    Writers of every process are told which keyspaces are so full that they have to wait.
+    Only for the holder of the compact lock. It also sets OVERFULL, which tells the writers of all
+    processes which keyspaces are so full that writes have to wait.
     """
     view = engine.view
     full: list[tuple[str, bytes, int]] = []
@@ -203,7 +219,7 @@ def find_room(engine: Engine) -> Op[Victims | Merging | None]:
                 word |= _bit(prefix)
     engine.words[OVERFULL] = word
     _forget_shares(engine)
-    # A merge in parts is finished first: until then its upper tables hold what its outputs hold as well.
+    # Finish a merge under way first: until then, its upper tables and outputs hold the same records.
     situation = Situation(merge=engine.compactor.manifest.tables.merge, damaged=engine.compactor.damaged)
     if full and resume(view.version, situation) is not None:
         return None
@@ -211,7 +227,7 @@ def find_room(engine: Engine) -> Op[Victims | Merging | None]:
         found = yield from _room_in(engine, name, prefix, needed)
         if found is not None:
             return found
-    # Nothing more can be done until something changes, so nobody is kept waiting for it.
+    # Nothing can be done until something changes, so do not let writers wait for it.
     engine.words[OVERFULL] = 0
     engine.compactor.keeping.settled = (view.version, view.catalogue)
     return None
@@ -236,7 +252,7 @@ def _room_in(engine: Engine, name: str, prefix: bytes, needed: int) -> Op[Victim
         if _may_hold(table, prefix) and table.number not in engine.compactor.damaged
     ]
     if engine.compactor.keeping.fruitless_visits >= len(tables):
-        # What is read there is replaced or dead already: it goes when what hides it comes down.
+        # The records there are replaced or dead already. Merge down the tables that hide them.
         engine.compactor.keeping.fruitless_visits = 0
         return next((c for t in reversed(tables) if (c := _hiding(engine, t)) is not None), None)
     tables.sort(key=lambda table: table.min_key)
@@ -255,17 +271,21 @@ def _is_readable(engine: Engine, merging: Merging) -> bool:
 
 
 def _hiding(engine: Engine, table: Table) -> Merging | None:
-    """The merge of a table with what it overlaps below, if it overlaps anything."""
+    """Return the merge of a table into the next level; None for a move, or if an input is damaged."""
     choice = push_down(engine.view.version, table.meta.level, table) if table.meta.level < LEVELS - 1 else None
     return choice if isinstance(choice, Merging) and _is_readable(engine, choice) else None
 
 
 Candidate = tuple[tuple[bool, int, int, int], int, Victim]
-"""(order, bytes, victim); who has the lowest order goes first"""
+"""(order, bytes, victim); those with the lowest order are evicted first"""
 
 
 def _choose(engine: Engine, table: Table, prefix: bytes, needed: int) -> Op[list[Victim]]:
-    """The least wanted records of one table: expired ones, then those seldom read, of these the ones that expire next."""
+    """Choose the least wanted records of one table.
+
+    First come expired records, then those that are read least often; among these, the ones that
+    expire first.
+    """
     view = engine.view
     accesses = watch_reads(engine)
     accesses.count()
@@ -302,7 +322,7 @@ def _choose(engine: Engine, table: Table, prefix: bytes, needed: int) -> Op[list
 
 def _candidate(view: View, accesses: Accesses, key: bytes, entry: Entry, size: int, now_ms: int) -> Candidate:
     key_hash = hash_key(key)
-    # The generations at hand are not counted yet.
+    # The current generations of the hot records are not counted yet.
     reads = accesses.of(key_hash) + (1 if key in view.hot else 0)
     value, expires_ms = entry[0], entry[1]
     order = (not has_expired(expires_ms, now_ms), reads, expires_ms or NEVER, key_hash)
@@ -310,7 +330,7 @@ def _candidate(view: View, accesses: Accesses, key: bytes, entry: Entry, size: i
 
 
 def _collection(view: View, prefix: bytes, generation: bytes) -> Op[tuple[bytes, Entry] | None]:
-    """The internal key and the record of the root that elements of a generation belong to; None if they are dead."""
+    """Return the internal key and the record of a generation's root; None if the generation is dead."""
     owner = yield from read_entry(view, prefix[:4] + KIND_OWNER + generation)
     if owner is None or owner[0] is None:
         return None
@@ -322,9 +342,10 @@ def _collection(view: View, prefix: bytes, generation: bytes) -> Op[tuple[bytes,
 
 
 def evict(tx: Transaction, prefix: bytes, victims: Sequence[Victim], counters: Counters) -> list[bytes]:
-    """Delete victims that are as they were when they were chosen, unless the keyspace was cleared or has no quota any more.
+    """Delete the victims that have not changed since they were chosen.
 
-    The internal keys of those that are gone now.
+    Returns the internal keys that are gone now. Does nothing if the keyspace was cleared or has no
+    quota any more.
     """
     if tx.prefix != prefix or not tx.quota:
         return []
@@ -332,7 +353,7 @@ def evict(tx: Transaction, prefix: bytes, victims: Sequence[Victim], counters: C
     for key, expires_ms, value_hash in victims:
         found = tx.get(key)
         if found is None or (found[1] == expires_ms and hash(found[0]) == value_hash):
-            # Also what has expired gets a tombstone, so that nothing older comes to light when it leaves its table.
+            # An expired record gets a tombstone, too, so that nothing older appears when it leaves its table.
             tx.delete(key)
             counters.evicted += found is not None
             gone.append(prefix + key)
@@ -340,7 +361,10 @@ def evict(tx: Transaction, prefix: bytes, victims: Sequence[Victim], counters: C
 
 
 def make_room(engine: Engine, found: Victims | Merging, gone: frozenset[bytes]) -> Op[None]:
-    """Carry out what `find_room` found, once the victims of `gone` are durably deleted. Only for the holder of the compact lock."""
+    """Carry out what `find_room` returned, after the victims in `gone` were durably deleted.
+
+    Only for the holder of the compact lock.
+    """
     survivors = Survivors(engine.certain_ms(), engine.view.catalogue)
     if isinstance(found, Merging):
         yield from run_merge(engine, found, survivors)
@@ -354,7 +378,7 @@ def make_room(engine: Engine, found: Victims | Merging, gone: frozenset[bytes]) 
     survivors.gone = gone
     yield from run_merge(engine, rewriting(found.table), survivors)
     engine.compactor.keeping.evicted_bytes += max(0, before - (yield from table_bytes(engine, found.prefix)))
-    # What was read long ago counts less: half, each time that so many times as much has gone as the keyspace holds.
+    # Let old accesses weigh less: halve the counts each time that TURNOVERS times the quota was evicted.
     if engine.compactor.keeping.evicted_bytes > TURNOVERS * quota:
         engine.compactor.keeping.evicted_bytes = 0
         watch_reads(engine).halve()

@@ -1,9 +1,13 @@
-"""Verification: everything that the store consists of at one moment is read from disk and checked.
+"""Verification: reading and checking, from disk, all files that make up the store at one moment.
 
-What belongs to the store is found as a newcomer finds it: CURRENT, the manifest, its tables, and the WALs up to COMMIT. The tables
-are pinned and the WALs held open before the first is checked, so that others may go on to write, flush and compact. A replica that
-only reads cannot pin, and holds the tables open, too. What may look wrong only because others go on is believed when a second look
-finds it, too: a file that is needed before and after has to be there in between, since no number is ever used again.
+The files are found as a process that opens the store finds them: CURRENT, the manifest, its tables,
+and the WALs up to COMMIT. The tables are pinned and the WALs held open before any of them is
+checked, so that other processes can go on to write, flush and compact. A read-only replica cannot
+pin, and holds the tables open, too.
+
+Some things may look wrong only because other processes go on meanwhile, such as a missing file.
+These are *doubts*. A doubt is reported only if a second look finds it again: a file that is needed
+at both looks must have existed all the time in between, since no number is used twice.
 """
 
 from __future__ import annotations
@@ -29,13 +33,13 @@ from .verify_wals import WalPart, measure_wals, predecessor_of, verify_wals
 
 MISSING: Final = "a file that the store needs is missing"
 Verified = tuple[int, int, int, tuple[CorruptionError, ...]]
-"""Files, bytes and records that were checked, and the problems"""
+"""(files, bytes, records, problems): what was checked, and what was found"""
 Doubts = dict[str, CorruptionError]
-"""What counts only if it is found again, by its sentence"""
+"""Message -> error. A doubt counts only if a second look finds it again."""
 
 
 class _Scene(NamedTuple):
-    """What has to be checked, held open, and what seems to be missing of it."""
+    """The files to check, some of them held open, and the doubts about them."""
 
     metas: list[TableMeta]
     tables: dict[int, File]
@@ -47,10 +51,11 @@ class _Scene(NamedTuple):
 
 
 def verify(engine: Engine, progress: Progress | None = None) -> Op[Verified]:
-    """What a check of every file found. Damage does not end it. Only reads, and takes no lock.
+    """Check every file and return what was found.
 
-    `StoreBusy` when there is no free file descriptor, `StoreClosed` when the store was closed meanwhile, `UnsupportedFormat` when
-    a newer version wrote a part.
+    Damage does not end the check. Only reads, and takes no lock. Raises `StoreBusy` if there is no
+    free file descriptor or the tables change too fast, `StoreClosed` if the store was closed
+    meanwhile, `UnsupportedFormat` if a newer version wrote a part of it.
     """
     try:
         return (yield from _verify(engine, progress))
@@ -74,7 +79,7 @@ def _verify(engine: Engine, progress: Progress | None) -> Op[Verified]:
 
 
 def _pin(engine: Engine) -> Op[int | None]:
-    """Keep every table of this moment, and of later ones; None if the manifest is so damaged that no newer view is to be had."""
+    """Pin the tables. None if the manifest is so damaged that no newer view can be made."""
     with suppress(CorruptionError, StorePathError):
         return (yield from pin_tables(engine))
     return None
@@ -101,13 +106,14 @@ def _check(engine: Engine, scene: _Scene, wals: list[WalPart], findings: Finding
         name = file_name("table", meta.number)
         held = scene.tables.pop(meta.number, None)
         named: File | None = None
-        # By name, since what a process has had open for long may not be what the next one finds. If there is none, it was
-        # compacted away under a reader that cannot pin it, or is missing and reported as such.
+        # Open it by name, since the file that this process holds may not be the one that the next
+        # process finds. If there is none, it was compacted away while a reader that cannot pin was
+        # looking, or it is missing and reported as such.
         with suppress(FileNotFoundError), findings.collecting(name):
             named = yield Open(name)
         file = named or held
         if file is None and name in scene.sizes and engine.slot is not None:
-            findings.add(MISSING, name)  # since we looked, although it is pinned
+            findings.add(MISSING, name)  # it was removed since the look, although it is pinned
         if file is not None:
             check = TableCheck(meta, file, engine.store_id, meter)
             findings.include((yield from check.run()))
@@ -118,7 +124,10 @@ def _check(engine: Engine, scene: _Scene, wals: list[WalPart], findings: Finding
 
 
 def _hold(engine: Engine) -> Op[tuple[_Scene, Findings]]:
-    """The files of the store at one moment, and what CURRENT and manifest have told already."""
+    """Find and hold the files of the store, looking twice if there are doubts.
+
+    Returns the scene, and the findings of reading CURRENT and the manifest.
+    """
     suspects: set[str] = set()
     for _ in range(ATTEMPTS_MAX):
         findings = Findings()
@@ -133,15 +142,19 @@ def _hold(engine: Engine) -> Op[tuple[_Scene, Findings]]:
 
 
 def _look(engine: Engine, findings: Findings) -> Op[_Scene | None]:
-    """One try; None if files went away meanwhile because others have gone on."""
-    with suppress(CorruptionError, StorePathError):  # met again below, where it gets its place
+    """Look once for the files of the store.
+
+    None if others have gone on meanwhile, so that they do not fit together.
+    """
+    with suppress(CorruptionError, StorePathError):  # found again below, with its file and offset
         yield from catch_up(engine)
     with engine.lock:
         view = engine.view
         metas = [table.meta for table in view.version.tables()]
         first_wal = min(memtable.number for memtable in view.memtables)
         newest_wal, durable_end = engine.wal.position[:2]
-    # Order: COMMIT before the manifest, and that before the names, so that nothing is missed that they need.
+    # Order: load COMMIT, then read the manifest, then list the directory, so that the list has all
+    # that they need.
     commit = engine.words[control.COMMIT] if engine.page_is_kept else 0
     doubts: Doubts = {}
     manifest = yield from _read_manifest(engine, findings, doubts)
@@ -166,7 +179,8 @@ def _look(engine: Engine, findings: Findings) -> Op[_Scene | None]:
     number = newest_wal
     while number >= first_wal:
         yield from _open(file_name("wal", number), wals, number, findings, doubts)
-        # Numbers are left out: that of a WAL which was never finished, since its maker died.
+        # A number may be left out: a WAL that was never finished, because the process that made it
+        # died.
         number = yield from predecessor_of(wals.get(number), engine.store_id, number)
     return _Scene(metas, tables, wals, newest_wal, durable_end, sizes, doubts)
 
@@ -185,7 +199,7 @@ def _open(name: str, files: dict[int, File], number: int, findings: Findings, do
 
 
 def _read_manifest(engine: Engine, findings: Findings, doubts: Doubts) -> Op[Manifest | None]:
-    """CURRENT and the manifest that it names, each checked; None if that is not to be had."""
+    """Read and check CURRENT and the manifest. None if there is no readable manifest."""
     words = engine.words
     version, busy = words[control.VERSION], words[control.COMPACTOR]
     manifest = None
@@ -202,7 +216,8 @@ def _read_manifest(engine: Engine, findings: Findings, doubts: Doubts) -> Op[Man
         return None
     findings.bytes += manifest.position.end
     _check_levels(manifest, findings)
-    # Nobody has been at it if COMPACTOR and VERSION say so; then it ends with a whole frame, the one that VERSION announced.
+    # If nobody has held the compact lock meanwhile, as COMPACTOR and VERSION show, the manifest
+    # must end with a complete frame, the one that VERSION announced.
     if engine.page_is_kept and not busy and not words[control.COMPACTOR] and words[control.VERSION] == version:
         _check_end(engine, manifest, version, doubts)
     return manifest
@@ -225,10 +240,10 @@ def _check_end(engine: Engine, manifest: Manifest, version_word: int, doubts: Do
     if manifest.doubtful:
         _doubt(doubts, "manifest frame does not verify", manifest.file.name, manifest.position.end)
     elif seen == version_word and {table.number: table.meta for table in tables} != manifest.tables.metas:
-        _doubt(doubts, "manifest lacks the last changes", manifest.file.name, manifest.position.end)
+        _doubt(doubts, "manifest lacks the latest changes", manifest.file.name, manifest.position.end)
 
 
 def _check_levels(manifest: Manifest, findings: Findings) -> None:
-    """From level 1 on the tables of a level do not overlap."""
+    """Report tables that overlap, in levels from 1 on, where they must not."""
     for reason in overlaps(manifest.tables.metas.values()):
         findings.add(reason, manifest.file.name)

@@ -1,4 +1,4 @@
-"""Checking one table against itself and against what the manifest says of it (docs/format.md section 5)."""
+"""Checking that a table is consistent and as the manifest says (docs/format.md section 5)."""
 
 from __future__ import annotations
 
@@ -25,17 +25,20 @@ from .meter import Meter
 
 
 class _Parts(NamedTuple):
-    """What stands behind the blocks; None for what is damaged."""
+    """The parts of a table after the blocks; None for what is damaged."""
 
     footer: Footer | None = None
     format: TableFormat = V1
     words: array[int] | None = None
     blocks: Index | None = None
-    data: bytes = b""  # all of it as it was read
+    data: bytes = b""  # the bytes of all of these parts
 
 
 class TableCheck:
-    """One check of one table. Nothing is taken from memory, where an earlier reading may have left what was whole then."""
+    """A check of one table.
+
+    It reads everything from disk: what is in memory was read before any damage.
+    """
 
     def __init__(self, meta: TableMeta, file: File, store_id: bytes, meter: Meter) -> None:
         self.findings = Findings()
@@ -51,7 +54,10 @@ class TableCheck:
         self._last_key = b""
 
     def run(self) -> Op[Findings]:
-        """What was found. Reads the whole file, a block at a time; about 2 µs a record."""
+        """Check the table and return the findings.
+
+        Reads the whole file, block by block. About 2 µs per record.
+        """
         findings = self.findings
         findings.files = 1
         findings.bytes = self._meta.file_bytes
@@ -88,7 +94,7 @@ class TableCheck:
         return parts
 
     def _read_blocks(self, index: Index, words: array[int] | None, table_format: TableFormat) -> Op[None]:
-        """Each block, also behind a damaged one."""
+        """Check each block, including those behind a damaged one."""
         records = read_bytes = 0
         for i, (offset, end) in enumerate(pairwise(index.offsets)):
             with self.findings.collecting(self._file.name, offset):
@@ -107,7 +113,7 @@ class TableCheck:
                 yield PAUSE
 
     def _take(self, keys: Sequence[bytes], entries: Sequence[Entry]) -> None:
-        """Count the records of a block, whose keys must come behind those of the block before."""
+        """Count the records of a block, and check that its keys follow those of the block before."""
         self.findings.records += len(keys)
         last, self._last_key = self._last_key, keys[-1]
         if self._first_key is None:
@@ -120,7 +126,7 @@ class TableCheck:
         self._tombstones += sum(1 for entry in entries if entry[0] is None)
 
     def _compare(self, parts: _Parts) -> None:
-        """Hold what was counted, of which nothing is missing, against the footer and the manifest."""
+        """Compare the counts, which are complete, with the footer and the manifest."""
         meta = self._meta
         found = (
             ("records", self.findings.records, meta.records),
@@ -134,13 +140,14 @@ class TableCheck:
         for what, is_, said in found:
             if is_ != said:
                 self.findings.add(f"{what} not as the manifest says: expected={said!r} found={is_!r}", self._file.name)
-        # Last, for whatever else is wrong would be said twice.
+        # Last, since anything else that is wrong also changes the checksum, and would be reported
+        # twice.
         if not self.findings.problems and self._digest.intdigest() != meta.file_checksum:
             self.findings.add("file checksum is not as the manifest says", self._file.name)
 
 
 def _check_block(keys: Sequence[bytes], entries: Sequence[Entry], index: Index, i: int) -> None:
-    """Return if the records of a block that verifies by itself are in order, and what the index says; else `CorruptionError`."""
+    """Raise `CorruptionError` if a verified block's records are not ordered or not as indexed."""
     if any(a >= b for a, b in pairwise(keys)):
         raise CorruptionError("keys of a block are not ascending")
     if keys[-1] != index.last_keys[i] or expiry_range(entries)[1] != index.max_expiries[i]:
@@ -151,7 +158,7 @@ def _check_block(keys: Sequence[bytes], entries: Sequence[Entry], index: Index, 
 
 
 def _check_hashes(data: bytes, keys: Sequence[bytes], words: array[int] | None, table_format: TableFormat) -> None:
-    """Return if look-ups by hash find every key of a block; else `CorruptionError`."""
+    """Raise `CorruptionError` if a lookup by hash would not find every key of a block."""
     hashes = [hash_key(key) for key in keys]
     if not table_format.block_fits(data, hashes):
         raise CorruptionError("tags of a block do not fit its keys")

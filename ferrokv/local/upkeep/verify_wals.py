@@ -1,4 +1,7 @@
-"""Checking the WALs that a store needs, up to where COMMIT says that the newest is durable (docs/format.md section 3)."""
+"""Checking the WALs that a store needs, up to where COMMIT says that the newest one is durable.
+
+See docs/format.md section 3.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,11 @@ FRAME_BYTES_MAX: Final = FRAME_BYTES + FRAME_PAYLOAD_BYTES_MAX + 8
 
 
 class WalPart(NamedTuple):
-    """A WAL and how far it is durable. An end that is not `certain` is that of the file, for its successor does not tell."""
+    """A WAL and how far it is durable.
+
+    If `end` is not `certain`, it is the end of the file: the header of its successor, which would
+    say where the WAL ends, is damaged.
+    """
 
     file: File
     header: LogHeader | None
@@ -28,9 +35,9 @@ class WalPart(NamedTuple):
 
 
 def predecessor_of(file: File | None, store_id: bytes, number: int) -> Op[int]:
-    """The number of the WAL before this one, as its header says; without one that says it, the next lower."""
+    """Return the number of the WAL before this one, from its header, or else the next lower."""
     if file is not None:
-        with suppress(CorruptionError, OSError):  # met again by `measure_wals`, where it gets its place
+        with suppress(CorruptionError, OSError):  # `measure_wals` finds it again, and reports it
             return decode_header((yield ReadAt(file, 0, HEADER_BYTES)), WAL_MAGIC, store_id, number).predecessor.number
     return number - 1
 
@@ -38,11 +45,14 @@ def predecessor_of(file: File | None, store_id: bytes, number: int) -> Op[int]:
 def measure_wals(
     files: Mapping[int, File], sizes: Mapping[str, int], newest: int, end: int, store_id: bytes
 ) -> Op[tuple[list[WalPart], Findings]]:
-    """The WALs from old to new, and what is wrong with their headers. `end` is that of the WAL with the number `newest`."""
+    """Return the WALs from old to new, and what is wrong with their headers.
+
+    `end` is where WAL `newest` ends.
+    """
     findings = Findings()
     parts: list[WalPart] = []
     ends = {newest: end}
-    # From new to old, for only a successor knows where a WAL ends.
+    # From new to old, because only the header of its successor says where a WAL ends.
     for number in sorted(files, reverse=True):
         file = files[number]
         header = None
@@ -56,7 +66,10 @@ def measure_wals(
 
 
 def verify_wals(parts: Sequence[WalPart], meter: Meter) -> Op[Findings]:
-    """What was found. Frames prove each other, so of what is behind a damaged one nothing is said. About 2 µs a record."""
+    """Check the frames of the WALs. About 2 µs per record.
+
+    Each frame proves the one before it, so nothing is reported about frames behind a damaged one.
+    """
     findings = Findings()
     before: Position | None = None
     for part in parts:
@@ -68,7 +81,7 @@ def verify_wals(parts: Sequence[WalPart], meter: Meter) -> Op[Findings]:
             continue
         follows = before is not None and before.number in (part.header.number - 1, part.header.predecessor.number)
         if follows and part.header.predecessor != before:
-            findings.add("WAL does not go on where the one before it ends", part.file.name, 48)
+            findings.add("WAL does not continue the one before it", part.file.name, 48)
         meter.add(HEADER_BYTES)
         reached = yield from _read_frames(part, part.header, findings, meter)
         meter.add(part.end - reached.end)
@@ -77,7 +90,7 @@ def verify_wals(parts: Sequence[WalPart], meter: Meter) -> Op[Findings]:
 
 
 def _read_frames(part: WalPart, header: LogHeader, findings: Findings, meter: Meter) -> Op[Position]:
-    """Where the frames end that verify."""
+    """Check frames, and return the position after the last one that verifies."""
     position = header.start()
     name = part.file.name
     size = CHUNK_BYTES
@@ -98,7 +111,7 @@ def _read_frames(part: WalPart, header: LogHeader, findings: Findings, meter: Me
             meter.add(position.end - base)
             yield PAUSE
         elif len(data) == size and size < FRAME_BYTES_MAX:
-            size = FRAME_BYTES_MAX  # a frame that is larger than a chunk
+            size = FRAME_BYTES_MAX  # the next frame is larger than a chunk
         else:
             break
     if part.certain and position.end < part.end:
