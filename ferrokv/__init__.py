@@ -1,6 +1,7 @@
-"""ferrokv: an embedded, async, persistent key-value store with the semantics of Redis.
+"""ferrokv: an embedded, async, persistent key-value store with Redis semantics.
 
-`FerroKV` is for asyncio, `BlockingFerroKV` for threads; both have the same methods. See README.md and docs/.
+`FerroKV` is for asyncio and `BlockingFerroKV` for threads; both have the same methods. See
+README.md and docs/.
 """
 
 from __future__ import annotations
@@ -89,7 +90,8 @@ __all__ = [
 logging.getLogger("ferrokv").addHandler(logging.NullHandler())
 
 
-# What is imported when it is first asked for: asyncio takes longer to import than all of ferrokv, and few processes need pipelines.
+# Imported lazily, on first use: asyncio alone takes longer to import than all of ferrokv, and few
+# processes need pipelines.
 _LATER = {
     "AsyncDeferredCommands": ".local.faces.aio.deferred",
     "AsyncLock": ".local.faces.aio.locks",
