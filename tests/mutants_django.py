@@ -81,8 +81,8 @@ DJANGO_MUTANTS = [
     Mutant(
         "a lock whose release was interrupted stays",
         "ferrokv/local/faces/blocking/locks.py",
-        "it is freed all the same.\n            self._asking._write_unawaited(locks.release, self._key, own)\n",
-        "it is not freed.\n",
+        "Release the lock anyway.\n            self._asking._write_unawaited(locks.release, self._key, own)\n",
+        "It stays.\n",
         f"{DEFERRAL}test_a_lock_whose_release_was_interrupted_is_free",
     ),
     Mutant(
