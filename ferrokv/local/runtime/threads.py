@@ -1,4 +1,4 @@
-"""Where threads of ours would get no turn, callers do all of the work themselves, and nothing is held from one call to the next."""
+"""Whether background threads may run. If not, callers do all work and hold nothing between calls."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import threading
 
 
 def may_run() -> bool:
-    """False at the end of the interpreter, and in uWSGI without `enable-threads`.
+    """False while the interpreter exits, and in uWSGI without `enable-threads`.
 
-    From the moment when the main thread has ended, Python 3.12 and later start no thread, and before it stops those that there are.
-    uWSGI lets threads run only while a request waits for something. Stopped in between, they would hold locks of all processes.
+    Once the main thread has ended, Python 3.12 and later starts no threads, and soon stops those
+    that run. uWSGI runs threads only while a request is waiting. A thread stopped midway would hold
+    locks that all processes need.
     """
     if not threading.main_thread().is_alive():
         return False
