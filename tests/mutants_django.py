@@ -200,7 +200,7 @@ DJANGO_MUTANTS = [
     Mutant(
         "a made-up session key is adopted",
         D + "session_steps.py",
-        "            self._session_key = None  # a key that somebody made up is not adopted\n",
+        "            self._session_key = None  # never adopt a key that somebody made up\n",
         "",
         f"{SESSIONS}test_a_made_up_session_key_is_never_adopted",
     ),

@@ -183,7 +183,7 @@ def test_without_threads_a_busy_compactor_elsewhere_is_waited_for(store_path: Pa
         peer.call("set", "k", "v")
         other = os.open(store_path / "compact.lock", os.O_RDWR)
         fcntl.flock(other, fcntl.LOCK_EX)
-        with pytest.raises(StoreBusy, match="wait for flushes or compaction"):
+        with pytest.raises(StoreBusy, match="waiting for flushes or compaction"):
             write_much(db)
         os.close(other)
         assert db.set("k", "w")

@@ -42,7 +42,7 @@ class Failures:
             if self._error is None or self._is_told:
                 self._error, self._is_told = error, False
         elif asked.taken:
-            logger.warning("ignoring the loss of collected writes: writes=%d error=%s", len(asked.taken), error)
+            logger.warning("collected writes were lost; this is ignored: writes=%d error=%s", len(asked.taken), error)
 
     def forget_told(self) -> None:
         """Forget a failure that was raised, because another settling begins."""
@@ -63,4 +63,4 @@ class Failures:
             self._is_told = True
             raise failure
         if error is not None:
-            logger.warning("ignoring that writes were not made durable: %s", error)
+            logger.warning("writes were not made durable; this is ignored: %s", error)
