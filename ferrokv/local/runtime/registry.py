@@ -147,7 +147,9 @@ def _check_same(options: Options, given: dict[str, object]) -> None:
     if differing:
         name = differing[0]
         found, asked = getattr(options, name), given[name]
-        raise DataError(f"the store is already open in this process with other options: {name}={found!r}, not {asked!r}")
+        raise DataError(
+            f"the store is already open in this process with other options: {name}={found!r}, not {asked!r}"
+        )
 
 
 def _prepare_for_exit() -> None:
