@@ -36,7 +36,10 @@ class DataError(FerroKVError, ValueError):
 
 
 class ResponseError(FerroKVError):
-    """The command does not fit the stored value. The message is Redis's own. Nothing was written."""
+    """The command does not fit the stored value.
+
+    The message is Redis's own. Nothing was written.
+    """
 
 
 class WatchError(ResponseError):
@@ -52,7 +55,10 @@ class LockError(FerroKVError, ValueError):
 
 
 class LockNotOwnedError(LockError):
-    """The lock timed out and may have a new owner. What it protects may have been touched meanwhile."""
+    """The lock timed out and may have a new owner.
+
+    What it protects may have been touched meanwhile.
+    """
 
 
 class StorePathError(FerroKVError, OSError):
@@ -64,7 +70,10 @@ class StorePathError(FerroKVError, OSError):
 
 
 class UnsupportedFormat(FerroKVError):  # noqa: N818 - the condition is the name
-    """The store uses a feature that this version does not know. Nothing was touched; upgrade ferrokv."""
+    """The store uses a feature that this version does not know.
+
+    Nothing was touched; upgrade ferrokv.
+    """
 
 
 class CorruptionError(FerroKVError):
@@ -82,7 +91,7 @@ class CorruptionError(FerroKVError):
         self.offset = offset
 
     def at(self, path: str) -> CorruptionError:
-        """Return the same error with the file's name, which the code that decodes bytes does not know."""
+        """Return the same error with the file's name, which decoders of bytes do not know."""
         return CorruptionError(self.reason, path=path, offset=self.offset)
 
 
@@ -91,14 +100,14 @@ class StoreBusy(FerroKVError):  # noqa: N818
 
 
 class StoreUncertain(StoreBusy):
-    """The write is in the log, but another process, which has stalled, did not make it durable in time.
+    """The write is in the log, but another, stalled process did not make it durable in time.
 
     The write is present in full or not at all. Check which before retrying.
     """
 
 
 class StoreFull(FerroKVError):  # noqa: N818
-    """There was no room for the write. Delete keys, clear keyspaces or free other space, then retry.
+    """There was no room for the write. Delete keys, clear keyspaces or free space, then retry.
 
     While the disk is full, reading, deleting, clearing and setting quotas still work, and their
     space becomes available soon after. Whether the refused write happened is unknown until a later
@@ -111,14 +120,14 @@ class StoreReadOnly(ResponseError):  # noqa: N818
 
 
 class StoreFailed(FerroKVError):  # noqa: N818
-    """A write or a sync failed, so the state on disk is uncertain. Reads still work; reopen to write.
+    """A write or a sync failed, so the disk's state is uncertain. Reads work; reopen to write.
 
     The write that hit the failure is present in full or not at all; which of the two is unknown.
     """
 
 
 class StoreReplaced(StoreFailed):
-    """The directory was removed or replaced while the store was open. Close the store and reopen it.
+    """The directory was removed or replaced while the store was open. Close and reopen it.
 
     Replaced means that another directory, or an older copy, took its place. Reads fail too. Writes
     of the last second may be lost with the directory.
@@ -126,4 +135,7 @@ class StoreReplaced(StoreFailed):
 
 
 class StoreClosed(FerroKVError):  # noqa: N818
-    """The handle is closed, or it is a snapshot taken before a fork and used in the child. Open again."""
+    """The handle is closed, or it is a snapshot taken before a fork and used in the child.
+
+    Open again.
+    """

@@ -42,7 +42,7 @@ class Options(NamedTuple):
 
     score_slowdown: int = 3
     """Compaction score from which writes slow down; each further 0.5 halves their speed. The score
-    is how many times over its limit the fullest level is, counting data on its way down from above."""
+    is how many times over its limit the fullest level is, with data on its way down to it."""
 
     level1_bytes: int = 64 * MIB
     """Capacity of level 1. Each further level holds ten times as much as the one above it."""
@@ -82,7 +82,7 @@ class Options(NamedTuple):
 
     @property
     def slowdown_at(self) -> int:
-        """The number of tables in level 0 from which writes slow down, with the default resolved."""
+        """The number of tables in level 0 from which writes slow down, default resolved."""
         return self.level0_slowdown or 2 * self.level0_tables
 
     @property

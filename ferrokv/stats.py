@@ -43,7 +43,10 @@ class Stats(NamedTuple):
     failed: str | None
     """Why the store takes no more writes, or None."""
     processes: tuple[ProcessStats, ...]
-    """The other processes that have the store open for writing. Read-only handles do not register."""
+    """The other processes that have the store open for writing.
+
+    Read-only handles do not register.
+    """
     compactor_pid: int | None
     """The process that flushes or compacts right now, or None."""
     seqno: int
@@ -75,7 +78,7 @@ class Stats(NamedTuple):
     """The number of tables in level 0 at which writes wait; after `busy_timeout` they raise
     `StoreBusy`."""
     compaction_score: float
-    """How many times over its limit the fullest level is, counting data on its way down from above."""
+    """How many times over its limit the fullest level is, with data on its way down to it."""
     score_slowdown: int
     """The compaction score from which writes slow down."""
     writes_slowed: int
@@ -114,6 +117,6 @@ class BackupReport(NamedTuple):
     """The real path of the target directory."""
     tables: int
     records: int
-    """Records in its tables: keys, elements and owner records of collections, and names of keyspaces."""
+    """Records in its tables: keys, elements and owners of collections, names of keyspaces."""
     bytes: int
     """File bytes of the whole copy."""

@@ -1,4 +1,7 @@
-"""Settings of the example site. The part between the two lines is what a project needs for ferrokv."""
+"""Settings of the example site.
+
+The part between the two lines is what a project needs for ferrokv.
+"""
 
 import os
 from pathlib import Path

@@ -79,7 +79,7 @@ def search(words: str) -> list[dict[str, Any]]:
 
 
 async def near(pk: int) -> dict[str, Any] | None:
-    """The eight towns nearest to a town, by an asynchronous query; None if there is no such town."""
+    """The eight towns nearest to a town, by an asynchronous query; None without such a town."""
     found = await Town.objects.filter(pk=pk).values("name", "latitude", "longitude").afirst()
     if found is None:
         return None

@@ -76,7 +76,10 @@ async def _close(app: web.Application) -> None:
 
 
 def make_app(arguments: list[str] | None = None) -> web.Application:
-    """Create the application. `arguments` are those that `python -m aiohttp.web` does not use itself."""
+    """Create the application.
+
+    `arguments` are those that `python -m aiohttp.web` does not use itself.
+    """
     app = web.Application()
     app.add_routes(routes)
     app.on_cleanup.append(_close)

@@ -42,7 +42,10 @@ async def countries() -> list[str]:
 
 
 async def country(iso: str) -> dict[str, Any] | None:
-    """A country with its ten largest towns, or None. Both queries are cached until a town changes."""
+    """A country with its ten largest towns, or None.
+
+    Both queries are cached until a town changes.
+    """
     async with sessions() as session:
         found = await session.scalar(select(Country).where(Country.iso == iso).options(FromCache()))
         if found is None:

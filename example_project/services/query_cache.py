@@ -221,7 +221,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _complete(compiled: SQLCompiler) -> Any:
-    """Return the statement with the joins of relationships and eager loads, and its options' criteria."""
+    """Return the statement with the joins of relationships and eager loads, and all criteria."""
     return getattr(compiled.compile_state, "statement", compiled.statement)
 
 

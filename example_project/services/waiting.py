@@ -1,4 +1,4 @@
-"""Blocking work in SQLAlchemy's asyncio sessions: done in threads, and finished even if cancelled."""
+"""Blocking work in SQLAlchemy's asyncio sessions: done in threads, even after cancellation."""
 
 from __future__ import annotations
 

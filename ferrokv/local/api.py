@@ -106,7 +106,7 @@ class FerroKV(
     AsyncLocking,
     AsyncWatching,
 ):
-    """One keyspace of a store. Create it with `open`; use it as a context manager, or call `close`."""
+    """One keyspace of a store. Create it with `open`; use it as a context manager or `close` it."""
 
     __slots__ = ()
 
@@ -118,8 +118,8 @@ class FerroKV(
 
         Both `db = await FerroKV.open(path)` and `async with FerroKV.open(path) as db:` work.
         The directory is created if it is missing; its parent must exist. Any number of processes
-        may have the store open. `options` are the fields of `ferrokv.Options`; handles in one
-        process on the same directory share one engine, so their options must agree.
+        may have the store open. `options` are the fields of `ferrokv.Options`. All handles of a
+        process on a directory share one engine (read-only ones a second), so options must agree.
 
         With `read_only=True` nothing is written, locked or created, permission to read is enough,
         and writes raise `StoreReadOnly`.
@@ -131,7 +131,7 @@ class FerroKV(
         return Opening(path, encode_keyspace(keyspace), read_only, options)
 
     async def close(self) -> None:
-        """Close the handle; the last one finishes queued writes and releases the directory. Idempotent."""
+        """Close the handle; the last one finishes queued writes and closes the store. Idempotent."""
         store = self._take_store()
         if store is not None and not may_run():
             release_store(store)
@@ -196,7 +196,7 @@ class FerroKV(
         return Deferral(self._store, self._keyspace)
 
     def within(self, deferral: Deferral, *, forgiving: bool = False) -> AsyncDeferredCommands:
-        """Return this handle's commands inside a deferral: they return before their writes are durable.
+        """Return this handle's commands inside a deferral: they do not wait for durability.
 
         The writes are durable once the deferral is settled. If writes of a `forgiving` handle that
         were collected in memory are lost, settling logs that instead of raising.
@@ -235,7 +235,7 @@ class FerroKV(
         return await run_task(self._store, progress, LongTask.verify)
 
     async def backup(self, target: str | os.PathLike[str], progress: Progress | None = None) -> BackupReport:
-        """Copy the whole store, all keyspaces, as of one moment, to a new store in directory `target`.
+        """Copy the whole store, all keyspaces, as of one moment, to a new store in `target`.
 
         `target` must be missing or empty, and outside the store's own directory; it must pass the
         same checks as a directory to be opened. The copy is durable on return. If anything stops
@@ -246,7 +246,7 @@ class FerroKV(
         keep their disk space until the end. `progress` is as in `verify`.
 
         `StorePathError` for a bad target, `StoreFull` if the target has no room, `StoreBusy` if
-        another process uses the target or if two verifications or backups are already running,
+        somebody else uses the target or if two verifications or backups are already running,
         `CorruptionError` if damage was found, `StoreClosed` if the store is closed meanwhile.
         """
         return await run_task(self._store, progress, partial(LongTask.back_up, path=target))
@@ -308,7 +308,7 @@ class FerroKV(
 
 
 class Snapshot(AsyncReads):
-    """A keyspace at one moment: the reads of `FerroKV`, unaffected by later writes. TTLs keep running."""
+    """A keyspace at one moment: the reads of `FerroKV`. Later writes are invisible; TTLs run."""
 
     __slots__ = ()
 
@@ -373,7 +373,7 @@ class Opening:
 
 
 class _Waiting:
-    """Decides, under a lock shared by the opening thread and its caller, who closes an unwanted store."""
+    """Decides under a lock, between opening thread and caller, who closes an unwanted store."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

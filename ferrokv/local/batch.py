@@ -38,7 +38,10 @@ class WriteBatch:
         return self._add(encode_key(name), encode_value(value), ttl_ms)
 
     def delete(self, *names: Key) -> WriteBatch:
-        """Delete the keys, whether or not they exist. Returns the batch; `DataError` if it is full."""
+        """Delete the keys, whether or not they exist.
+
+        Returns the batch; `DataError` if it is full.
+        """
         for name in names:
             self._add(encode_key(name), None, None)
         return self
@@ -62,7 +65,7 @@ class WriteBatch:
     def _add(self, key: bytes, value: bytes | None, ttl_ms: int | None) -> WriteBatch:
         size = len(key) + len(value or b"")
         if self._bytes + size > BATCH_BYTES_MAX or len(self._writes) >= BATCH_RECORDS_MAX:
-            raise DataError(f"a batch has at most {BATCH_BYTES_MAX} bytes and {BATCH_RECORDS_MAX} records: {self!r}")
+            raise DataError(f"a batch holds at most {BATCH_BYTES_MAX} bytes and {BATCH_RECORDS_MAX} records: {self!r}")
         self._bytes += size
         self._writes.append((key, value, ttl_ms))
         return self

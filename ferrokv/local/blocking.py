@@ -96,7 +96,7 @@ class BlockingFerroKV(
     BlockingLocking,
     BlockingWatching,
 ):
-    """One keyspace of a store. Create it with `open`; use it as a context manager, or call `close`."""
+    """One keyspace of a store. Create it with `open`; use it as a context manager or `close` it."""
 
     __slots__ = ()
 
@@ -107,8 +107,8 @@ class BlockingFerroKV(
         """Open the store in a directory and return a handle on one of its keyspaces.
 
         The directory is created if it is missing; its parent must exist. Any number of processes
-        may have the store open. `options` are the fields of `ferrokv.Options`; handles in one
-        process on the same directory share one engine, so their options must agree.
+        may have the store open. `options` are the fields of `ferrokv.Options`. All handles of a
+        process on a directory share one engine (read-only ones a second), so options must agree.
 
         With `read_only=True` nothing is written, locked or created, permission to read is enough,
         and writes raise `StoreReadOnly`.
@@ -121,7 +121,7 @@ class BlockingFerroKV(
         return cls(open_store(path, options, read_only=read_only), name)
 
     def close(self) -> None:
-        """Close the handle; the last one finishes queued writes and releases the directory. Idempotent."""
+        """Close the handle; the last one finishes queued writes and closes the store. Idempotent."""
         store = self._take_store()
         if store is not None:
             release_store(store)
@@ -176,7 +176,7 @@ class BlockingFerroKV(
         return Deferral(self._store, self._keyspace)
 
     def within(self, deferral: Deferral, *, forgiving: bool = False) -> BlockingDeferredCommands:
-        """Return this handle's commands inside a deferral: they return before their writes are durable.
+        """Return this handle's commands inside a deferral: they do not wait for durability.
 
         The writes are durable once the deferral is settled. If writes of a `forgiving` handle that
         were collected in memory are lost, settling logs that instead of raising.
@@ -215,7 +215,7 @@ class BlockingFerroKV(
         return LongTask(self._store, progress).verify()
 
     def backup(self, target: str | os.PathLike[str], progress: Progress | None = None) -> BackupReport:
-        """Copy the whole store, all keyspaces, as of one moment, to a new store in directory `target`.
+        """Copy the whole store, all keyspaces, as of one moment, to a new store in `target`.
 
         `target` must be missing or empty, and outside the store's own directory; it must pass the
         same checks as a directory to be opened. The copy is durable on return. If anything stops
@@ -226,7 +226,7 @@ class BlockingFerroKV(
         keep their disk space until the end. `progress` is as in `verify`.
 
         `StorePathError` for a bad target, `StoreFull` if the target has no room, `StoreBusy` if
-        another process uses the target or if two verifications or backups are already running,
+        somebody else uses the target or if two verifications or backups are already running,
         `CorruptionError` if damage was found, `StoreClosed` if the store is closed meanwhile.
         """
         return LongTask(self._store, progress).back_up(target)

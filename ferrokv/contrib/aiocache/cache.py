@@ -78,7 +78,7 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
 
     @classmethod
     def parse_uri_path(cls, path: str) -> dict[str, str]:
-        """Return the arguments in a URL's path: `ferrokv:///srv/cache` is the directory /srv/cache."""
+        """Return the arguments in a URL's path: `ferrokv:///srv/cache` means /srv/cache."""
         if not path.strip("/"):
             raise ValueError("a ferrokv URL names the directory of the store: ferrokv:///srv/cache")
         return {"path": urllib.parse.unquote(path)}
@@ -108,7 +108,7 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
         return opened
 
     def _forget(self) -> None:
-        """Called when the directory was removed or replaced: the next use opens what is there then."""
+        """The directory was removed or replaced: the next use opens what is there then."""
         self._handle = None
 
     async def _get(self, key: Any, encoding: str | None = "utf-8", _conn: Any = None) -> Any:
@@ -222,7 +222,7 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
 
 
 def _number(value: Any) -> Any:
-    """What a URL says as text."""
+    """Convert a number given as text in a URL."""
     if isinstance(value, str):
         return float(value) if "." in value else int(value)
     return value

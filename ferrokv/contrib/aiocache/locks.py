@@ -27,7 +27,7 @@ _UUID4: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]
 
 
 def is_lock(value: Any, conn: Any) -> bool:
-    """True if a RedLock called `_add`: `add` always passes a connection, and no others pass uuids."""
+    """True if a RedLock called `_add`: `add` always passes a connection, RedLock a uuid."""
     return conn is NOT_GIVEN and isinstance(value, str) and _UUID4.fullmatch(value) is not None
 
 
@@ -73,7 +73,7 @@ def _taken_back(task: asyncio.Future[bool]) -> None:
 
 
 class Events(dict[Any, asyncio.Event]):
-    """RedLock's events of all loops, by key. Its holders remove theirs without checking that it exists.
+    """RedLock's events of all loops, by key. A holder removes its own without checking for it.
 
     In another loop, the next holder may have come and gone meanwhile and removed this holder's
     event.

@@ -135,7 +135,7 @@ class CacheBase(BaseCache):
     # -- keys and timeouts ---------------------------------------------------------------------------------------
 
     def validate_key(self, key: str) -> None:
-        """Issue Django's warnings for keys that memcached refuses, without its cost on good keys."""
+        """Warn, as Django does, of keys that memcached refuses, but at no cost for good keys."""
         if _SUSPECT.search(key) is not None:
             super().validate_key(key)
 
@@ -174,7 +174,10 @@ class CacheBase(BaseCache):
         return int(max(seconds, -1) * 1000)
 
     def _tag_names(self, tags: str | Iterable[str]) -> list[bytes]:
-        """Return the keys of the tags' tokens. They depend on KEY_PREFIX, but not on the version."""
+        """Return the keys of the tags' tokens.
+
+        They depend on KEY_PREFIX, but not on the version.
+        """
         if isinstance(tags, str):
             tags = (tags,)
         names = [TAG + f"{self.key_prefix}:{tag}".encode("utf-8", "surrogatepass") for tag in dict.fromkeys(tags)]
@@ -210,7 +213,7 @@ class CacheBase(BaseCache):
 
     @staticmethod
     async def _in_thread_if_needed(encode: Callable[..., Any], *args: Any) -> Any:
-        """Encode here, or in a thread if pickling queries the database, as for an unevaluated queryset."""
+        """Encode here; in a thread if pickling queries the database (an unevaluated queryset)."""
         try:
             return encode(*args)
         except SynchronousOnlyOperation:

@@ -26,7 +26,10 @@ class Compressor(Protocol):
         """Return the compressed bytes."""
 
     def decompress(self, data: bytes) -> bytes:
-        """Return the original bytes. Raises for invalid input, or for a result that would be too large."""
+        """Return the original bytes.
+
+        Raises for invalid input, or for a result that would be too large.
+        """
 
 
 class ZlibCompressor:
@@ -39,7 +42,10 @@ class ZlibCompressor:
         return zlib.compress(data, 1)
 
     def decompress(self, data: bytes) -> bytes:
-        """Return the original bytes. ValueError if the input is truncated or the result too large."""
+        """Return the original bytes.
+
+        ValueError if the input is truncated or the result too large.
+        """
         inflater = zlib.decompressobj()
         found = inflater.decompress(data, INFLATED_BYTES_MAX)
         if not inflater.eof:
@@ -84,7 +90,10 @@ class Lz4Compressor:
         return found
 
     def decompress(self, data: bytes) -> bytes:
-        """Return the original bytes. ValueError if the input is truncated or the result too large."""
+        """Return the original bytes.
+
+        ValueError if the input is truncated or the result too large.
+        """
         inflater = self._frame.LZ4FrameDecompressor()
         found: bytes = inflater.decompress(data, max_length=INFLATED_BYTES_MAX)
         if not inflater.eof:
@@ -109,7 +118,7 @@ NUMBERS: Final[dict[int, Any]] = {
 
 
 def make_compressor(given: Any) -> Any:
-    """Return the compressor given by OPTIONS as a name, a dotted path, a class or an object; or None."""
+    """Return the compressor that OPTIONS names by name, dotted path, class or object, or None."""
     if given is None:
         return None
     if isinstance(given, str):

@@ -1,4 +1,4 @@
-"""OPTIONS["IGNORE_EXCEPTIONS"]: if the store fails, the cache acts as an empty one and logs a warning.
+"""OPTIONS["IGNORE_EXCEPTIONS"]: if the store fails, the cache acts empty and logs a warning.
 
 Errors of the call itself are still raised: a bad key, a value that cannot be pickled, or counting
 on something that is not a number.
@@ -140,7 +140,10 @@ def _forgiving_later(method: Callable[..., Any], answer: Answer) -> Callable[...
 
 
 class _Once:
-    """A default that is computed at most once. An error that it raises is no failure of the cache."""
+    """A default that is computed at most once.
+
+    An error that it raises is no failure of the cache.
+    """
 
     def __init__(self, default: Any) -> None:
         self._default = default

@@ -1,4 +1,4 @@
-"""The handles shared by all caches and sessions of a process: a pair for each directory and keyspace.
+"""The handles that all caches and sessions of a process share: a pair for each keyspace.
 
 Django creates a cache object per thread or async context and closes it after every request, so
 these objects own no handle. A handle lives until the process ends or the directory is replaced, and
@@ -91,7 +91,7 @@ class Place:
 
 
 def _forget(path: str) -> None:
-    """Called from any thread when the directory was removed or replaced: the next call opens it anew."""
+    """The directory was removed or replaced: the next call opens what is there. Any thread."""
     for handles in (_blocking, _native):
         for key in [key for key in list(handles) if key[0] == path]:
             handles.pop(key, None)

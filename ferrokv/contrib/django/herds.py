@@ -40,7 +40,7 @@ class Computation(NamedTuple):
         return self.stored_name[2]
 
     def expiries(self) -> tuple[int | None, int | None]:
-        """Return when the value becomes stale, in ms since 1970, and its TTL in ms; None means never."""
+        """Return when the value becomes stale (ms since 1970) and its TTL in ms; None is never."""
         if self.ttl_ms is None or self.stale_ttl is None:
             return None, self.ttl_ms
         soft_ms = int(time.time() * 1000) + self.ttl_ms

@@ -1,4 +1,4 @@
-"""`PipelinedMiddleware`: a response leaves once all writes of its request are durable, with one sync.
+"""`PipelinedMiddleware`: one sync makes all writes of a request durable before its response.
 
 Put it before `SessionMiddleware` in MIDDLEWARE, so that it covers saving the session. It does not
 cover what a streaming response writes while it is being sent.
@@ -17,7 +17,7 @@ from .pipelining import Pipelined
 
 
 class PipelinedMiddleware:
-    """Runs each request inside `pipelined()`; on the event loop or in a thread, as the rest of the stack.
+    """Runs each request inside `pipelined()`, on the event loop or in a thread like the rest.
 
     If the store fails, the response becomes an error (Django's 500), since it might rely on data
     that was not stored; unless only caches with IGNORE_EXCEPTIONS were affected.

@@ -44,7 +44,7 @@ class Pipelined:
         return self._is_open and os.getpid() == self._pid
 
     def deferral(self, handle: Any, path: str) -> Deferral | None:
-        """Return the deferral for a handle on the store at `path`, or None if the block is not open.
+        """Return the deferral for a handle on the store at `path`; None if the block is over.
 
         While the block is ending, the deferral is closed: writes through it stay in order after all
         earlier ones.
@@ -92,7 +92,7 @@ class Pipelined:
                 await deferral.aappend()
 
     def settle(self, path: str | None = None) -> None:
-        """Wait until everything written so far, to the store at `path` or to all stores, is durable.
+        """Wait until all that was written so far, to one store or to all, is durable.
 
         Raises the first failure; with `path`, only one that happened there just now.
         """
@@ -149,7 +149,10 @@ class Pipelined:
         return self
 
     def _leave(self) -> Pipelined | None:
-        """End this block, but not one around it. Returns the block to settle; None in a forked child."""
+        """End this block, but not one around it.
+
+        Returns the block to settle; None in a forked child.
+        """
         if self._token is not None:
             with suppress(ValueError):  # left in a different context than it was entered in
                 CURRENT.reset(self._token)

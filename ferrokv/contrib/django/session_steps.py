@@ -83,7 +83,10 @@ class Saving(NamedTuple):
         return self.ttl_ms > 0 and self.user is None and self.old_user is None
 
     def run(self, tx: Tx) -> bool:
-        """Save in a transaction. False if the session exists but must not, or the other way round."""
+        """Save in a transaction.
+
+        False if the session exists but must not, or the other way round.
+        """
         assert self.name is not None
         if bool(tx.exists(self.name)) == self.must_create:
             return False

@@ -126,7 +126,7 @@ class ValueCodec:
         return self._load(body, head[_HEAD - 1])
 
     def verifies(self, stored: bytes) -> bool:
-        """True for an integer, or for bytes of this serializer, sealed with one of the keys if need be."""
+        """True for an integer, or for bytes of this serializer with a valid seal if required."""
         if stored[:1] in _DIGITS_FIRST:
             return _INTEGER.fullmatch(stored) is not None
         states = self._states.get(stored[:_HEAD])

@@ -104,7 +104,7 @@ class FerroKVBackend(BytesBackend):
         return self._handle
 
     def _forget(self) -> None:
-        """Called when the directory was removed or replaced: the next use opens what is there then."""
+        """The directory was removed or replaced: the next use opens what is there then."""
         self._handle = None
         self._owing.clear()
 

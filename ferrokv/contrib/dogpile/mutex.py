@@ -32,7 +32,7 @@ class FerroKVMutex:
         self._made: dict[int, BlockingLock] = {}
 
     def _lock(self) -> BlockingLock:
-        """Return the lock, made on demand: dogpile asks for a mutex at every hit, but rarely takes it."""
+        """Return the lock, made on demand: dogpile asks for a mutex at every hit, rarely takes it."""
         pid = os.getpid()  # dogpile may keep a mutex across a fork; its deferral belongs to the parent
         made = self._made.get(pid)
         if made is None:

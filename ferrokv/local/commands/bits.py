@@ -1,4 +1,4 @@
-"""Bits of strings: SETBIT, GETBIT, BITCOUNT, BITPOS, BITOP. Bit 0 is the first byte's highest bit."""
+"""Bits of strings: SETBIT, GETBIT, BITCOUNT, BITPOS, BITOP. Bit 0 is the highest of byte 0."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def read_whole(records: Records, key: bytes, collection_type: bytes) -> Op[Pairs
 
 
 def page_of(records: Records, key: bytes, collection_type: bytes, index: bytes, after: bytes | None) -> Op[Pairs]:
-    """Return the next elements of an index of a collection, after `after` if given; none at the end."""
+    """Return the next elements of a collection's index, from `after` on; none at the end."""
     opened = yield from open_collection(records, key, collection_type)
     if opened is None:
         return []
@@ -158,7 +158,7 @@ class Collection:
         new.save()
 
     def save(self) -> None:
-        """Write the root, or its tombstone if the collection is empty; elements left over are then dead."""
+        """Write the root, or its tombstone if empty; elements left over are then dead."""
         if self.size < 0:
             raise CorruptionError("a collection has more elements than its root counts")
         if self.size:

@@ -24,7 +24,10 @@ def decode_integer(value: bytes) -> int | None:
 
 
 def check_amount(amount: Value) -> int:
-    """Return a 64-bit int, which may be given as text. Otherwise `ResponseError` with Redis's message."""
+    """Return a 64-bit int, which may be given as text.
+
+    Otherwise `ResponseError` with Redis's message.
+    """
     if amount.__class__ is int and INT64_MIN <= amount <= INT64_MAX:
         return amount
     number = decode_integer(encode_value(amount))

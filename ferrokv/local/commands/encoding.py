@@ -17,7 +17,10 @@ Expiry = int | float | timedelta
 
 
 def encode_key(name: Key) -> bytes:
-    """Return the key's bytes; str becomes UTF-8. `DataError` for another type, or a wrong length."""
+    """Return the key's bytes; str becomes UTF-8.
+
+    `DataError` for another type, or a wrong length.
+    """
     if isinstance(name, str):
         key = _utf8(name)
     elif type(name) is bytes:
@@ -110,7 +113,10 @@ def encode_member(member: Value) -> bytes:
 
 
 def expiry_at(now_ms: int, ttl_ms: int, command: str) -> int:
-    """Return the moment `ttl_ms` from now. `ResponseError` with Redis's message if it cannot be stored."""
+    """Return the moment `ttl_ms` from now.
+
+    `ResponseError` with Redis's message if it cannot be stored.
+    """
     expires_ms = now_ms + ttl_ms
     if expires_ms > EXPIRY_MS_MAX or not INT64_MIN <= ttl_ms <= INT64_MAX:
         raise ResponseError(f"invalid expire time in '{command}' command")

@@ -20,7 +20,10 @@ NO_TYPE: Final = "none"
 
 
 def delete(tx: Transaction, keys: Sequence[bytes]) -> int:
-    """DEL and UNLINK. Returns how many of the keys existed. One record each, whatever a key holds."""
+    """DEL and UNLINK. Returns how many of the keys existed.
+
+    One record each, whatever a key holds.
+    """
     deleted = 0
     for key in keys:
         if tx.get(key) is not None:
@@ -126,9 +129,10 @@ def literal_prefix(pattern: bytes) -> bytes:
 
 
 def compile_pattern(pattern: bytes) -> re.Pattern[bytes]:
-    """A Redis glob (``*``, ``?``, ``[a-c]``, ``[^a]``, ``\\x``) as a regular expression over the whole key.
+    """Translate a Redis glob (``*``, ``?``, ``[a-c]``, ``[^a]``, ``\\x``) to a regular expression.
 
-    Read byte by byte as Redis's stringmatchlen does, odd cases included.
+    It matches whole keys. The glob is read byte by byte, as by Redis's stringmatchlen, with all of
+    its special cases.
     """
     parts = [b""]
     i = 0
@@ -156,8 +160,10 @@ def compile_pattern(pattern: bytes) -> re.Pattern[bytes]:
 
 
 def _compile_class(pattern: bytes, i: int) -> tuple[bytes, int]:
-    """A bracket expression whose first byte is at `i`, and where it ends. One that is not closed goes to the end; a range in
-    descending order is turned around."""
+    """Translate a bracket expression whose first byte is at `i`, and return where it ends.
+
+    An unclosed one extends to the end; a descending range is reversed.
+    """
     negated = pattern[i : i + 1] == b"^"
     i += negated
     members: set[int] = set()

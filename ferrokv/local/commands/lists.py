@@ -75,7 +75,10 @@ def pop_one(tx: Transaction, key: bytes, left: bool) -> bytes | None:
 
 
 def pop_many(tx: Transaction, key: bytes, count: int, left: bool) -> list[bytes] | None:
-    """LPOP and RPOP with a count. Returns up to `count` elements, or None if there is no such list."""
+    """LPOP and RPOP with a count.
+
+    Returns up to `count` elements, or None if there is no such list.
+    """
     if count < 0:
         raise ResponseError("value is out of range, must be positive")
     found = find_collection(tx, key, LIST)
@@ -126,7 +129,10 @@ def set_at(tx: Transaction, key: bytes, index: int, value: bytes) -> bool:
 
 
 def insert(tx: Transaction, key: bytes, before: bool, pivot: bytes, value: bytes) -> int:
-    """LINSERT. Returns the length; -1 if there is no such element, 0 if there is no such list. O(n)."""
+    """LINSERT. Returns the length; -1 if there is no such element, 0 if there is no such list.
+
+    O(n).
+    """
     found = find_collection(tx, key, LIST)
     if found is None:
         return 0
@@ -178,7 +184,10 @@ def trim(tx: Transaction, key: bytes, start: int, end: int) -> bool:
 
 
 def _resize(found: Collection, first: int, last: int) -> None:
-    """Keep the positions [first, last). O(elements removed), or O(elements kept) if they are fewer."""
+    """Keep the positions [first, last).
+
+    O(elements removed), or O(elements kept) if they are fewer.
+    """
     if 0 < last - first < (found.size - (last - first)) // 2:
         found.renew(_values(found, first, last))
         return
@@ -208,7 +217,10 @@ def element_at(records: Records, key: bytes, index: int) -> Op[bytes | None]:
 
 
 def slice_of(records: Records, key: bytes, start: int, end: int) -> Op[list[bytes]]:
-    """LRANGE. The elements from `start` to `end`, both included. Negative positions count from the end."""
+    """LRANGE. The elements from `start` to `end`, both included.
+
+    Negative positions count from the end.
+    """
     opened = yield from open_collection(records, key, LIST)
     if opened is None:
         return []
@@ -218,7 +230,10 @@ def slice_of(records: Records, key: bytes, start: int, end: int) -> Op[list[byte
 def positions(
     records: Records, key: bytes, value: bytes, rank: int, count: int | None, maxlen: int
 ) -> Op[int | list[int] | None]:
-    """LPOS. The position of the first match; with `count`, a list of at most that many (0: all). O(n)."""
+    """LPOS. The position of the first match; with `count`, a list of at most that many (0: all).
+
+    O(n).
+    """
     if rank == 0:
         raise ResponseError(
             "RANK can't be zero: use 1 to start from the first match, 2 from the second ... "

@@ -24,7 +24,10 @@ class Owners(NamedTuple):
     random_bytes: Callable[[int], bytes]
 
     def new_token(self, chosen: bytes | None) -> bytes:
-        """Return a token of this process. It is unique unless the caller chose the part after the colon."""
+        """Return a token of this process.
+
+        It is unique unless the caller chose the part after the colon.
+        """
         return self.announced.encode() + b":" + (self.random_bytes(16).hex().encode() if chosen is None else chosen)
 
     def is_free(self, token: bytes) -> bool:
@@ -70,7 +73,10 @@ def release(tx: Transaction, key: bytes, token: bytes) -> bool:
 
 
 def extend(tx: Transaction, key: bytes, token: bytes, ttl_ms: int, replace: bool) -> bool:
-    """Let the lock last `ttl_ms` longer, or that long from now with `replace`. False if it was lost."""
+    """Let the lock last `ttl_ms` longer, or that long from now with `replace`.
+
+    False if it was lost.
+    """
     found = tx.get(key)
     if found is None or found[0] != token:
         return False

@@ -15,7 +15,10 @@ from .encoding import Key, encode_bound
 
 
 class Range(NamedTuple):
-    """User keys of [low, high), the direction, and how many at most. `high` None means to the end."""
+    """User keys of [low, high), the direction, and how many at most.
+
+    `high` None means to the end.
+    """
 
     low: bytes
     high: bytes | None

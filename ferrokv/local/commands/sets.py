@@ -71,7 +71,7 @@ def _pop(tx: Transaction, key: bytes, count: int) -> list[bytes]:
 
 
 def store(tx: Transaction, target: bytes, how: Algebra, keys: Sequence[bytes]) -> int:
-    """SINTERSTORE, SUNIONSTORE, SDIFFSTORE. Returns the size of `target`; an empty result deletes it."""
+    """SINTERSTORE, SUNIONSTORE, SDIFFSTORE. Returns `target`'s size; an empty result deletes it."""
     members: set[bytes] = tx.complete(combine(tx, how, keys))
     if not members:
         tx.delete(target)

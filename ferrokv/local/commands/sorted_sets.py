@@ -137,7 +137,7 @@ def pop(tx: Transaction, key: bytes, count: int, lowest: bool) -> Scored:
 
 
 def pop_first(tx: Transaction, keys: Sequence[bytes], lowest: bool) -> tuple[bytes, bytes, float] | None:
-    """BZPOPMIN and BZPOPMAX without waiting: (key, member, score) of the first sorted set that has one."""
+    """BZPOPMIN and BZPOPMAX without waiting: the first (key, member, score) there is."""
     for key in keys:
         popped = pop(tx, key, 1, lowest)
         if popped:
@@ -313,7 +313,7 @@ def count_common(records: Records, keys: Sequence[bytes], limit: int) -> Op[int]
 def store(
     tx: Transaction, target: bytes, how: Algebra, weights: Sequence[tuple[bytes, float]], aggregate: Aggregate
 ) -> int:
-    """ZINTERSTORE, ZUNIONSTORE, ZDIFFSTORE. Returns the size of `target`; an empty result deletes it."""
+    """ZINTERSTORE, ZUNIONSTORE, ZDIFFSTORE. Returns `target`'s size; an empty result deletes it."""
     return _store(tx, target, tx.complete(combine(tx, how, weights, aggregate)))
 
 

@@ -18,7 +18,10 @@ TOO_LONG: Final = "string exceeds maximum allowed size (proto-max-bulk-len)"
 
 
 class SetOptions(NamedTuple):
-    """The options of SET besides key and value. At most one of the ways to set an expiry is used."""
+    """The options of SET besides key and value.
+
+    At most one of the ways to set an expiry is used.
+    """
 
     ttl_ms: int | None = None
     expires_ms: int | None = None
@@ -237,12 +240,15 @@ def get_many(records: Records, keys: Sequence[bytes]) -> Op[list[bytes | None]]:
 
 
 def length(records: Records, key: bytes) -> Op[int]:
-    """STRLEN. 0 if there is no such key."""
+    """STRLEN. The length in bytes; 0 if there is no such key."""
     return len((yield from get(records, key)) or b"")
 
 
 def get_range(records: Records, key: bytes, start: int, end: int) -> Op[bytes]:
-    """GETRANGE. The bytes from `start` to `end`, both included. Negative positions count from the end."""
+    """GETRANGE. The bytes from `start` to `end`, both included.
+
+    Negative positions count from the end.
+    """
     value = (yield from get(records, key)) or b""
     if start < 0 and end < 0 and start > end:
         return b""

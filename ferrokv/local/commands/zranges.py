@@ -44,12 +44,15 @@ class Span(NamedTuple):
 
     @classmethod
     def by_rank(cls, first: Any, last: Any, *, reverse: bool = False) -> Span:
-        """Positions from `first` to `last`, both included. Negative positions count from the end."""
+        """Positions from `first` to `last`, both included.
+
+        Negative positions count from the end.
+        """
         return cls("rank", first=_position(first), last=_position(last), reverse=reverse)
 
     @classmethod
     def by_score(cls, low: Value, high: Value, *, reverse: bool = False) -> Span:
-        """Scores from `low` to `high` in Redis's notation: a number, "(" and a number, or an infinity."""
+        """Scores from `low` to `high` in Redis's notation: "5", "(5" or an infinity."""
         (least, least_open), (most, most_open) = _score_bound(low), _score_bound(high)
         # The members follow the score in the key; after all of them comes the next score.
         start = encode_score(least) if not least_open else _after(encode_score(least))
@@ -62,7 +65,10 @@ class Span(NamedTuple):
         return cls("member", _member_bound(low, above=False), _member_bound(high, above=True), reverse=reverse)
 
     def part(self, skip: Any, limit: Any) -> Span:
-        """Skip the first `skip` members and return at most `limit`. None for both changes nothing."""
+        """Skip the first `skip` members and return at most `limit`.
+
+        None for both changes nothing.
+        """
         if (skip is None) != (limit is None):
             raise DataError("``start`` and ``num`` (or ``offset`` and ``num``) must both be specified")
         return self if skip is None else self._replace(skip=_position(skip), limit=_position(limit))

@@ -124,7 +124,7 @@ def encode_getex(
     pxat: int | datetime | None = None,
     persist: bool = False,
 ) -> tuple[int | None, int | None, bool]:
-    """Convert the options of GETEX to a TTL in ms, an expiry time in ms, and whether to remove the TTL."""
+    """Convert GETEX's options to a TTL in ms, an expiry time in ms, and whether to persist."""
     if sum(given is not None for given in (ex, px, exat, pxat)) + persist > 1:
         raise DataError("``ex``, ``px``, ``exat``, ``pxat``, and ``persist`` are mutually exclusive.")
     ttl_ms = encode_ttl(ex) if ex is not None else encode_ttl(px, unit_ms=1) if px is not None else None
@@ -161,7 +161,7 @@ def encode_positive_ttl(ttl: Expiry, command: str, *, unit_ms: int = 1000) -> in
 def check_batch(batch: object) -> list[Write]:
     """Return a copy of the batch's writes, so that the caller can reuse the batch."""
     if not isinstance(batch, WriteBatch):
-        raise DataError(f"write takes a WriteBatch, not {type(batch).__name__}")
+        raise DataError(f"write needs a WriteBatch, not {type(batch).__name__}")
     return list(batch.writes)
 
 

@@ -75,7 +75,7 @@ class Deferral:
         return unsettled.finish_settling(unsettled.begin_settling(asyncio.get_running_loop()))
 
     def close(self) -> None:
-        """Stop collecting. Later writes through the deferral are durable when they return, as elsewhere.
+        """Stop collecting. Later writes through the deferral are durable when they return.
 
         Call it before the last `settle`.
         """

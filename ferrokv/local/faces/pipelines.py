@@ -80,7 +80,7 @@ class Tx(
         reverse: bool = False,
         limit: int | None = None,
     ) -> list[tuple[bytes, bytes]]:
-        """Return (key, value) of string keys in [start, end) with the prefix, at most `limit` of them.
+        """Return (key, value) of string keys in [start, end) with the prefix, up to `limit`.
 
         They are in key order, or in reverse order with `reverse`.
         """
@@ -132,7 +132,10 @@ def run_function(transaction: Transaction, function: Callable[[Tx], T]) -> T:
 
 
 def check_function(function: Callable[[Tx], T]) -> Callable[[Tx], T]:
-    """Return the function. `DataError` for a coroutine function: it could not be awaited by the writer."""
+    """Return the function.
+
+    `DataError` for a coroutine function: it could not be awaited by the writer.
+    """
     if not callable(function) or inspect.iscoroutinefunction(function):
         raise DataError(NOT_PLAIN)
     return function
@@ -325,7 +328,10 @@ def read_watched(records: Records, keys: list[bytes]) -> Op[Watched]:
 
 
 def run_queued(tx: Transaction, watched: Watched, queued: Sequence[Queued]) -> list[Any]:
-    """Run a pipeline as a command of the writer. A failed command's error takes the place of its answer."""
+    """Run a pipeline as a command of the writer.
+
+    A failed command's error takes the place of its answer.
+    """
     for key, seen in watched.items():
         if tx.get(key) != seen:
             raise WatchError("Watched variable changed.")

@@ -1,4 +1,7 @@
-"""What the two interfaces share: choosing the view to read, and the pages of scans. Nothing waits."""
+"""What the two interfaces share: choosing the view to read, and the pages of scans.
+
+Nothing waits.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,10 @@ class Reader:
         self._view = view
 
     def _take_store(self) -> Store | None:
-        """Take the store out of a handle that is being closed. Only one caller gets it; others get None."""
+        """Take the store out of a handle that is being closed.
+
+        Only one caller gets it; others get None.
+        """
         notice()
         if not isinstance(self._store, ClosedStore):
             refuse_reentry()
@@ -72,7 +78,10 @@ class Reader:
         return store
 
     def _probe(self, name: Key) -> bytes | Searching | None:
-        """Return a key's value from memory, or an operation that finds it. The hot path of `get`."""
+        """Return a key's value from memory, or an operation that finds it.
+
+        The hot path of `get`.
+        """
         key = name if name.__class__ is bytes and 0 < len(name) < 65_536 else encode_key(name)
         engine = self._store.engine
         if not engine.steady[0]:
@@ -93,7 +102,7 @@ class Reader:
         return found  # type: ignore[return-value]
 
     def _attended(self) -> Engine:
-        """Return the engine, after handling anything pending: this process may be an unnoticed fork."""
+        """Return the engine, after handling what is pending: this may be an unnoticed fork."""
         if not self._store.engine.steady[0]:
             self._store.attend()
         return self._store.engine
@@ -105,7 +114,10 @@ class Reader:
         return (yield from find_newest(engine, self._keyspace, key))
 
     def _finish_get(self, found: bytes | Searching) -> Op[bytes | None]:
-        """Complete `get` when `_probe` did not return plain bytes. `ResponseError` for a collection."""
+        """Complete `get` when `_probe` did not return plain bytes.
+
+        `ResponseError` for a collection.
+        """
         value = (yield from found) if isinstance(found, GeneratorType) else found
         if value is not None:
             check_string((value, 0))
@@ -198,7 +210,7 @@ class ScanPages:
         return pairs
 
     def _next_records(self, *, strings: bool) -> Op[list[tuple[bytes, bytes]] | None]:
-        """Return the next keys with what they hold; collections are included unless `strings` is set."""
+        """Return the next keys with what they hold; with `strings`, without collections."""
         if self._reader is None:
             raise StoreClosed("the scan was begun by the parent process")
         if not self._started:

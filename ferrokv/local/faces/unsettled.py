@@ -79,7 +79,7 @@ class Unsettled:
     # -- writing -------------------------------------------------------------------------------------------------
 
     def gather(self, keyspace: str, writes: Iterable[Write], forgiving: bool) -> bool | None:
-        """Collect plain writes. True: a command should follow now. None: closed, nothing was collected."""
+        """Collect plain writes. True: a command should follow now. None: closed, none collected."""
         self._check_own()
         now_ms = self.store.engine.clock()
         entries = {
@@ -127,7 +127,7 @@ class Unsettled:
     async def aperform(
         self, keyspace: str, command: Callable[..., Any] | None, args: tuple[Any, ...], forgiving: bool = False
     ) -> Any:
-        """As `perform`. If the caller is cancelled, the next command or `settle` takes in the outcome."""
+        """As `perform`. After a cancellation, the next command or `settle` takes in the outcome."""
         loop = asyncio.get_running_loop()
         return await self._await(self._ask(keyspace, command, args, forgiving, wants_sync=False, loop=loop))
 
@@ -162,11 +162,11 @@ class Unsettled:
             self._tell()
 
     def begin_settling(self, loop: asyncio.AbstractEventLoop) -> Asked | None:
-        """Queue everything that `finish_settling` waits for; None if nothing is left. Never waits."""
+        """Queue all that `finish_settling` waits for; None if nothing is left. Never waits."""
         return None if self._is_settled() else self._ask(self._keyspace, None, (), True, wants_sync=True, loop=loop)
 
     async def finish_settling(self, begun: Asked | None) -> None:
-        """Complete `begin_settling`, as `Deferral.settle`. Cancelling stops the waiting, not the writes."""
+        """Complete `begin_settling`, as `Deferral.settle`. Cancelling stops only the waiting."""
         if begun is not None:
             try:
                 await self._await(begun)
@@ -262,7 +262,7 @@ class Unsettled:
     # -- signal handlers that raise ------------------------------------------------------------------------------
 
     def _recover(self) -> None:
-        """Clean up after an exception in the first thread: send others on, report what stays unanswered."""
+        """After an exception in the first thread: send others on, report what stays unanswered."""
         if get_ident() != self._thread:
             return
         with self._lock:
@@ -273,7 +273,7 @@ class Unsettled:
                     self._give_up(asked)
 
     def _give_up(self, asked: Asked) -> None:
-        """Forget a request. Its outcome stays unknown, unless it took nothing along. Under the lock."""
+        """Forget a request. Its outcome is unknown, unless it took nothing along. Under the lock."""
         if not any(other is asked for other in self._asked):
             return
         if self._leads is asked:
@@ -288,7 +288,7 @@ class Unsettled:
     # -- outcomes ------------------------------------------------------------------------------------------------
 
     def _note(self, asked: Asked, *, raises: bool = True) -> Any:
-        """Take in the outcome of a request, after those of callers that left, and return its answer."""
+        """Take in a request's outcome, after those of callers that left, and return its answer."""
         with self._lock:
             self._note_answered()
             if any(other is asked for other in self._asked):
@@ -354,7 +354,7 @@ class Unsettled:
             return True
 
     def _is_unsynced(self) -> bool:
-        """True if something written or seen may not be durable. Forgets what is. Called under the lock."""
+        """True if something written or seen may not be durable. Forgets what is. Under the lock."""
         if not self._target:
             return False
         if is_reached(self.store.engine.words[COMMIT], self._target):
@@ -370,7 +370,7 @@ class Unsettled:
     # -- reading -------------------------------------------------------------------------------------------------
 
     def find(self, keyspace: str, key: bytes) -> object:
-        """What it knows of a key: bytes, None (deleted or expired), UNKNOWN, or False (never met it)."""
+        """What it knows of a key: bytes, None (deleted or expired), UNKNOWN, or False (not met)."""
         with self._lock:
             if self._asked:
                 self._note_answered()

@@ -53,7 +53,7 @@ yield_interpreter: Final[Callable[[], object]] = getattr(os, "sched_yield", part
 
 
 class Background:
-    """Flushes when memtables are sealed and compacts when levels are full. `submit` requests either."""
+    """Flushes sealed memtables and compacts levels that are full. `submit` requests either."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -83,7 +83,7 @@ class Background:
         *,
         threads: bool = True,
     ) -> None:
-        """Start. `flushed` is called after each flush, `write` queues a write, `write_first` ahead of all.
+        """Start. `flushed` is called after each flush; `write` queues a write, `write_first` ahead.
 
         `given_up` shuts the store down. Without `threads`, work happens only in `help` and
         `submit`.
@@ -105,7 +105,7 @@ class Background:
         self._wake.set()
 
     def submit(self, request: Request) -> None:
-        """Queue a job, `args` being ("flush",) or ("compact",). Any thread. `StoreBusy` on re-entry."""
+        """Queue a job: `args` is ("flush",) or ("compact",). Any thread; `StoreBusy` on re-entry."""
         if self._is_mine():
             raise StoreBusy("a signal handler or destructor cannot flush while its own thread flushes")
         with self._gate:
@@ -144,7 +144,7 @@ class Background:
         deliver(late)
 
     def go_without_thread(self) -> None:
-        """Abandon current work, end the thread and have callers help. Blocks for at most one slice."""
+        """Abandon current work, end the thread, have callers help. Blocks for one slice at most."""
         self.stop()
         with self._gate:
             self._has_thread = self._stopping = False
@@ -183,7 +183,7 @@ class Background:
                 wait = None if self._stopping else self._round(idle=idle)
 
     def _round(self, *, idle: bool) -> float | None:
-        """Do what is due. Seconds to wait after it; None if the store is closing or a slice is over."""
+        """Do what is due. Returns seconds to wait; None if the store closes or a slice is over."""
         self._wake.clear()
         try:
             wait = ELSEWHERE_SECONDS if self._work(idle=idle) else TICK_SECONDS
@@ -219,7 +219,7 @@ class Background:
                 return False
 
     def _work(self, *, idle: bool) -> bool:
-        """Do what is due. True if another process is doing due work, so that its result is checked soon."""
+        """Do what is due. True if another process is at it, so that its result is checked soon."""
         engine = self._engine
         complete(refresh(engine), engine.storage)
         complete(remove_waiting(engine), engine.storage)
@@ -251,7 +251,7 @@ class Background:
         return not idle and quota_due(engine, idle=True)
 
     def _drop_expired(self) -> None:
-        """Have the writer delete long-expired collections, so that their elements can go. Does not wait."""
+        """Have the writer delete long-expired collections, so that their elements can go."""
         for keyspace, keys in take_expired_roots(self._engine).items():
             self._tell(Request(drop_expired, keyspace, (keys,)))
 
@@ -350,7 +350,7 @@ class Background:
                 complete(rebuild(engine), engine.storage)
 
     def _check_stopping(self) -> None:
-        """Between two pages: stop if the store is closing, and every few pages let other threads run.
+        """Between two pages: stop if the store is closing; every few pages, yield the GIL.
 
         A yield may cost 5 ms, since a thread that computes keeps the GIL that long. When writers
         are nearly stopped, the GIL's own switching has to do.

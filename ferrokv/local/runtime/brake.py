@@ -39,7 +39,10 @@ def pressure(engine: Engine) -> float:
 
 
 class Brake:
-    """The brake of one process. Owned by whoever has the writer's turn; any thread may read its figures."""
+    """The brake of one process.
+
+    Owned by whoever has the writer's turn; any thread may read its figures.
+    """
 
     def __init__(self, engine: Engine, steady: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine

@@ -22,7 +22,10 @@ POOL_THREADS: Final = 4
 
 
 class Pool(Executor):
-    """Up to four threads, started on demand. If none can be started, the caller does the work itself."""
+    """Up to four threads, started on demand.
+
+    If none can be started, the caller does the work itself.
+    """
 
     def __init__(self) -> None:
         self._queue: SimpleQueue[Work | None] = SimpleQueue()

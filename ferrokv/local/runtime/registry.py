@@ -39,7 +39,7 @@ class Closable(Protocol):
     """A snapshot or scan."""
 
     def close_after_fork(self) -> None:
-        """Disable it in a forked child: its memtables may have been forked in the middle of a change."""
+        """Disable it in a forked child: its memtables may be in the middle of a change."""
 
 
 def open_store(path: str | os.PathLike[str], given: dict[str, object], *, read_only: bool = False) -> Store:
@@ -137,7 +137,7 @@ def _retire_later(store: Store) -> None:
 
 
 def refuse_reentry() -> None:
-    """Raise `StoreBusy` in a signal handler or destructor that interrupted an opening or closing."""
+    """Raise `StoreBusy` in a handler or destructor that interrupted an opening or closing."""
     if _lock._is_owned():  # type: ignore[attr-defined]
         raise StoreBusy("a signal handler or destructor interrupted an opening or closing of its own thread")
 
@@ -153,7 +153,10 @@ def _check_same(options: Options, given: dict[str, object]) -> None:
 
 
 def _prepare_for_exit() -> None:
-    """At exit, finish what is queued. Exit handlers registered earlier still find the stores open."""
+    """At exit, finish what is queued.
+
+    Exit handlers registered earlier still find the stores open.
+    """
     notice()  # a child that never called ferrokv may exit here, without its parent's threads
     for store in list(_stores.values()):
         if store.__class__ is Store:

@@ -127,20 +127,20 @@ class Store:
         Store.retire_later(self)
 
     def tell_heirs(self) -> None:
-        """Call everybody who asked to be told that opening the directory finds another store now."""
+        """Call those who asked to be told that the directory was replaced."""
         heirs, self.heirs = self.heirs, []
         for call in heirs:
             call()
 
     def refuse_reentry(self) -> None:
-        """Raise `StoreBusy` in a signal handler or destructor that interrupted its own thread's write."""
+        """Raise `StoreBusy` in a handler or destructor that interrupted its own thread's write."""
         if self._writer.mine or self._background.mine:
             raise StoreBusy(
                 "a signal handler or destructor cannot close the store in the middle of its own thread's write"
             )
 
     def owns_thread(self, thread: Thread) -> bool:
-        """True for the store's own threads, in which garbage collection may run anybody's destructor."""
+        """True for the store's own threads, where garbage collection may run any destructor."""
         return thread in (self._writer.thread, self._background.thread, self.watch.thread)
 
     def end_waiting(self, owner: object) -> None:
@@ -185,7 +185,7 @@ class Store:
         return stats_of(self.directory, self.storage, self.engine, self._writer.brake)
 
     def shut_down(self) -> None:
-        """Finish queued writes, flush what is slow to replay, stop the threads, release the directory.
+        """Finish queued writes, flush what is slow to replay, stop the threads, close the files.
 
         Blocks. Verifications and backups end with `StoreClosed`; those in the pool are waited for.
         """
@@ -250,7 +250,7 @@ class Store:
                 engine.unlock_write()
 
     def leave_to_parent(self) -> None:
-        """In a forked child, close copies of descriptors, unlock nothing, and reopen on the next use."""
+        """In a forked child: close copies of descriptors, unlock nothing, reopen on next use."""
         forked = ForkedStore(self.directory, self.options, self.handles, self.heirs)
         self.storage.abandon()
         self._turn_into(forked)
@@ -281,7 +281,7 @@ class ClosedStore:
 
 
 class ClosedWords:
-    """What the control page of a closed store turns into, for readers still running in other threads."""
+    """What a closed store's control page turns into, for readers still running in other threads."""
 
     def __getitem__(self, index: int, /) -> int:
         raise StoreClosed("the store was closed meanwhile; open it again")

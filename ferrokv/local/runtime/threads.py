@@ -1,4 +1,7 @@
-"""Whether background threads may run. If not, callers do all work and hold nothing between calls."""
+"""Whether background threads may run.
+
+If not, callers do all work and hold nothing between calls.
+"""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ class Watch:
                 time.sleep(CALM_SECONDS)
 
     def _goes_on(self) -> bool:
-        """False when nobody has waited for a second: frequent waiters need not start a thread each time."""
+        """False when nobody has waited for a second, so frequent waiters reuse the thread."""
         engine, waited = self._engine, self._engine.waited
         for last in (False, True):
             with engine.lock:
@@ -226,7 +226,10 @@ class BlockingWaiter(Waiter):
         return self.watch.is_first(self)
 
     def wait(self, seconds: float | None) -> bool:
-        """Return True once woken, False on timeout. `StoreClosed` if the store is closed meanwhile."""
+        """Return True once woken, False on timeout.
+
+        `StoreClosed` if the store is closed meanwhile.
+        """
         if not self.is_woken:
             limit = threading.TIMEOUT_MAX
             self._lock.acquire(timeout=limit if seconds is None else min(max(seconds, 0.0), limit))
@@ -275,7 +278,10 @@ class AsyncWaiter(Waiter):
         return self.watch.is_first(self)
 
     async def wait(self, seconds: float | None) -> bool:
-        """Return True once woken, False on timeout. `StoreClosed` if the store is closed meanwhile."""
+        """Return True once woken, False on timeout.
+
+        `StoreClosed` if the store is closed meanwhile.
+        """
         deadline = None if seconds is None else self.channel.time() + seconds
         # The wake-up call may come late and hit the future of the next wait, so only `is_woken`
         # counts.

@@ -85,7 +85,7 @@ class Writer:
             self._serve_here(request)
 
     def lead(self, request: Request) -> bool:
-        """Serve the request in the caller's thread if nobody waits or writes; otherwise return False."""
+        """Serve the request in the caller's thread if nobody waits or writes; else return False."""
         self._refuse_reentry()
         if not self._has_thread:
             self._serve_here(request)
@@ -117,7 +117,7 @@ class Writer:
                 self._serve([request], _NOBODY)
 
     def stop(self) -> None:
-        """Finish what is queued or led, then refuse everything. Blocks. The WAL then has no owner."""
+        """Finish what is queued or led, then refuse everything. Blocks. No one owns the WAL then."""
         with self._gate:
             self._closing = True
             self.admission.is_open = True
@@ -135,7 +135,7 @@ class Writer:
             self._thread.join()
 
     def exclusively(self, work: Callable[[], None], seconds: float) -> None:
-        """Call `work()` while nobody here writes; not at all if the turn stays taken for `seconds`."""
+        """Call `work()` while nobody here writes; skip it if the turn is taken for `seconds`."""
         try:
             if self._turn.acquire(timeout=seconds):
                 work()
@@ -164,7 +164,7 @@ class Writer:
 
     @property
     def mine(self) -> bool:
-        """True if the calling thread is in the middle of a write, or of changing the writer's state."""
+        """True if the calling thread is in the middle of a write or of a change to the queue."""
         owned: bool = self._gate._is_owned()  # type: ignore[attr-defined]
         return owned or self._is_mine() or self._engine.view.active.is_mine()
 
@@ -266,7 +266,7 @@ class Writer:
                     fail_all([request], without_frames(error))
 
     def _wait_for_background(self) -> bool:
-        """Give the background a turn to flush when the disk is full; False if there is nothing to flush."""
+        """Have the background flush when the disk is full; False if there is nothing to flush."""
         engine = self._engine
         if not engine.is_short or not engine.view.sealed:
             return False
@@ -320,7 +320,7 @@ class Writer:
             return engine.wal, engine.appended
 
     def _seal(self, request: Request) -> None:
-        """Rotate, so that everything written before this request, in any process, can be flushed."""
+        """Rotate, so that all that any process wrote before this request can be flushed."""
         try:
             self._begin(request, braked=False)  # it adds nothing, and its caller wants to catch up
             if self._engine.view.active.entries:
@@ -330,7 +330,7 @@ class Writer:
         request.answer = True
 
     def _begin(self, request: Request, *, braked: bool = True) -> None:
-        """Take the write lock once there is room; `StoreBusy` if the request has waited too long."""
+        """Take the write lock once there is room; `StoreBusy` if the request waited too long."""
         engine = self._engine
         now = time.monotonic()
         deadline = (request.since or now) + engine.options.busy_timeout
@@ -377,7 +377,7 @@ class Writer:
         engine.view.active.feed_index()
 
     def _wait_for_room(self, deadline: float) -> None:
-        """Wait while flushes or compaction are too far behind; `StoreBusy` when that takes too long."""
+        """Wait while flushes or compaction are too far behind; `StoreBusy` if it takes too long."""
         self._wake_background()
         began = now = time.monotonic()
         while not self._has_thread and not self._may_go_on() and now < deadline:

@@ -26,10 +26,10 @@ from .looking import AsyncLooking
 
 
 class AsyncContract(AsyncLooking):
-    """Each method is one atomic command of the store, among all threads, event loops and processes."""
+    """Each method is atomic among all threads, event loops and processes."""
 
     async def aget(self, key: Any, default: Any = None, version: int | None = None) -> Any:
-        """Return the value, or `default` if it is missing, expired, invalidated, or has no valid seal."""
+        """Return the value, or `default` if it is missing, expired, invalidated or badly sealed."""
         name = self._key(key, version)
         db = self._place.native_handle if CURRENT.get() is None else None
         stored = await (db or await self._a_store()).get(name)
@@ -192,7 +192,7 @@ class AsyncContract(AsyncLooking):
         return await self.aincr_version(key, -delta, version)
 
     async def aclear(self) -> None:
-        """Clear this cache's keyspace and its tags: a few records in one commit, whatever the size."""
+        """Clear this cache's keyspace and tags: a few records in one commit, whatever the size."""
         tags_keyspace = self._tags_place.keyspace
 
         def clear(tx: Tx) -> None:

@@ -62,7 +62,10 @@ class AsyncExtras(AsyncContract):
         return await self._a_is_plain(db, name) and bool(await db.pexpire(name, timeout))
 
     async def aexpire_at(self, key: Any, when: datetime | int, version: int | None = None) -> bool:
-        """Let the key expire at a datetime, or at a moment in seconds since 1970. True if it exists."""
+        """Let the key expire at a datetime, or at a moment in seconds since 1970.
+
+        True if it exists.
+        """
         name = self._key(key, version)
         db = self._a_ready() or await self._a_store()
         return await self._a_is_plain(db, name) and bool(await db.expireat(name, when))

@@ -51,7 +51,7 @@ class AsyncHerd(AsyncExtras):
         stale_ttl: float | None = None,
         tags: Sequence[str] | str | None = None,
     ) -> Any:
-        """Return the cached value, or compute it: one caller in all processes does, the others wait.
+        """Return the cached value, or compute it: one caller in all processes, the others wait.
 
         `default` is a value, or a callable that computes it. With `stale_ttl`, the value is kept
         that many seconds beyond its timeout, and callers get the old value at once while a new one

@@ -15,7 +15,7 @@ class AsyncSessions(SessionSteps):
 
     @staticmethod
     async def _a_store() -> Any:
-        """Return the commands of the sessions' keyspace; inside `pipelined`, those of its deferral."""
+        """Return the commands of the sessions' keyspace; in `pipelined`, of its deferral."""
         place = session_place()
         handle = await place.native()
         pipelined = CURRENT.get()
@@ -82,4 +82,4 @@ class AsyncSessions(SessionSteps):
 
     @classmethod
     async def aclear_expired(cls) -> None:
-        """Do nothing: expired sessions are invisible at once, and compaction reclaims their space."""
+        """Do nothing: expired sessions vanish by themselves; compaction reclaims their space."""

@@ -27,10 +27,10 @@ from .looking import BlockingLooking
 
 
 class BlockingContract(BlockingLooking):
-    """Each method is one atomic command of the store, among all threads, event loops and processes."""
+    """Each method is atomic among all threads, event loops and processes."""
 
     def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
-        """Return the value, or `default` if it is missing, expired, invalidated, or has no valid seal."""
+        """Return the value, or `default` if it is missing, expired, invalidated or badly sealed."""
         name = self._key(key, version)
         db = self._place.blocking_handle if CURRENT.get() is None else None
         stored = (db or self._store()).get(name)
@@ -193,7 +193,7 @@ class BlockingContract(BlockingLooking):
         return self.incr_version(key, -delta, version)
 
     def clear(self) -> None:
-        """Clear this cache's keyspace and its tags: a few records in one commit, whatever the size."""
+        """Clear this cache's keyspace and tags: a few records in one commit, whatever the size."""
         tags_keyspace = self._tags_place.keyspace
 
         def clear(tx: Tx) -> None:

@@ -63,7 +63,10 @@ class BlockingExtras(BlockingContract):
         return self._is_plain(db, name) and bool(db.pexpire(name, timeout))
 
     def expire_at(self, key: Any, when: datetime | int, version: int | None = None) -> bool:
-        """Let the key expire at a datetime, or at a moment in seconds since 1970. True if it exists."""
+        """Let the key expire at a datetime, or at a moment in seconds since 1970.
+
+        True if it exists.
+        """
         name = self._key(key, version)
         db = self._ready() or self._store()
         return self._is_plain(db, name) and bool(db.expireat(name, when))

@@ -38,7 +38,7 @@ class BlockingLooking(CacheBase):
         return handle if deferral is None else handle.within(deferral, forgiving=self._ignores_failures)
 
     def _settled_store(self, place: Place | None = None) -> Any:
-        """Return the store itself, once everything `pipelined` has written to it so far is durable."""
+        """Return the store itself, once all that `pipelined` has written to it is durable."""
         place = place or self._place
         pipelined = current()
         if pipelined is not None:

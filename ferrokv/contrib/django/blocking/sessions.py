@@ -16,7 +16,7 @@ class BlockingSessions(SessionSteps):
 
     @staticmethod
     def _store() -> Any:
-        """Return the commands of the sessions' keyspace; inside `pipelined`, those of its deferral."""
+        """Return the commands of the sessions' keyspace; in `pipelined`, of its deferral."""
         place = session_place()
         handle = place.blocking()
         pipelined = CURRENT.get()
@@ -83,4 +83,4 @@ class BlockingSessions(SessionSteps):
 
     @classmethod
     def clear_expired(cls) -> None:
-        """Do nothing: expired sessions are invisible at once, and compaction reclaims their space."""
+        """Do nothing: expired sessions vanish by themselves; compaction reclaims their space."""

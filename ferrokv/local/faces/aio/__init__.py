@@ -1,1 +1,1 @@
-"""The commands for asyncio, written by hand. After a change here: `python -m tests.make_twins`."""
+"""The commands for asyncio, written by hand. After a change, run `python -m tests.make_twins`."""

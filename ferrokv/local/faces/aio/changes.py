@@ -24,7 +24,10 @@ class AsyncWaits(CommandBase):
 
 
 class AsyncChanges:
-    """A watch over some keys, created by `changes`. Use it in a `with` block, in one thread or task."""
+    """A watch over some keys, created by `changes`.
+
+    Use it in a `with` block, in one thread or task.
+    """
 
     __slots__ = ("_waiter",)
 

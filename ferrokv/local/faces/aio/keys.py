@@ -39,7 +39,7 @@ class AsyncKeyReads(CommandBase):
         return await self._query(expiry.pttl, encode_key(name))
 
     async def expiretime(self, key: Key) -> int:
-        """Return when the key expires, in seconds since 1970; -1 without a TTL, -2 without the key."""
+        """Return when the key expires, in seconds since 1970; -1 without TTL, -2 without key."""
         return await self._query(expiry.expiretime, encode_key(key))
 
     async def pexpiretime(self, key: Key) -> int:
@@ -148,7 +148,7 @@ class AsyncKeyWrites(CommandBase):
         return await self._write(expiry.persist, encode_key(name))
 
     async def delete_range(self, start: Key | None = None, end: Key | None = None, *, prefix: Key | None = None) -> int:
-        """Atomically delete the keys of [start, end) that have the prefix, and return how many existed.
+        """Atomically delete the keys of [start, end) that have the prefix, and return their number.
 
         O(range), not O(keyspace). `DataError` for more than 131,072 keys: delete them in smaller
         ranges, or keep them in a keyspace of their own.

@@ -18,8 +18,8 @@ from .changes import AsyncWaits
 class AsyncLock:
     """A lock with the methods of redis-py's, created by `lock`.
 
-    It becomes free by `release`, after `timeout`, or when its process ends. A process that closes
-    its last handle on the store counts as ended.
+    It is freed by `release`, after `timeout`, or when its process ends. A process that closes its
+    last handle on the store counts as ended.
 
     The holder's token is local to its thread unless `thread_local` is False, so another thread
     cannot release the lock by accident. If `release` raises, the object keeps the token: call
@@ -61,7 +61,7 @@ class AsyncLock:
 
     @property
     def token(self) -> bytes | None:
-        """The value stored under the key while this thread has the lock, or has failed to release it."""
+        """The value stored under the key while this thread has the lock or failed to release it."""
         return getattr(self._local, "token", None) or self._owed
 
     @property

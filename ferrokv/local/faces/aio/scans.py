@@ -34,7 +34,7 @@ class AsyncScans(Reader, CommandBase):
         reverse: bool = False,
         limit: int | None = None,
     ) -> AsyncGenerator[tuple[bytes, bytes], None]:
-        """Iterate over (key, value) of string keys, in key order, or in reverse order with `reverse`.
+        """Iterate over (key, value) of string keys, in key order, or backwards with `reverse`.
 
         Yields the keys of [start, end) that have the prefix, at most `limit` of them, all as of the
         first step.
@@ -50,7 +50,7 @@ class AsyncScans(Reader, CommandBase):
     async def scan_iter(
         self, match: Key | None = None, count: int | None = None, _type: str | None = None
     ) -> AsyncGenerator[bytes, None]:
-        """Iterate over keys that match the glob and have the type, in key order, as of the first step.
+        """Iterate over keys that match glob and type, in key order, as of the first step.
 
         Only keys with the glob's literal prefix are read. `count` is ignored.
         """
@@ -82,7 +82,7 @@ class AsyncScans(Reader, CommandBase):
     async def zscan_iter(
         self, name: Key, match: Key | None = None, count: int | None = None, score_cast_func: Any = float
     ) -> AsyncGenerator[tuple[bytes, Any], None]:
-        """Iterate over (member, score) of the members that match the glob, in order of the members."""
+        """Iterate over (member, score) of members that match the glob, in order of the members."""
         async for element, value in self._elements(name, SORTED_SET, BY_MEMBER, match):
             yield element, score_cast_func(score_of(value))
 

@@ -64,7 +64,7 @@ class AsyncSetReads(CommandBase):
         return await self._query(sets.combine, "diff", encode_some_names(keys, args, "sdiff"))
 
     async def sintercard(self, numkeys: int, keys: Sequence[Key], limit: int = 0) -> int:
-        """Return how many members all of the sets have in common, counting up to `limit` (0: no limit)."""
+        """Return how many members all the sets share, counting up to `limit` (0: no limit)."""
         names = check_numkeys(numkeys, encode_names(keys), "numkeys should be greater than 0")
         return await self._query(sets.count_common, names, check_int(limit))
 

@@ -184,7 +184,7 @@ class AsyncSortedSetReads(CommandBase):
         return await self._query(sorted_sets.combined_scores, "diff", *wanted, float)
 
     async def zintercard(self, numkeys: int, keys: Sequence[Key], limit: int = 0) -> int:
-        """Return how many members all of them have in common, counting up to `limit` (0: no limit)."""
+        """Return how many members all of them share, counting up to `limit` (0: no limit)."""
         names = check_numkeys(numkeys, encode_names(keys), "at least 1 input key is needed for 'zintercard' command")
         return await self._query(sorted_sets.count_common, names, check_int(limit))
 
@@ -231,7 +231,7 @@ class AsyncSortedSetWrites(CommandBase):
         return await self._write(sorted_sets.remove, encode_key(name), encode_members(values, "zrem"))
 
     async def zpopmin(self, name: Key, count: int | None = None) -> list[tuple[bytes, float]]:
-        """Remove the member with the lowest score, or up to `count`; returns (member, score) pairs."""
+        """Remove the lowest member, or up to `count`; returns (member, score) pairs."""
         number = 1 if count is None else check_count(count)
         return await self._write(sorted_sets.pop, encode_key(name), number, True)
 

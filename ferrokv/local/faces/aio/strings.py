@@ -41,7 +41,7 @@ class AsyncStringReads(CommandBase):
         return await self._query(strings.get, encode_key(name))
 
     async def mget(self, keys: Names, *args: Key) -> list[bytes | None]:
-        """Return the values in the order of the keys, all as of one moment; None for missing keys."""
+        """Return the values in the order of the keys, as of one moment; None for missing keys."""
         return await self._query(strings.get_many, encode_names(keys, args))
 
     async def strlen(self, name: Key) -> int:
@@ -49,7 +49,10 @@ class AsyncStringReads(CommandBase):
         return await self._query(strings.length, encode_key(name))
 
     async def getrange(self, key: Key, start: int, end: int) -> bytes:
-        """Return the bytes from `start` to `end`, both included. Negative positions count from the end."""
+        """Return the bytes from `start` to `end`, both included.
+
+        Negative positions count from the end.
+        """
         return await self._query(strings.get_range, encode_key(key), check_int(start), check_int(end))
 
     async def substr(self, name: Key, start: int, end: int = -1) -> bytes:
@@ -104,7 +107,10 @@ class AsyncStringWrites(CommandBase):
         return await self._write(strings.set_value, encode_key(name), encode_value(value), options)
 
     async def set_ex(self, name: Key, value: Value, ttl: Expiry) -> bool:
-        """Set the value with a TTL in seconds or as a timedelta, exact to the millisecond. Returns True."""
+        """Set the value with a TTL in seconds or as a timedelta, exact to the millisecond.
+
+        Returns True.
+        """
         ttl_ms = encode_positive_ttl(ttl, "setex")
         return await self._write(strings.set_with_ttl, encode_key(name), encode_value(value), ttl_ms, "setex")
 

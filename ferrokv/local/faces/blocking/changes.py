@@ -25,7 +25,10 @@ class BlockingWaits(CommandBase):
 
 
 class BlockingChanges:
-    """A watch over some keys, created by `changes`. Use it in a `with` block, in one thread or task."""
+    """A watch over some keys, created by `changes`.
+
+    Use it in a `with` block, in one thread or task.
+    """
 
     __slots__ = ("_waiter",)
 

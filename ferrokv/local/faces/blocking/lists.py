@@ -21,7 +21,10 @@ class BlockingListReads(CommandBase):
         return self._query(lists.length, encode_key(name))
 
     def lindex(self, name: Key, index: int) -> bytes | None:
-        """Return the element at a position, or None. Negative positions count from the end. O(1)."""
+        """Return the element at a position, or None.
+
+        Negative positions count from the end. O(1).
+        """
         return self._query(lists.element_at, encode_key(name), check_int(index))
 
     def lrange(self, name: Key, start: int, end: int) -> list[bytes]:
@@ -49,7 +52,10 @@ class BlockingListWrites(CommandBase):
     __slots__ = ()
 
     def lpush(self, name: Key, *values: Value) -> int:
-        """Insert the values one by one before the first element; returns the new length. O(1) for each."""
+        """Insert the values one by one before the first element; returns the new length.
+
+        O(1) for each.
+        """
         return self._write(lists.push, encode_key(name), encode_values(values, "lpush"), True, False)
 
     def rpush(self, name: Key, *values: Value) -> int:
@@ -110,7 +116,7 @@ class BlockingListWrites(CommandBase):
         return self._write(lists.trim, encode_key(name), check_int(start), check_int(end))
 
     def lmove(self, first_list: Key, second_list: Key, src: str = "LEFT", dest: str = "RIGHT") -> bytes | None:
-        """Move an element from one end of the first list to one end of the second; returns it or None."""
+        """Move an element from an end of the first list to an end of the second; returns it."""
         ends = is_left(src), is_left(dest)
         return self._write(lists.move, encode_key(first_list), encode_key(second_list), *ends)
 

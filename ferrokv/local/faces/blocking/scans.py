@@ -35,7 +35,7 @@ class BlockingScans(Reader, CommandBase):
         reverse: bool = False,
         limit: int | None = None,
     ) -> Iterator[tuple[bytes, bytes]]:
-        """Iterate over (key, value) of string keys, in key order, or in reverse order with `reverse`.
+        """Iterate over (key, value) of string keys, in key order, or backwards with `reverse`.
 
         Yields the keys of [start, end) that have the prefix, at most `limit` of them, all as of the
         first step.
@@ -50,7 +50,7 @@ class BlockingScans(Reader, CommandBase):
     def scan_iter(
         self, match: Key | None = None, count: int | None = None, _type: str | None = None
     ) -> Iterator[bytes]:
-        """Iterate over keys that match the glob and have the type, in key order, as of the first step.
+        """Iterate over keys that match glob and type, in key order, as of the first step.
 
         Only keys with the glob's literal prefix are read. `count` is ignored.
         """
@@ -81,7 +81,7 @@ class BlockingScans(Reader, CommandBase):
     def zscan_iter(
         self, name: Key, match: Key | None = None, count: int | None = None, score_cast_func: Any = float
     ) -> Iterator[tuple[bytes, Any]]:
-        """Iterate over (member, score) of the members that match the glob, in order of the members."""
+        """Iterate over (member, score) of members that match the glob, in order of the members."""
         for element, value in self._elements(name, SORTED_SET, BY_MEMBER, match):
             yield element, score_cast_func(score_of(value))
 

@@ -40,7 +40,7 @@ class QueuedKeyReads(CommandBase):
         return self._query(expiry.pttl, encode_key(name))
 
     def expiretime(self, key: Key) -> Any:
-        """Return when the key expires, in seconds since 1970; -1 without a TTL, -2 without the key."""
+        """Return when the key expires, in seconds since 1970; -1 without TTL, -2 without key."""
         return self._query(expiry.expiretime, encode_key(key))
 
     def pexpiretime(self, key: Key) -> Any:
@@ -149,7 +149,7 @@ class QueuedKeyWrites(CommandBase):
         return self._write(expiry.persist, encode_key(name))
 
     def delete_range(self, start: Key | None = None, end: Key | None = None, *, prefix: Key | None = None) -> Any:
-        """Atomically delete the keys of [start, end) that have the prefix, and return how many existed.
+        """Atomically delete the keys of [start, end) that have the prefix, and return their number.
 
         O(range), not O(keyspace). `DataError` for more than 131,072 keys: delete them in smaller
         ranges, or keep them in a keyspace of their own.

@@ -185,7 +185,7 @@ class QueuedSortedSetReads(CommandBase):
         return self._query(sorted_sets.combined_scores, "diff", *wanted, float)
 
     def zintercard(self, numkeys: int, keys: Sequence[Key], limit: int = 0) -> Any:
-        """Return how many members all of them have in common, counting up to `limit` (0: no limit)."""
+        """Return how many members all of them share, counting up to `limit` (0: no limit)."""
         names = check_numkeys(numkeys, encode_names(keys), "at least 1 input key is needed for 'zintercard' command")
         return self._query(sorted_sets.count_common, names, check_int(limit))
 
@@ -232,7 +232,7 @@ class QueuedSortedSetWrites(CommandBase):
         return self._write(sorted_sets.remove, encode_key(name), encode_members(values, "zrem"))
 
     def zpopmin(self, name: Key, count: int | None = None) -> Any:
-        """Remove the member with the lowest score, or up to `count`; returns (member, score) pairs."""
+        """Remove the lowest member, or up to `count`; returns (member, score) pairs."""
         number = 1 if count is None else check_count(count)
         return self._write(sorted_sets.pop, encode_key(name), number, True)
 

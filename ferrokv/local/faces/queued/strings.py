@@ -42,7 +42,7 @@ class QueuedStringReads(CommandBase):
         return self._query(strings.get, encode_key(name))
 
     def mget(self, keys: Names, *args: Key) -> Any:
-        """Return the values in the order of the keys, all as of one moment; None for missing keys."""
+        """Return the values in the order of the keys, as of one moment; None for missing keys."""
         return self._query(strings.get_many, encode_names(keys, args))
 
     def strlen(self, name: Key) -> Any:
@@ -50,7 +50,10 @@ class QueuedStringReads(CommandBase):
         return self._query(strings.length, encode_key(name))
 
     def getrange(self, key: Key, start: int, end: int) -> Any:
-        """Return the bytes from `start` to `end`, both included. Negative positions count from the end."""
+        """Return the bytes from `start` to `end`, both included.
+
+        Negative positions count from the end.
+        """
         return self._query(strings.get_range, encode_key(key), check_int(start), check_int(end))
 
     def substr(self, name: Key, start: int, end: int = -1) -> Any:
@@ -105,7 +108,10 @@ class QueuedStringWrites(CommandBase):
         return self._write(strings.set_value, encode_key(name), encode_value(value), options)
 
     def set_ex(self, name: Key, value: Value, ttl: Expiry) -> Any:
-        """Set the value with a TTL in seconds or as a timedelta, exact to the millisecond. Returns True."""
+        """Set the value with a TTL in seconds or as a timedelta, exact to the millisecond.
+
+        Returns True.
+        """
         ttl_ms = encode_positive_ttl(ttl, "setex")
         return self._write(strings.set_with_ttl, encode_key(name), encode_value(value), ttl_ms, "setex")
 
