@@ -1,6 +1,7 @@
-"""ferrokv: an embedded, async, persistent key-value store with the semantics of Redis.
+"""ferrokv: an embedded, async, persistent key-value store with Redis semantics.
 
-`FerroKV` is for asyncio, `BlockingFerroKV` for threads; both have the same methods. See README.md and docs/.
+`FerroKV` is for asyncio and `BlockingFerroKV` for threads; both have the same methods. See
+README.md and docs/.
 """
 
 from __future__ import annotations

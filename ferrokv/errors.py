@@ -1,67 +1,86 @@
-"""Every error that ferrokv raises on purpose. Each class says what the caller should do.
+"""Every error that ferrokv raises on purpose, and what the caller should do about each.
 
 ::
 
     FerroKVError
-    ├── DataError            a key, value or argument of a wrong type or size: mend the call
-    ├── ResponseError        Redis's own refusals, in Redis's own words: mend the call
-    │   ├── StoreReadOnly    a write through a handle that was opened to read only
-    │   └── WatchError       a watched key changed before the pipeline ran: read again, try again
-    ├── LockError            a lock was not had, or was asked for something that needs it: see which
-    │   └── LockNotOwnedError    the lock was lost meanwhile: what it was to protect may have been touched
-    ├── StorePathError       the directory can not serve as a store: choose or repair it
-    ├── UnsupportedFormat    written by a newer ferrokv: upgrade this one
+    ├── DataError            a key, value or argument has a wrong type or size: fix the call
+    ├── ResponseError        Redis refuses the command, in Redis's own words: fix the call
+    │   ├── StoreReadOnly    a write through a handle that was opened read-only
+    │   └── WatchError       a watched key changed before the pipeline ran: read again and retry
+    ├── LockError            a lock was not acquired in time, or the caller does not hold it
+    │   └── LockNotOwnedError    the lock was lost, so what it protects may have been touched
+    ├── StorePathError       the directory cannot serve as a store: choose another or repair it
+    ├── UnsupportedFormat    the store was written by a newer ferrokv: upgrade this one
     ├── CorruptionError      bytes on disk are not what was written: restore from a backup
-    ├── StoreBusy            another holder did not let go in time: try again
-    │   └── StoreUncertain   the same, but the write may stand: look before trying again
-    ├── StoreFull            no space: delete or clear something, which goes on, or free some elsewhere
-    ├── StoreFailed          a sync failed; the store takes no more writes: close, check the disk, reopen
-    │   └── StoreReplaced    the directory was removed or replaced under the store: close, open what is there now
-    └── StoreClosed          the handle was closed: open again
+    ├── StoreBusy            another holder did not let go in time: retry
+    │   └── StoreUncertain   as StoreBusy, but the write may have happened: check before retrying
+    ├── StoreFull            no space: delete keys (which still works), or free space, then retry
+    ├── StoreFailed          a sync failed; no more writes: close, check the disk, reopen
+    │   └── StoreReplaced    the open directory was removed or replaced: close and reopen
+    └── StoreClosed          the handle is closed: open the store again
 """
 
 from __future__ import annotations
 
 
 class FerroKVError(Exception):
-    """The base of all errors of this package."""
+    """The base class of all errors in this package."""
 
 
 class DataError(FerroKVError, ValueError):
-    """A key, a value or an argument has a wrong type or size. Nothing was written; mend the call.
+    """A key, value or argument has a wrong type or size. Nothing was written; fix the call.
 
-    The name and the occasion are redis-py's; it is a `ValueError` too, for callers that know only Python's errors.
+    The name comes from redis-py, which raises it for the same mistakes. It is also a `ValueError`,
+    for callers that know only Python's own exceptions.
     """
 
 
 class ResponseError(FerroKVError):
-    """The command does not fit the stored value, in the words that a Redis server uses. Nothing was written."""
+    """The command does not fit the stored value.
+
+    The message is Redis's own. Nothing was written.
+    """
 
 
 class WatchError(ResponseError):
-    """A watched key changed before the pipeline was executed. Nothing was written; read again and try again."""
+    """A watched key changed before the pipeline ran. Nothing was written; read again and retry."""
 
 
 class LockError(FerroKVError, ValueError):
-    """A lock could not be had in time, or is not held by who wants to release or extend it. The name is redis-py's."""
+    """A lock could not be acquired in time, or the caller does not hold it. The name is redis-py's.
+
+    Raised on entering a lock's `with` block, and when a lock that is not held is released or
+    extended.
+    """
 
 
 class LockNotOwnedError(LockError):
-    """The lock ran out of time and may belong to somebody else. What it was to protect may have been touched meanwhile."""
+    """The lock timed out and may have a new owner.
+
+    What it protects may have been touched meanwhile.
+    """
 
 
 class StorePathError(FerroKVError, OSError):
-    """The path can not serve as a store: not a directory, not writable, damaged identity. Choose or repair it."""
+    """The path cannot serve as a store. Choose another directory, or repair this one.
+
+    For example, it is not a directory, it is not writable, or the files that identify it are
+    damaged.
+    """
 
 
 class UnsupportedFormat(FerroKVError):  # noqa: N818 - the condition is the name
-    """The store uses something that this version does not know. Upgrade ferrokv; nothing was touched."""
+    """The store uses a feature that this version does not know.
+
+    Nothing was touched; upgrade ferrokv.
+    """
 
 
 class CorruptionError(FerroKVError):
-    """Bytes on disk are not what was written. Restore the named file from a backup; nothing was changed.
+    """Bytes on disk are not what was written. Nothing was changed; restore the file from a backup.
 
-    `path` is the file's name inside the store, `offset` where the damage was seen; either may be None.
+    `path` is the file's name inside the store and `offset` the place of the damage; either may be
+    None.
     """
 
     def __init__(self, reason: str, *, path: str | None = None, offset: int | None = None) -> None:
@@ -72,46 +91,51 @@ class CorruptionError(FerroKVError):
         self.offset = offset
 
     def at(self, path: str) -> CorruptionError:
-        """The same error with the file's name, which a decoder of bytes does not know."""
+        """Return the same error with the file's name, which decoders of bytes do not know."""
         return CorruptionError(self.reason, path=path, offset=self.offset)
 
 
 class StoreBusy(FerroKVError):  # noqa: N818
-    """Somebody else holds what this call needs, and did not let go in time. Nothing was written; try again."""
+    """Something this call needs was not released in time. Nothing was written; retry."""
 
 
 class StoreUncertain(StoreBusy):
-    """The write is in the log, but another process, which was stopped, did not finish making it durable in time.
+    """The write is in the log, but another, stalled process did not make it durable in time.
 
-    It is wholly there or wholly not; look before trying again.
+    The write is present in full or not at all. Check which before retrying.
     """
 
 
 class StoreFull(FerroKVError):  # noqa: N818
-    """There was no room for the write. Delete keys, clear keyspaces or free space elsewhere, and try again.
+    """There was no room for the write. Delete keys, clear keyspaces or free space, then retry.
 
-    Reading, deleting, clearing and setting quotas go on while the disk is full, and the space comes back soon after. Whether the
-    refused write is there is known only once a later write succeeded: then it is not.
+    While the disk is full, reading, deleting, clearing and setting quotas still work, and their
+    space becomes available soon after. Whether the refused write happened is unknown until a later
+    write succeeds; from then on it is certain that it did not.
     """
 
 
 class StoreReadOnly(ResponseError):  # noqa: N818
-    """The store was opened with `read_only=True`, so this handle takes no writes. Nothing was written."""
+    """The handle was opened with `read_only=True`, so it takes no writes. Nothing was written."""
 
 
 class StoreFailed(FerroKVError):  # noqa: N818
-    """A write or a sync failed, so what is on disk is uncertain. Reads go on; writes do not until a reopening.
+    """A write or a sync failed, so the disk's state is uncertain. Reads work; reopen to write.
 
-    Whether the write that met the failure is there is unknown: it is wholly there or wholly not.
+    The write that hit the failure is present in full or not at all; which of the two is unknown.
     """
 
 
 class StoreReplaced(StoreFailed):
-    """The directory was removed while the store was open, or another one or an older copy took its place. Close and open again.
+    """The directory was removed or replaced while the store was open. Close and reopen it.
 
-    Nothing can be read any more, either. Writes of the last second may be lost with the directory.
+    Replaced means that another directory, or an older copy, took its place. Reads fail too. Writes
+    of the last second may be lost with the directory.
     """
 
 
 class StoreClosed(FerroKVError):  # noqa: N818
-    """The handle is closed, or is a snapshot from before a fork that is used in the child. Open the store again."""
+    """The handle is closed, or it is a snapshot taken before a fork and used in the child.
+
+    Open again.
+    """

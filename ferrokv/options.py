@@ -1,4 +1,4 @@
-"""The options of a store: what each bounds, its default, and its limits."""
+"""The options of a store: what each one limits, its default, and its range."""
 
 from __future__ import annotations
 
@@ -11,59 +11,62 @@ MIB = 1 << 20
 
 
 class Options(NamedTuple):
-    """How much memory and disk a store uses for what. Every option has a default that suits a web application.
+    """How much memory and disk a store may use. The defaults suit a web application.
 
-    None of them touches durability: there is no option that acknowledges a write before its fsync.
+    No option weakens durability: no write is ever acknowledged before its fsync.
     """
 
     memtable_bytes: int = 8 * MIB
-    """The WAL is rotated, and its memtable flushed to a table, beyond this size. Python needs about three times as much
-    memory for the records."""
+    """Size at which the WAL is rotated and its memtable flushed to a table. The records take about
+    three times as much memory in Python."""
 
     sealed_memtables_max: int = 4
-    """Writers wait when so many memtables are still to be flushed."""
+    """Writers wait while this many memtables are waiting to be flushed."""
 
     table_bytes: int = 16 * MIB
-    """Compaction begins a new table beyond this size."""
+    """Compaction starts a new table beyond this size."""
 
     block_bytes: int = 4096
-    """A block is closed at about this size; a point lookup reads one block."""
+    """Approximate size of a block. A point lookup reads one block."""
 
     level0_tables: int = 4
-    """So many flushed tables start a compaction."""
+    """Number of tables in level 0 (flushed, not yet compacted) that starts a compaction."""
 
     level0_slowdown: int = 0
-    """From so many tables in level 0 on, writes slow down, the more the more there are. 0: twice `level0_tables`."""
+    """Number of tables in level 0 from which writes slow down; each further table slows them more.
+    0 means twice `level0_tables`."""
 
     level0_stop: int = 0
-    """With so many tables in level 0, writes wait for compaction, for `busy_timeout` at most. 0: five times `level0_tables`."""
+    """Number of tables in level 0 at which writes wait for compaction, for at most `busy_timeout`
+    seconds. 0 means five times `level0_tables`."""
 
     score_slowdown: int = 3
-    """From such a compaction score on, writes slow down, and by each half more their speed halves. The score says how many times
-    too full the fullest level is, with what lies too high above it."""
+    """Compaction score from which writes slow down; each further 0.5 halves their speed. The score
+    is how many times over its limit the fullest level is, with data on its way down to it."""
 
     level1_bytes: int = 64 * MIB
-    """Level 1 holds so much, each further level ten times as much."""
+    """Capacity of level 1. Each further level holds ten times as much as the one above it."""
 
     block_cache_bytes: int = 32 * MIB
-    """Blocks, filters and indexes of tables kept in memory. What a read has just needed of one table stays, even if it is more."""
+    """Cache for blocks, filters and indexes of tables. Filters and index summaries of the table
+    that was just read stay in memory even if they exceed this size."""
 
     hot_cache_bytes: int = 8 * MIB
-    """Single records kept in memory in front of the blocks."""
+    """Cache for single records, consulted before the block cache."""
 
     open_tables_max: int = 256
-    """So many tables are kept open, but no more than a quarter of the descriptors that the process may have when it opens the
-    store. The others are opened for each read."""
+    """Number of tables kept open, capped at a quarter of the file descriptors that the process may
+    have when it opens the store. Other tables are opened for each read."""
 
     busy_timeout: float = 5.0
-    """Seconds that a write waits for room before it raises `StoreBusy`."""
+    """Seconds that a write waits for room or for a lock before it raises `StoreBusy`."""
 
     @classmethod
     def checked(cls, given: Mapping[str, Any]) -> Self:
-        """Options by name. `DataError` names an unknown one, or one that is out of range."""
+        """Build options from a mapping. `DataError` names one that is unknown or out of range."""
         unknown = sorted(set(given) - set(cls._fields))
         if unknown:
-            raise DataError(f"unknown option: {', '.join(unknown)}; known are {', '.join(cls._fields)}")
+            raise DataError(f"unknown option: {', '.join(unknown)}; known options: {', '.join(cls._fields)}")
         for name, value in given.items():
             kinds = (int, float) if name == "busy_timeout" else (int,)
             low, high = _LOWEST.get(name, 0), _HIGHEST.get(name, 1 << 48)
@@ -72,19 +75,19 @@ class Options(NamedTuple):
         options = cls(**given)
         if not options.level0_tables <= options.slowdown_at <= options.stop_at:
             raise DataError(
-                "compaction has to begin before writes slow down, and that before they wait: "
+                "level 0 limits must satisfy level0_tables <= level0_slowdown <= level0_stop: "
                 f"level0_tables={options.level0_tables} level0_slowdown={options.slowdown_at} level0_stop={options.stop_at}"
             )
         return options
 
     @property
     def slowdown_at(self) -> int:
-        """The number of tables in level 0 from which on writes slow down."""
+        """The number of tables in level 0 from which writes slow down, default resolved."""
         return self.level0_slowdown or 2 * self.level0_tables
 
     @property
     def stop_at(self) -> int:
-        """The number of tables in level 0 with which writes wait."""
+        """The number of tables in level 0 at which writes wait, with the default resolved."""
         return self.level0_stop or 5 * self.level0_tables
 
 

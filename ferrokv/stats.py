@@ -1,4 +1,4 @@
-"""What `stats()`, `verify()` and `backup()` answer."""
+"""The reports returned by `stats()`, `verify()` and `backup()`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .errors import CorruptionError
 
 
 class LevelStats(NamedTuple):
-    """One level of tables."""
+    """One level of the LSM tree. `bytes` are file bytes; tombstones are included in `records`."""
 
     tables: int
     bytes: int
@@ -17,7 +17,10 @@ class LevelStats(NamedTuple):
 
 
 class ProcessStats(NamedTuple):
-    """Another process that has the store open. That it lives is known by its lock; the rest is what it said of itself."""
+    """Another process that has the store open, since `since_ms` (milliseconds since 1970).
+
+    Its lock shows that it is alive. The fields are what the process reported about itself.
+    """
 
     pid: int
     since_ms: int
@@ -25,32 +28,41 @@ class ProcessStats(NamedTuple):
 
 
 class Stats(NamedTuple):
-    """The state of a store at one moment. Bytes are file bytes; counters count since this process opened it."""
+    """The state of a store at one moment.
+
+    Sizes are file bytes. Counters start at zero when this process opens the store, and count only
+    what this process did, unless a field says otherwise. `tables_dropped_unread` counts tables that
+    compaction removed without reading them, because nothing in them was alive.
+    """
 
     path: str
     store_id: str
     file_system: str
     durable: bool
-    """False on a file system that lives in memory, where fsync keeps nothing."""
+    """False on a file system that lives in memory, where fsync preserves nothing."""
     failed: str | None
     """Why the store takes no more writes, or None."""
     processes: tuple[ProcessStats, ...]
-    """The other processes that have the store open to write. Readers do not announce themselves."""
+    """The other processes that have the store open for writing.
+
+    Read-only handles do not register.
+    """
     compactor_pid: int | None
-    """The living process that flushes or compacts at the moment, or None."""
+    """The process that flushes or compacts right now, or None."""
     seqno: int
     keyspaces: tuple[str, ...]
     quotas: dict[str, int]
-    """The bytes that keyspaces with a quota may hold, by name."""
+    """The quota of each keyspace that has one, in bytes, by name."""
     wal_number: int
     wal_bytes: int
     memtable_records: int
     sealed_memtables: int
     levels: tuple[LevelStats, ...]
     waiting_tables: int
-    """Tables that this process replaced and that wait because somebody, here or in another process, still reads them."""
+    """Tables that this process has replaced but not yet removed, because this or another process
+    still reads them."""
     waiting_bytes: int
-    """The disk space that they keep."""
+    """The disk space that those tables take."""
     commits: int
     records_written: int
     rotations: int
@@ -61,38 +73,40 @@ class Stats(NamedTuple):
     records_evicted: int
     """Keys that this process deleted because their keyspace was over its quota."""
     level0_slowdown: int
-    """From so many tables in level 0 on, writes slow down."""
+    """The number of tables in level 0 from which writes slow down."""
     level0_stop: int
-    """With so many tables in level 0, writes wait, and raise `StoreBusy` after `busy_timeout`."""
+    """The number of tables in level 0 at which writes wait; after `busy_timeout` they raise
+    `StoreBusy`."""
     compaction_score: float
-    """How many times too full the fullest level is, with what lies too high above it."""
+    """How many times over its limit the fullest level is, with data on its way down to it."""
     score_slowdown: int
-    """From such a score on, writes slow down."""
+    """The compaction score from which writes slow down."""
     writes_slowed: int
     """Commits of this process that were delayed because compaction was behind."""
     writes_stopped: int
     """Commits of this process that had to wait for a flush or a compaction."""
     stalled_seconds: float
-    """Seconds that commits of this process were delayed, or waited."""
+    """Seconds that commits of this process were delayed or had to wait."""
     damaged_tables: int
-    """Tables that could not be read when they were to be compacted. Compaction goes on without them; `verify()` names them."""
+    """Tables that compaction found unreadable. It continues without them; `verify()` names them."""
 
 
 class VerifyReport(NamedTuple):
-    """What `verify()` read, and what of it is not as it was written."""
+    """What `verify()` checked, and the damage it found."""
 
     files: int
-    """CURRENT, the manifest, the WALs that are needed, and the tables."""
+    """Number of files: CURRENT, the manifest, the WALs still needed, and the tables."""
     bytes: int
-    """File bytes that were to be checked: of a WAL those before its durable end."""
+    """File bytes to check. A WAL counts up to its durable end."""
     records: int
-    """Records that were read in tables and WALs, replaced and deleted ones among them."""
+    """Records read from tables and WALs, including replaced and deleted ones."""
     problems: tuple[CorruptionError, ...]
-    """Each with the file's name inside the store as `path`, and where the damage was seen as `offset`, None for a whole file."""
+    """One error for each problem: `path` is the file's name inside the store, and `offset` the
+    place of the damage, or None if the whole file is affected."""
 
     @property
     def ok(self) -> bool:
-        """True if there is no problem."""
+        """True if no problem was found."""
         return not self.problems
 
 
@@ -100,9 +114,9 @@ class BackupReport(NamedTuple):
     """The copy that `backup()` made."""
 
     path: str
-    """The real path of its directory."""
+    """The real path of the target directory."""
     tables: int
     records: int
-    """Records in its tables: keys, elements and owners of collections, and the names of keyspaces."""
+    """Records in its tables: keys, elements and owners of collections, names of keyspaces."""
     bytes: int
     """File bytes of the whole copy."""

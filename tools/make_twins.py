@@ -29,8 +29,8 @@ _DJANGO_NAMES: Final = (
     ("            if inspect.isawaitable(value):\n                value = await value\n", ""),
     ("import inspect\n", ""),
     ("_aget_", "_get_"),
-    (" An asynchronous caller's `default` may be a coroutine function.", ""),
-    ("on the event loop: no method needs a thread for what memory can answer", "for threads"),
+    ("\n\n        `default` may also be a coroutine function.", ""),
+    ("on the event loop: a hit in memory never needs a thread", "for threads"),
 )
 _SIGNATURE: Final = re.compile(r"(    def (?!_)\w+\((?:[^()]|\([^()]*\))*?\)) -> [^\n]+:\n")
 _OVERLOAD: Final = re.compile(r"    @overload\n    def \w+\((?:[^()]|\([^()]*\))*?\) -> [^\n]+: \.\.\.\n")
@@ -97,7 +97,7 @@ def _of_used(line: re.Match[str], source: str) -> str:
 def django_blocking(source: str, methods: frozenset[str]) -> str:
     """The twin of a module of the Django cache: `aget` becomes `get`, and a private `_a_look` becomes `_look`."""
     for name in methods:
-        source = re.sub(rf"\b(def |self\.|super\(\)\.|`|pipelined\.)a{name}\b", rf"\1{name}", source)
+        source = re.sub(rf"(\bdef |\bself\.|\bsuper\(\)\.|`|\bpipelined\.)a{name}\b", rf"\1{name}", source)
     source = re.sub(r"\b_a_(?=[a-z])", "_", source)
     for old, new in _DJANGO_NAMES:
         source = source.replace(old, new)

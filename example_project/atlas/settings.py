@@ -1,4 +1,7 @@
-"""Settings of the example site. What a project needs for ferrokv stands between the two lines."""
+"""Settings of the example site.
+
+The part between the two lines is what a project needs for ferrokv.
+"""
 
 import os
 from pathlib import Path
@@ -16,13 +19,14 @@ CACHES = {
         "TIMEOUT": 600,
         "OPTIONS": {"MAX_BYTES": 64 << 20},
     },
-    # Whole pages, by Django's per-site cache: plain data, small, and gone with the disk it stands on without an error page.
+    # Whole pages, for Django's per-site cache: plain data and small. If the disk fails, they are
+    # missing, but there is no error page.
     "pages": {
         "BACKEND": "ferrokv.contrib.django.FerroKVCache",
         "LOCATION": STORE,
         "OPTIONS": {"KEYSPACE": "pages", "COMPRESSOR": "zlib", "IGNORE_EXCEPTIONS": True, "MAX_BYTES": 16 << 20},
     },
-    # Counters have a keyspace of their own, so that clearing the cache does not set them to zero.
+    # Counters have their own keyspace, so that clearing the cache does not reset them.
     "counters": {
         "BACKEND": "ferrokv.contrib.django.FerroKVCache",
         "LOCATION": STORE,
@@ -34,7 +38,7 @@ SESSION_ENGINE = "ferrokv.contrib.django.sessions"
 CACHE_MIDDLEWARE_ALIAS = "pages"
 CACHE_MIDDLEWARE_SECONDS = 60
 MIDDLEWARE = [
-    # First: a response leaves when all that its request wrote is durable, at the price of one sync.
+    # First, so that a response leaves once all writes of its request are durable, with one sync.
     "ferrokv.contrib.django.middleware.PipelinedMiddleware",
     "django.middleware.cache.UpdateCacheMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -81,7 +85,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 TIME_ZONE = "UTC"
 USE_TZ = True
 USE_THOUSAND_SEPARATOR = True
-# What fails is said on the terminal, also without DEBUG.
+# Failures are printed on the terminal, even without DEBUG.
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

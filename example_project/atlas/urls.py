@@ -1,4 +1,4 @@
-"""Addresses of the example site."""
+"""URLs of the example site."""
 
 from django.contrib.auth import views as auth
 from django.urls import path

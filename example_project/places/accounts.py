@@ -1,4 +1,4 @@
-"""Accounts, and the way to log out on every device."""
+"""Accounts, and logging out on every device."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ferrokv.contrib.django.sessions import flush_user_sessions, user_session_ke
 @never_cache
 @login_required
 def account(request: HttpRequest) -> HttpResponse:
-    """Where the visitor is logged in: the index of sessions by user."""
+    """Where the visitor is logged in, from the index of sessions by user."""
     keys = user_session_keys(request.user)
     devices = [{"number": n, "is_this": key == request.session.session_key} for n, key in enumerate(keys, 1)]
     return render(request, "places/account.html", {"devices": devices, "ended": request.session.pop("ended", None)})
@@ -25,7 +25,7 @@ def account(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "POST"])
 def sign_up(request: HttpRequest) -> HttpResponse:
-    """A new account."""
+    """Create an account."""
     form = UserCreationForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         login(request, form.save())
@@ -36,6 +36,6 @@ def sign_up(request: HttpRequest) -> HttpResponse:
 @require_POST
 @login_required
 def sign_out_everywhere(request: HttpRequest) -> HttpResponse:
-    """End all other sessions of the visitor, in one atomic step: a request that is just being answered can not revive one."""
+    """Atomically end all other sessions of the visitor; a request in progress cannot revive one."""
     request.session["ended"] = flush_user_sessions(request.user, keep=request.session.session_key)
     return redirect("account")

@@ -1,4 +1,4 @@
-"""The app of the example."""
+"""The app of the example site."""
 
 from django.apps import AppConfig
 

@@ -1,4 +1,4 @@
-"""What every page shows."""
+"""Context for every page."""
 
 from typing import Any
 
@@ -6,5 +6,5 @@ from django.http import HttpRequest
 
 
 def favourites(request: HttpRequest) -> dict[str, Any]:
-    """The number of the visitor's favourites, from the session; which a page that does not show it never asks for."""
+    """The number of the visitor's favourites, read from the session only if a page shows it."""
     return {"favourite_count": lambda: len(request.session.get("favourites", []))}

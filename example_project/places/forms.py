@@ -1,4 +1,4 @@
-"""What a visitor who is logged in may change."""
+"""What a logged-in visitor may edit."""
 
 from django import forms
 
@@ -6,7 +6,7 @@ from .models import Town
 
 
 class TownForm(forms.ModelForm):
-    """A town's name and people."""
+    """A town's name and population."""
 
     class Meta:
         model = Town

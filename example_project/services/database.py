@@ -1,4 +1,7 @@
-"""What both services ask: the example site's database through SQLAlchemy, with queries cached in the example site's store."""
+"""The queries of both services: the example site's database through SQLAlchemy.
+
+Queries are cached in the example site's store.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,13 @@ from .models import Base, Country, Town
 from .query_cache import FromCache, QueryCache
 
 VAR = Path(os.environ.get("ATLAS_VAR", Path(__file__).resolve().parent.parent / "var"))
-# The directory of the Django site's cache: every keyspace in it keeps to itself, and one engine serves all of a process.
+# The directory of the Django site's cache. Keyspaces are independent, and one engine per process
+# serves all of them.
 STORE = VAR / "store"
 
 
 class CachedSession(Session):
-    """Sessions whose queries may come from the cache."""
+    """A session whose queries may be answered from the cache."""
 
 
 region = make_region().configure(
@@ -38,7 +42,10 @@ async def countries() -> list[str]:
 
 
 async def country(iso: str) -> dict[str, Any] | None:
-    """A country with its ten largest towns; None if there is no such country. Both queries are cached, until a town changes."""
+    """A country with its ten largest towns, or None.
+
+    Both queries are cached until a town changes.
+    """
     async with sessions() as session:
         found = await session.scalar(select(Country).where(Country.iso == iso).options(FromCache()))
         if found is None:
@@ -52,7 +59,7 @@ async def country(iso: str) -> dict[str, Any] | None:
 
 
 async def town(number: int) -> dict[str, Any] | None:
-    """A town; None if there is no such town."""
+    """A town, or None."""
     async with sessions() as session:
         one = select(Town).where(Town.id == number).options(joinedload(Town.country))
         found = await session.scalar(one.options(FromCache()))
@@ -62,14 +69,14 @@ async def town(number: int) -> dict[str, Any] | None:
 
 
 async def towns(numbers: list[int]) -> dict[int, dict[str, Any]]:
-    """The towns that there are, by number."""
+    """The towns that exist, by number."""
     async with sessions() as session:
         found = await session.scalars(select(Town).where(Town.id.in_(numbers)))
         return {town.id: {"name": town.name, "people": town.population} for town in found}
 
 
 async def settle(number: int, people: int) -> bool:
-    """True if there is such a town; now so many live there, and no cached query says otherwise."""
+    """Set a town's population, and invalidate cached queries. False if there is no such town."""
     async with sessions() as session:
         found = await session.get(Town, number)
         if found is None:
@@ -80,7 +87,7 @@ async def settle(number: int, people: int) -> bool:
 
 
 async def zones() -> list[dict[str, Any]]:
-    """Time zones with their towns and people: a scan of the whole table."""
+    """Time zones with their towns and population. Scans the whole table."""
     count, people = func.count(), func.sum(Town.population)
     async with sessions() as session:
         rows = await session.execute(

@@ -1,6 +1,7 @@
-"""A FastAPI service over the towns, in any number of worker processes: `uvicorn services.fastapi_service:app --workers 4`.
+"""A FastAPI service over the towns, for any number of worker processes.
 
-`@cached` results outlive a restart, a visit is counted once whichever worker answers, and a slow answer is computed by one of them.
+Run `uvicorn services.fastapi_service:app --workers 4`. Results of `@cached` survive a restart,
+visits are counted exactly across workers, and a slow answer is computed by one worker for all.
 """
 
 from __future__ import annotations
@@ -36,13 +37,13 @@ app = FastAPI(title="Towns", lifespan=lifespan)
 
 @cached(ttl=60, namespace="countries", key_builder=lambda function, *_: "all", **CACHE)
 async def countries() -> list[str]:
-    """All countries, at most a minute old: nothing invalidates it."""
+    """All countries, at most a minute old, since nothing invalidates them."""
     return await database.countries()
 
 
 @cached_stampede(lease=30, ttl=3600, namespace="zones", key="all", **CACHE)
 async def zones() -> dict[str, Any]:
-    """One worker computes it; the others wait, and all give the same."""
+    """One worker computes it; the others wait and return the same."""
     return {"computed_at": time.time(), "computed_by": os.getpid(), "zones": await database.zones()}
 
 

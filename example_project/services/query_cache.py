@@ -1,8 +1,9 @@
-"""ORM queries through a dogpile region, invalidated by the sessions that change their tables.
+"""Caches ORM queries in a dogpile region, and invalidates them when a session changes their tables.
 
-Each table has a generation, a random token in the region, and the key of a cached answer has the generations of all tables that it
-is made from. Whoever commits a change to a table gives it a new one, so every older answer is out of reach at once, in every
-process, without a list of them. `do_orm_execute` and frozen results are used as in SQLAlchemy's dogpile example.
+Each table has a generation, a random token in the region. The key of a cached answer contains the
+generations of all tables it was made from. Committing a change to a table gives it a new
+generation, which puts every older answer out of reach at once, in every process, without a list of
+them. `do_orm_execute` and frozen results are used as in SQLAlchemy's dogpile example.
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ PLAIN = {bool, int, float, str, bytes, Decimal, date, datetime, time, timedelta,
 class FromCache(UserDefinedOption):
     """`select(Town).options(FromCache())`: the answer may come from the cache.
 
-    `also` names classes whose tables are read by statements of their own, as for `selectinload`; `name` tells apart statements with
-    the same SQL and other loader options; `seconds` takes the place of the region's expiration time.
+    `also` names classes whose tables are read by additional statements, as for `selectinload`.
+    `name` distinguishes statements with the same SQL but different loader options. `seconds`
+    overrides the region's expiration time.
     """
 
     propagate_to_loaders = False
@@ -53,7 +55,10 @@ class FromCache(UserDefinedOption):
 
 
 class Begun:
-    """A transaction of a session: the generations before its first statement, whose view of the database may be as old."""
+    """A transaction of a session, with the generations as of before its first statement.
+
+    Its view of the database may be as old as they are.
+    """
 
     def __init__(self, generations: dict[str, str], is_async: bool) -> None:
         self.generations = generations
@@ -61,11 +66,13 @@ class Begun:
 
 
 class QueryCache:
-    """Serves the sessions that it listens on: `listen(Session)`, or for async engines `listen` on their `sync_session_class`.
+    """Serves the sessions that it listens to.
 
-    A session with changes of its own asks the database. Changes that pass by the unit of work are not seen: SQL of Core, the legacy
-    `bulk_*` methods, and commits of a transaction that a session was only joined to; `forget` their tables behind them. A process
-    that dies between its commit and the new generation leaves old answers until they expire.
+    Call `listen(Session)`; for async engines, `listen` on their `sync_session_class`. A session
+    with uncommitted changes bypasses the cache. Changes that bypass the unit of work are not
+    noticed: Core SQL, the legacy `bulk_*` methods, and commits of a transaction that a session
+    merely joined. Call `forget` for their tables after the commit. If a process dies between its
+    commit and the new generation, old answers remain until they expire.
     """
 
     def __init__(self, region: CacheRegion, metadata: MetaData) -> None:
@@ -81,7 +88,7 @@ class QueryCache:
         event.listen(sessions, "after_transaction_end", self._after_transaction_end)
 
     def forget(self, *classes: type) -> None:
-        """End every cached answer that is made from the tables of these classes."""
+        """Invalidate every cached answer made from the tables of these classes."""
         self._renew({table for kind in classes for table in _tables_of(inspect(kind))})
 
     # -- reading -------------------------------------------------------------------------------------------------
@@ -98,10 +105,10 @@ class QueryCache:
         if statement._for_update_arg is not None:
             return None
         if session.new or session.dirty or session.deleted or session.info.get(CHANGED):
-            return None  # it sees its own changes, and keeps them to itself
+            return None  # it sees its own changes, which nobody else may
         bind = session.get_bind(**state.bind_arguments)
         if APART in session.info or isinstance(bind, Connection):
-            return None  # whose transaction may have an older view of the database than this session knows of
+            return None  # its transaction may have an older view of the database than this session knows of
         engine = bind.engine
         compiled = statement.compile(dialect=engine.dialect)
         assert isinstance(compiled, SQLCompiler)
@@ -139,7 +146,7 @@ class QueryCache:
         return self._region.get_or_create(key, create, expiration_time=seconds)
 
     def _create_later(self, key: str, create: Callable[[], Any], seconds: float | None) -> Any:
-        """`get_or_create` on an event loop, which must not wait itself for the mutex and the disk."""
+        """`get_or_create` for an event loop, which must not block on the mutex or the disk."""
         found = self._region.get(key, expiration_time=seconds)
         if found is not NO_VALUE:
             return found
@@ -183,10 +190,8 @@ class QueryCache:
                 in_thread(self._renew, changed)
             else:
                 self._renew(changed)
-        except (
-            Exception
-        ):  # whatever the region's backend raises: the database has committed, which must not look like a failure
-            logger.exception("cached answers stay until they expire: tables=%s", sorted(changed))
+        except Exception:  # from the region's backend: the database has committed, so this must not look like a failure
+            logger.exception("cached answers remain until they expire: tables=%s", sorted(changed))
 
     @staticmethod
     def _after_transaction_end(session: Session, transaction: SessionTransaction) -> None:
@@ -199,21 +204,24 @@ class QueryCache:
 
 
 def _ask_apart(state: ORMExecuteState, connection: Connection) -> Any:
-    """The frozen answer of the database, by a session of its own on the same connection: without what else this one has loaded."""
+    """Query the database in a separate session on the same connection, and freeze the result.
+
+    So it contains nothing else that this session has loaded.
+    """
     with Session(connection, join_transaction_mode="rollback_only", info={APART: True}) as apart:
         result = apart.execute(state.statement, state.parameters, execution_options=state.execution_options)
         return result.freeze()
 
 
 def _is_plain(value: Any) -> bool:
-    """True for a value whose text tells it from every other."""
+    """True for a value whose text distinguishes it from all others."""
     if isinstance(value, list | tuple):
         return all(map(_is_plain, value))
     return value is None or type(value) in PLAIN or isinstance(value, Enum)
 
 
 def _complete(compiled: SQLCompiler) -> Any:
-    """The statement with the joins of relationships and eager loads, and the criteria of its options."""
+    """Return the statement with the joins of relationships and eager loads, and all criteria."""
     return getattr(compiled.compile_state, "statement", compiled.statement)
 
 
@@ -222,7 +230,7 @@ def _parameters(state: ORMExecuteState) -> dict[str, Any]:
 
 
 def _changed(session: Session) -> set[str]:
-    """Tables that this session has changed and not committed."""
+    """The tables that this session has changed but not committed."""
     changed: set[str] = session.info.setdefault(CHANGED, set())
     return changed
 

@@ -1,4 +1,4 @@
-"""Waiting in SQLAlchemy's asyncio sessions for what blocks: in threads, and so that a cancelled caller leaves nothing undone."""
+"""Blocking work in SQLAlchemy's asyncio sessions: done in threads, even after cancellation."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from dogpile.cache.api import CacheMutex
 from sqlalchemy.util import await_only
 
 POLL_SECONDS = 0.01
-_running: set[asyncio.Future[Any]] = set()  # the loop itself keeps only weak references
+_running: set[asyncio.Future[Any]] = set()  # event loops keep only weak references
 
 
 def in_thread(work: Callable[..., Any], *arguments: Any) -> Any:
-    """What `work` answers, from a thread. Who is cancelled stops waiting; the work is done all the same."""
+    """Run `work` in a thread and return its result. Cancelling stops the waiting, not the work."""
     return await_only(_finish(_started(work, *arguments)))
 
 
 def acquire_later(mutex: CacheMutex) -> None:
-    """Take the mutex. One look at it takes a thread, waiting none, so that waiters do not take all there are."""
+    """Take the mutex. Only attempts use a thread, so waiters do not occupy all there are."""
     while not await_only(_take(mutex)):
         await_only(asyncio.sleep(POLL_SECONDS))
 

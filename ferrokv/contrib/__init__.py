@@ -1,1 +1,1 @@
-"""Adapters: each only translates another library's contract into ferrokv's public names."""
+"""Adapters. Each one only translates another library's contract into ferrokv's public names."""

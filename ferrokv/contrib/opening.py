@@ -1,4 +1,4 @@
-"""What the adapters share: opening a keyspace once and with the size that it may have, and TTLs in seconds."""
+"""What the adapters share: opening a keyspace once, with its quota; batches; TTLs in seconds."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ from typing import Any, Final, TypeVar
 from ferrokv import BlockingFerroKV, FerroKV, WriteBatch
 
 UNCHANGED: Final[Any] = object()
-"""A quota that is left as it is."""
+"""A quota to leave as it is."""
 FOREVER_SECONDS: Final = 1e12
-"""30,000 years; what is longer has no end."""
+"""30,000 years. Longer timeouts never expire."""
 PART_RECORDS: Final = 50_000
 PART_BYTES: Final = 32 << 20
-"""Of one commit, when a caller writes or deletes much at once: nobody else waits for all of it (docs/format.md section 8)."""
+"""Limits of one commit when a caller writes or deletes a lot at once, so that others do not have to
+wait for all of it (docs/format.md section 8)."""
 T = TypeVar("T")
 
 
 def in_batches(writes: Iterable[tuple[Any, Any, int | None]]) -> list[WriteBatch]:
-    """The writes, each a key, a value or None to delete, and a TTL in ms or None, in as few batches as may be; at least one."""
+    """Distribute writes over as few batches as possible; returns at least one.
+
+    Each write is a key, a value or None to delete, and a TTL in ms or None.
+    """
     batches = [WriteBatch()]
     size = 0
     for key, value, px in writes:
@@ -38,37 +42,43 @@ def in_batches(writes: Iterable[tuple[Any, Any, int | None]]) -> list[WriteBatch
 
 
 def in_parts(names: Sequence[T]) -> Iterator[Sequence[T]]:
-    """The names, as many as one commit should delete at a time."""
+    """Split names into parts that one commit should delete."""
     for i in range(0, len(names), PART_RECORDS):
         yield names[i : i + PART_RECORDS]
 
 
 def open_bounded(path: Any, keyspace: str, options: Mapping[str, Any], max_bytes: Any) -> BlockingFerroKV:
-    """A handle whose keyspace has the quota, before anybody can write through it. It is closed if that can not be had."""
+    """Open a handle whose keyspace has the quota before anybody can write through it.
+
+    If the quota cannot be set, the handle is closed.
+    """
     handle = BlockingFerroKV.open(path, keyspace=keyspace, **options)
     if max_bytes is not UNCHANGED:
         try:
             handle.set_quota(max_bytes)
-        except BaseException:  # interrupted, too: nobody else would close it
+        except BaseException:  # also when interrupted: nobody else would close it
             handle.close()
             raise
     return handle
 
 
 async def open_bounded_later(path: Any, keyspace: str, options: Mapping[str, Any], max_bytes: Any) -> FerroKV:
-    """As `open_bounded`, for event loops."""
+    """As `open_bounded`, for asyncio."""
     handle = await FerroKV.open(path, keyspace=keyspace, **options)
     if max_bytes is not UNCHANGED:
         try:
             await handle.set_quota(max_bytes)
-        except BaseException:  # cancelled, too: nobody else would close it
+        except BaseException:  # also when cancelled: nobody else would close it
             await handle.close()
             raise
     return handle
 
 
 class ProcessLock:
-    """A lock among the threads of a process. In a forked child nobody has it, not even if Python was not told of the fork."""
+    """A lock among the threads of a process.
+
+    In a forked child nobody holds it, even if Python was not told of the fork.
+    """
 
     __slots__ = ("_locks",)
 
@@ -82,19 +92,20 @@ class ProcessLock:
 
 
 class FirstUse:
-    """The first uses of a handle by tasks: one opens it, and those who need it meanwhile wait for that.
+    """Coordinates the first uses of a handle by tasks: one task opens it, the others wait for that.
 
-    Who is cancelled while opening leaves it to the next one; an error is that of all who waited. Each event loop opens on its
-    own, so whoever opens looks at the end whether another loop was faster.
+    If the opening task is cancelled, the next one opens. If opening fails, all waiting tasks get
+    the error. Each event loop opens on its own, so the opening function checks afterwards whether
+    another loop was faster.
     """
 
     __slots__ = ("_turn",)
 
     def __init__(self) -> None:
-        self._turn: _Turn | None = None  # of the loop that asked last
+        self._turn: _Turn | None = None  # of the event loop that used it last
 
     async def handle(self, find: Callable[[], FerroKV | None], open_: Callable[[], Awaitable[FerroKV]]) -> FerroKV:
-        """What `find()` has, or once it has nothing, what `open_()` returns."""
+        """Return what `find()` returns; if that is None, return what `open_()` returns."""
         loop = asyncio.get_running_loop()
         turn = self._turn
         if turn is None or turn.loop is not loop:
@@ -110,12 +121,12 @@ class FirstUse:
                 return await open_()
             except Exception as error:
                 turn.failures += 1
-                turn.error = copy.copy(error)  # without its traceback, which holds everything
+                turn.error = copy.copy(error)  # without its traceback, which keeps frames alive
                 raise
 
 
 class _Turn:
-    """Of one event loop."""
+    """The state of one event loop."""
 
     __slots__ = ("error", "failures", "lock", "loop")
 
@@ -123,9 +134,12 @@ class _Turn:
         self.loop = loop
         self.lock = asyncio.Lock()
         self.failures = 0
-        self.error: Exception | None = None  # the last one
+        self.error: Exception | None = None  # the most recent one
 
 
 def whole_ms(seconds: float | None) -> int | None:
-    """A TTL in ms that is at least one; None and 0 are "for ever", as is what is longer than anybody waits. ValueError for NaN."""
+    """Convert a TTL to ms, at least 1. None for no expiry; ValueError for NaN.
+
+    None, 0, and TTLs beyond `FOREVER_SECONDS` mean no expiry.
+    """
     return max(1, round(max(seconds, 0) * 1000)) if seconds and not seconds >= FOREVER_SECONDS else None

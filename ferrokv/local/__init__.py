@@ -1,4 +1,4 @@
-"""The local backend: a store in a directory of this machine. docs/architecture.md says what is where, and what to read first."""
+"""The local backend: a store in a directory of this machine. docs/architecture.md is the map."""
 
 from __future__ import annotations
 

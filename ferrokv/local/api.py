@@ -1,9 +1,10 @@
-"""`FerroKV`: the asyncio face. Its twin for threads is `blocking.BlockingFerroKV`; a test keeps the two equal.
+"""`FerroKV`: the asyncio interface. `blocking.BlockingFerroKV` is its twin for threads.
 
-Methods, arguments and answers are those of redis-py's asyncio client; most come from `faces/aio`. No call blocks the event loop:
-what memory or the page cache can answer is answered inline, everything else happens on other threads. A `get` that memory answers
-does not yield to the loop; scans yield after each page. Cancelling a write stops the waiting, not the write. Handles may be used
-from any number of event loops of the process.
+Methods, arguments and return values are those of redis-py's asyncio client; most come from
+`faces/aio`. No call blocks the event loop: whatever memory or the page cache can answer is answered
+inline, and everything else runs on other threads. A `get` answered from memory does not yield to
+the event loop; scans yield after each page. Cancelling a write stops the waiting, not the write. A
+handle may be used from any number of event loops in the process.
 """
 
 from __future__ import annotations
@@ -71,7 +72,10 @@ class AsyncReads(
     __slots__ = ()
 
     async def get(self, name: Key) -> bytes | None:
-        """The value, or None. At most one block read per level when memory does not have it."""
+        """Return a string's value, or None.
+
+        Reads at most one block per level if memory does not have it.
+        """
         found = self._probe(name)
         if found is None or found.__class__ is bytes:
             return found
@@ -101,7 +105,7 @@ class FerroKV(
     AsyncLocking,
     AsyncWatching,
 ):
-    """One keyspace of a store. Make it with `open`; use it as a context manager, or call `close`."""
+    """One keyspace of a store. Create it with `open`; use it as a context manager or `close` it."""
 
     __slots__ = ()
 
@@ -114,18 +118,24 @@ class FerroKV(
         read_only: bool = False,
         **options: Unpack[OpenOptions],
     ) -> Opening:
-        """A handle on the store of a directory, which is made if it is missing; its parent must exist.
+        """Open the store in a directory and return a handle on one of its keyspaces.
 
         Both `db = await FerroKV.open(path)` and `async with FerroKV.open(path) as db:` work.
-        Any number of processes may have it open. `options` are the fields of `ferrokv.Options`; handles of one process on one
-        directory share the engine. With `read_only` nothing is written, locked or made, writes raise `StoreReadOnly`, and the
-        right to read is enough. `StorePathError`, `UnsupportedFormat` or `CorruptionError` if the directory can not serve;
-        `StoreBusy` if another process does not finish opening it within `busy_timeout`.
+        The directory is created if it is missing; its parent must exist. Any number of processes
+        may have the store open. `options` are the fields of `ferrokv.Options`. All handles of a
+        process on a directory share one engine (read-only ones a second), so options must agree.
+
+        With `read_only=True` nothing is written, locked or created, permission to read is enough,
+        and writes raise `StoreReadOnly`.
+
+        Raises `StorePathError`, `UnsupportedFormat` or `CorruptionError` if the directory cannot
+        serve as a store, and `StoreBusy` if another process does not finish opening it within
+        `busy_timeout`.
         """
         return Opening(path, encode_keyspace(keyspace), read_only, options)
 
     async def close(self) -> None:
-        """Give the handle back; the last one finishes queued writes and releases the directory. Idempotent."""
+        """Close the handle; the last one finishes queued writes and closes the store. Idempotent."""
         store = self._take_store()
         if store is not None and not may_run():
             release_store(store)
@@ -135,9 +145,8 @@ class FerroKV(
             except RuntimeError:  # the loop's executor has been shut down
                 threading.Thread(target=release_store, args=(store,), name="ferrokv-release").start()
             else:
-                await asyncio.shield(
-                    releasing
-                )  # a caller who is cancelled stops waiting; the store is released all the same
+                # A cancelled caller stops waiting, but the store is still released.
+                await asyncio.shield(releasing)
 
     async def __aenter__(self) -> Self:
         return self
@@ -148,85 +157,101 @@ class FerroKV(
         await self.close()
 
     def keyspace(self, name: str) -> FerroKV:
-        """A handle on another keyspace of the same store; close it on its own."""
+        """Return a handle on another keyspace of the same store. Close it separately."""
         return FerroKV(share_store(self._store), encode_keyspace(name))
 
     def snapshot(self) -> Snapshot:
-        """The keyspace as it is now, to read from; close it, for it keeps replaced versions alive.
+        """Return a read-only view of the keyspace as it is now. Close it when done.
 
-        On disk it keeps the tables that compactions replace, until it is closed or the process ends. A `read_only` handle opens all
-        tables instead: `StoreBusy` when there are not enough descriptors.
+        An open snapshot keeps replaced values in memory, and the tables that compaction replaces on
+        disk, until it is closed or the process ends. On a `read_only` handle it opens all tables
+        instead, and raises `StoreBusy` if there are not enough file descriptors.
         """
         snapshot = Snapshot(self._store, self._keyspace, self._pin())
         remember_snapshot(snapshot)
         return snapshot
 
     def pipeline(self, transaction: bool = True, shard_hint: None = None) -> Pipeline:
-        """An empty pipeline. What it gathers is run as one, with or without `transaction`."""
+        """Return an empty pipeline; its commands run atomically, whatever `transaction` says."""
         from .faces.pipelines import Pipeline
 
         return Pipeline(self)
 
     async def transaction(self, function: Callable[[Tx], T]) -> T:
-        """What `function(tx)` returns, run once on the newest state: all that it wrote through `tx`, or nothing if it raises.
+        """Run `function(tx)` once on the newest state, and return its result.
 
-        Serializable across threads, event loops and processes; one sync. All writers wait while the function runs, perhaps on
-        another thread: so it neither awaits nor blocks, and uses no other handle.
+        Everything it writes through `tx` is committed together with one sync, or discarded if it
+        raises. Transactions are serializable across threads, event loops and processes. All writers
+        wait while the function runs, possibly on another thread, so it must not await, block or use
+        another handle.
         """
         from .faces.pipelines import check_function, run_function
 
         return await self._write(run_function, check_function(function))
 
     def deferral(self) -> Deferral:
-        """A deferral for writes that need to be durable together, at the price of one sync: `with` or `async with` it.
+        """Return a deferral, which makes many writes durable together with one sync.
 
-        Its writes are seen through `within`, by nobody else before they are durable, and are lost if the process ends before.
+        Use it with `with` or `async with`, and write through `within(deferral)`. Until the writes
+        are durable, they are visible only through `within`, and are lost if the process ends.
         """
         from .faces.deferral import Deferral
 
         return Deferral(self._store, self._keyspace)
 
     def within(self, deferral: Deferral, *, forgiving: bool = False) -> DeferredCommands:
-        """The commands of this handle, which answer before what they write is durable; it is once the deferral is settled.
+        """Return this handle's commands inside a deferral: they do not wait for durability.
 
-        If gathered writes of `forgiving` ones are lost, settling logs it and does not raise.
+        The writes are durable once the deferral is settled. If writes of a `forgiving` handle that
+        were collected in memory are lost, settling logs that instead of raising.
         """
         from .faces.aio.deferred import DeferredCommands
 
         return DeferredCommands(deferral.unsettled(self._store), self, self._keyspace, forgiving)
 
     async def flush(self) -> bool:
-        """True. What was written before is in tables, and its WALs are gone."""
+        """Flush everything written so far to tables, and remove its WALs. Returns True."""
         return bool(await self._background("flush"))
 
     async def compact(self) -> bool:
-        """True. What was written before is in one level of tables, without what is deleted or long expired."""
+        """Compact all data into one level, dropping deleted and long-expired keys. Returns True."""
         return bool(await self._background("compact"))
 
     def stats(self) -> Stats:
-        """Numbers on the whole store, from memory."""
+        """Return figures on the whole store. No data is read from disk."""
         return self._store.stats()
 
     async def verify(self, progress: Progress | None = None) -> VerifyReport:
-        """What a check of the whole store, all keyspaces, found: each byte of it is read from the disk, at a background pace.
+        """Check the whole store, all keyspaces, by reading every byte from disk; returns a report.
 
-        CURRENT, the manifest, every table against itself and the manifest, and the WALs up to where they are durable. Damage does
-        not end it: `problems` has it all. Others go on reading, writing and compacting; a table that they replace is kept until it
-        is checked. About 10 µs a record. `progress(done_bytes, total_bytes)` is called about each MiB, in the calling thread or
-        event loop; what it raises ends the work. `StoreClosed` when the store is closed meanwhile, `StoreBusy` when two such
-        works are under way, `UnsupportedFormat` when a newer version wrote a part.
+        It checks CURRENT, the manifest, every table against itself and the manifest, and the WALs
+        up to their durable end. Damage does not stop the check; `problems` lists all of it. Others
+        can keep reading, writing and compacting; a table that they replace is kept until it has
+        been checked.
+
+        It takes about 10 µs per record, at background pace. `progress(done_bytes, total_bytes)` is
+        called about once per MiB, in the calling thread or event loop; an exception that it raises
+        ends the check.
+
+        `StoreClosed` if the store is closed meanwhile, `StoreBusy` if two verifications or backups
+        are already running, `UnsupportedFormat` if a newer version wrote part of the store.
         """
         return await run_task(self._store, progress, LongTask.verify)
 
     async def backup(self, target: str | os.PathLike[str], progress: Progress | None = None) -> BackupReport:
-        """A copy of the whole store, all keyspaces, as it is at one moment: a store of its own in the directory `target`.
+        """Copy the whole store, all keyspaces, as of one moment, to a new store in `target`.
 
-        The directory is made, or empty, and outside of the store's own; it is checked as one to be opened is. Others go on reading
-        and writing meanwhile. The copy is durable when this returns; if anything ends it early, what was written is removed, and
-        what a killed process leaves is no store. What is deleted or expired for long is left out. About 10 µs a record, at a
-        background pace; the disk space of tables that are replaced meanwhile is free only at the end. `progress` is as in
-        `verify`. `StorePathError` for the target, `StoreFull` when it has no room, `StoreBusy` when somebody is at it or two such
-        works are under way, `CorruptionError` for damage that was met, `StoreClosed` when the store is closed meanwhile.
+        `target` must be missing or empty, and outside the store's own directory; it must pass the
+        same checks as a directory to be opened. The copy is durable on return. If anything stops
+        the backup, its files are removed; what a killed process leaves behind is not a store.
+
+        Others can keep reading and writing. Deleted records, and records that expired long ago, are
+        not copied. It takes about 10 µs per record, at background pace; tables replaced meanwhile
+        keep their disk space until the end. `progress` is as in `verify`.
+
+        `StorePathError` for a bad target, `StoreFull` if the target has no room, `StoreBusy` if
+        somebody else uses the target or if two verifications or backups are already running,
+        `CorruptionError` if damage was found, `StoreClosed` if the store is closed meanwhile.
         """
         return await run_task(self._store, progress, partial(LongTask.back_up, path=target))
 
@@ -254,17 +279,17 @@ class FerroKV(
             return answer
         with self._waiting("elements", names) as waiter:
             while True:
-                # Order: armed before the look, so that what comes behind the look wakes.
+                # Order: arm first, so that anything written after the check wakes this waiter.
                 waiter.arm()
                 if await self._query(keys.exists, names):
                     try:
                         answer = await self._write(command, *args, **kwargs)
                     except ResponseError as error:
-                        # Redis, too, goes on waiting when something else comes to stand there.
+                        # Like Redis, keep waiting if the key comes to hold another type.
                         if str(error) != WRONG_TYPE:
                             raise
                     if answer is not None:
-                        if len(names) == 1:  # else it may be woken for one list, and have taken from another
+                        if len(names) == 1:  # with several, it may be woken for one and take from another
                             waiter.take()
                         return answer
                 if not await waiter.wait(patience.left):
@@ -287,12 +312,12 @@ class FerroKV(
 
 
 class Snapshot(AsyncReads):
-    """A keyspace at one moment: the reads of `FerroKV`, unmoved by later writes. TTLs go on running."""
+    """A keyspace at one moment: the reads of `FerroKV`. Later writes are invisible; TTLs run."""
 
     __slots__ = ()
 
     def close(self) -> None:
-        """Let go of the versions that only this snapshot sees. Idempotent."""
+        """Release the versions and tables that this snapshot keeps alive. Idempotent."""
         view, self._view = self._view, None
         self._store = ClosedStore("the snapshot was closed")  # type: ignore[assignment]
         if view is not None:
@@ -312,7 +337,7 @@ class Snapshot(AsyncReads):
 
 
 class Opening:
-    """A store on its way to be opened: await it, or enter it."""
+    """A store that is about to be opened. Await it, or enter it with `async with`."""
 
     __slots__ = ("_handle", "_keyspace", "_options", "_path", "_read_only")
 
@@ -337,7 +362,7 @@ class Opening:
             await self._handle.close()
 
     async def _open(self) -> FerroKV:
-        """Open in a thread. If the caller is cancelled meanwhile, the thread itself gives the store back."""
+        """Open in a thread. If the caller is cancelled meanwhile, that thread closes the store."""
         waiting = _Waiting()
         if not may_run():
             return FerroKV(waiting.open(self._path, self._read_only, self._options), self._keyspace)
@@ -350,7 +375,7 @@ class Opening:
 
 
 class _Waiting:
-    """Whether somebody still waits for an opening, decided under a lock between its thread and its caller."""
+    """Decides under a lock, between opening thread and caller, who closes an unwanted store."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

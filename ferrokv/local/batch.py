@@ -1,4 +1,4 @@
-"""A batch of writes: one frame, one sync, all or nothing."""
+"""A batch of writes: one log frame, one sync, all or nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from .format.limits import BATCH_BYTES_MAX, BATCH_RECORDS_MAX
 
 
 class WriteBatch:
-    """Gathers writes for `write(batch)`, in order; the last write of a key counts. Not shared between threads.
+    """Collects writes for `write(batch)`. Not safe to share between threads.
+
+    Writes are applied in order, so the last write to a key wins.
 
     >>> batch = WriteBatch()
     >>> batch.set("user:101", "Alice").set("visits", 7, ex=60).delete("user:100")
@@ -23,7 +25,10 @@ class WriteBatch:
         self._bytes = 0
 
     def set(self, name: Key, value: Value, ex: Expiry | None = None, px: Expiry | None = None) -> WriteBatch:
-        """Set the key, with a TTL of `ex` seconds or `px` ms. Returns the batch; `DataError` when it is full."""
+        """Set a key, with an optional TTL of `ex` seconds or `px` milliseconds.
+
+        Returns the batch, so that calls can be chained. `DataError` if the batch is full.
+        """
         ttl_ms = None
         if ex is not None or px is not None:
             if ex is not None and px is not None:
@@ -33,19 +38,22 @@ class WriteBatch:
         return self._add(encode_key(name), encode_value(value), ttl_ms)
 
     def delete(self, *names: Key) -> WriteBatch:
-        """Delete the keys, whether they are there or not. Returns the batch."""
+        """Delete the keys, whether or not they exist.
+
+        Returns the batch; `DataError` if it is full.
+        """
         for name in names:
             self._add(encode_key(name), None, None)
         return self
 
     def clear(self) -> None:
-        """Forget everything, so that the batch can be filled again."""
+        """Drop everything collected so far, so that the batch can be reused."""
         self._writes = []
         self._bytes = 0
 
     @property
     def writes(self) -> list[Write]:
-        """What `write(batch)` submits."""
+        """The writes that `write(batch)` submits."""
         return self._writes
 
     def __len__(self) -> int:
@@ -57,7 +65,7 @@ class WriteBatch:
     def _add(self, key: bytes, value: bytes | None, ttl_ms: int | None) -> WriteBatch:
         size = len(key) + len(value or b"")
         if self._bytes + size > BATCH_BYTES_MAX or len(self._writes) >= BATCH_RECORDS_MAX:
-            raise DataError(f"a batch has at most {BATCH_BYTES_MAX} bytes and {BATCH_RECORDS_MAX} records: {self!r}")
+            raise DataError(f"a batch holds at most {BATCH_BYTES_MAX} bytes and {BATCH_RECORDS_MAX} records: {self!r}")
         self._bytes += size
         self._writes.append((key, value, ttl_ms))
         return self

@@ -1,7 +1,7 @@
-"""`BlockingFerroKV`: the face for threads. Its twin for asyncio is `api.FerroKV`; a test keeps the two equal.
+"""`BlockingFerroKV`: the interface for threads. `api.FerroKV` is its asyncio twin.
 
-Methods, arguments and answers are those of redis-py's client; most come from `faces/blocking`. Handles may be used from any number
-of threads.
+A test keeps the two equal. Methods, arguments and return values are those of redis-py's client;
+most methods come from `faces/blocking`. A handle may be used from any number of threads.
 """
 
 from __future__ import annotations
@@ -64,7 +64,10 @@ class BlockingReads(
     __slots__ = ()
 
     def get(self, name: Key) -> bytes | None:
-        """The value, or None. At most one block read per level when memory does not have it."""
+        """Return a string's value, or None.
+
+        Reads at most one block per level if memory does not have it.
+        """
         found = self._probe(name)
         if found is None or found.__class__ is bytes:
             return found
@@ -94,7 +97,7 @@ class BlockingFerroKV(
     BlockingLocking,
     BlockingWatching,
 ):
-    """One keyspace of a store. Make it with `open`; use it as a context manager, or call `close`."""
+    """One keyspace of a store. Create it with `open`; use it as a context manager or `close` it."""
 
     __slots__ = ()
 
@@ -107,18 +110,24 @@ class BlockingFerroKV(
         read_only: bool = False,
         **options: Unpack[OpenOptions],
     ) -> BlockingFerroKV:
-        """A handle on the store of a directory, which is made if it is missing; its parent must exist.
+        """Open the store in a directory and return a handle on one of its keyspaces.
 
-        Any number of processes may have it open. `options` are the fields of `ferrokv.Options`; handles of one process on one
-        directory share the engine. With `read_only` nothing is written, locked or made, writes raise `StoreReadOnly`, and the
-        right to read is enough. `StorePathError`, `UnsupportedFormat` or `CorruptionError` if the directory can not serve;
-        `StoreBusy` if another process does not finish opening it within `busy_timeout`.
+        The directory is created if it is missing; its parent must exist. Any number of processes
+        may have the store open. `options` are the fields of `ferrokv.Options`. All handles of a
+        process on a directory share one engine (read-only ones a second), so options must agree.
+
+        With `read_only=True` nothing is written, locked or created, permission to read is enough,
+        and writes raise `StoreReadOnly`.
+
+        Raises `StorePathError`, `UnsupportedFormat` or `CorruptionError` if the directory cannot
+        serve as a store, and `StoreBusy` if another process does not finish opening it within
+        `busy_timeout`.
         """
         name = encode_keyspace(keyspace)
         return cls(open_store(path, options, read_only=read_only), name)
 
     def close(self) -> None:
-        """Give the handle back; the last one finishes queued writes and releases the directory. Idempotent."""
+        """Close the handle; the last one finishes queued writes and closes the store. Idempotent."""
         store = self._take_store()
         if store is not None:
             release_store(store)
@@ -130,85 +139,101 @@ class BlockingFerroKV(
         self.close()
 
     def keyspace(self, name: str) -> BlockingFerroKV:
-        """A handle on another keyspace of the same store; close it on its own."""
+        """Return a handle on another keyspace of the same store. Close it separately."""
         return BlockingFerroKV(share_store(self._store), encode_keyspace(name))
 
     def snapshot(self) -> BlockingSnapshot:
-        """The keyspace as it is now, to read from; close it, for it keeps replaced versions alive.
+        """Return a read-only view of the keyspace as it is now. Close it when done.
 
-        On disk it keeps the tables that compactions replace, until it is closed or the process ends. A `read_only` handle opens all
-        tables instead: `StoreBusy` when there are not enough descriptors.
+        An open snapshot keeps replaced values in memory, and the tables that compaction replaces on
+        disk, until it is closed or the process ends. On a `read_only` handle it opens all tables
+        instead, and raises `StoreBusy` if there are not enough file descriptors.
         """
         snapshot = BlockingSnapshot(self._store, self._keyspace, self._pin())
         remember_snapshot(snapshot)
         return snapshot
 
     def pipeline(self, transaction: bool = True, shard_hint: None = None) -> BlockingPipeline:
-        """An empty pipeline. What it gathers is run as one, with or without `transaction`."""
+        """Return an empty pipeline; its commands run atomically, whatever `transaction` says."""
         from .faces.pipelines import BlockingPipeline
 
         return BlockingPipeline(self)
 
     def transaction(self, function: Callable[[Tx], T]) -> T:
-        """What `function(tx)` returns, run once on the newest state: all that it wrote through `tx`, or nothing if it raises.
+        """Run `function(tx)` once on the newest state, and return its result.
 
-        Serializable across threads, event loops and processes; one sync. All writers wait while the function runs, perhaps on
-        another thread: so it neither awaits nor blocks, and uses no other handle.
+        Everything it writes through `tx` is committed together with one sync, or discarded if it
+        raises. Transactions are serializable across threads, event loops and processes. All writers
+        wait while the function runs, possibly on another thread, so it must not await, block or use
+        another handle.
         """
         from .faces.pipelines import check_function, run_function
 
         return self._write(run_function, check_function(function))
 
     def deferral(self) -> Deferral:
-        """A deferral for writes that need to be durable together, at the price of one sync: `with` or `async with` it.
+        """Return a deferral, which makes many writes durable together with one sync.
 
-        Its writes are seen through `within`, by nobody else before they are durable, and are lost if the process ends before.
+        Use it with `with` or `async with`, and write through `within(deferral)`. Until the writes
+        are durable, they are visible only through `within`, and are lost if the process ends.
         """
         from .faces.deferral import Deferral
 
         return Deferral(self._store, self._keyspace)
 
     def within(self, deferral: Deferral, *, forgiving: bool = False) -> BlockingDeferredCommands:
-        """The commands of this handle, which answer before what they write is durable; it is once the deferral is settled.
+        """Return this handle's commands inside a deferral: they do not wait for durability.
 
-        If gathered writes of `forgiving` ones are lost, settling logs it and does not raise.
+        The writes are durable once the deferral is settled. If writes of a `forgiving` handle that
+        were collected in memory are lost, settling logs that instead of raising.
         """
         from .faces.blocking.deferred import BlockingDeferredCommands
 
         return BlockingDeferredCommands(deferral.unsettled(self._store), self, self._keyspace, forgiving)
 
     def flush(self) -> bool:
-        """True. What was written before is in tables, and its WALs are gone."""
+        """Flush everything written so far to tables, and remove its WALs. Returns True."""
         return bool(self._background("flush"))
 
     def compact(self) -> bool:
-        """True. What was written before is in one level of tables, without what is deleted or long expired."""
+        """Compact all data into one level, dropping deleted and long-expired keys. Returns True."""
         return bool(self._background("compact"))
 
     def stats(self) -> Stats:
-        """Numbers on the whole store, from memory."""
+        """Return figures on the whole store. No data is read from disk."""
         return self._store.stats()
 
     def verify(self, progress: Progress | None = None) -> VerifyReport:
-        """What a check of the whole store, all keyspaces, found: each byte of it is read from the disk, at a background pace.
+        """Check the whole store, all keyspaces, by reading every byte from disk; returns a report.
 
-        CURRENT, the manifest, every table against itself and the manifest, and the WALs up to where they are durable. Damage does
-        not end it: `problems` has it all. Others go on reading, writing and compacting; a table that they replace is kept until it
-        is checked. About 10 µs a record. `progress(done_bytes, total_bytes)` is called about each MiB, in the calling thread or
-        event loop; what it raises ends the work. `StoreClosed` when the store is closed meanwhile, `StoreBusy` when two such
-        works are under way, `UnsupportedFormat` when a newer version wrote a part.
+        It checks CURRENT, the manifest, every table against itself and the manifest, and the WALs
+        up to their durable end. Damage does not stop the check; `problems` lists all of it. Others
+        can keep reading, writing and compacting; a table that they replace is kept until it has
+        been checked.
+
+        It takes about 10 µs per record, at background pace. `progress(done_bytes, total_bytes)` is
+        called about once per MiB, in the calling thread or event loop; an exception that it raises
+        ends the check.
+
+        `StoreClosed` if the store is closed meanwhile, `StoreBusy` if two verifications or backups
+        are already running, `UnsupportedFormat` if a newer version wrote part of the store.
         """
         return LongTask(self._store, progress).verify()
 
     def backup(self, target: str | os.PathLike[str], progress: Progress | None = None) -> BackupReport:
-        """A copy of the whole store, all keyspaces, as it is at one moment: a store of its own in the directory `target`.
+        """Copy the whole store, all keyspaces, as of one moment, to a new store in `target`.
 
-        The directory is made, or empty, and outside of the store's own; it is checked as one to be opened is. Others go on reading
-        and writing meanwhile. The copy is durable when this returns; if anything ends it early, what was written is removed, and
-        what a killed process leaves is no store. What is deleted or expired for long is left out. About 10 µs a record, at a
-        background pace; the disk space of tables that are replaced meanwhile is free only at the end. `progress` is as in
-        `verify`. `StorePathError` for the target, `StoreFull` when it has no room, `StoreBusy` when somebody is at it or two such
-        works are under way, `CorruptionError` for damage that was met, `StoreClosed` when the store is closed meanwhile.
+        `target` must be missing or empty, and outside the store's own directory; it must pass the
+        same checks as a directory to be opened. The copy is durable on return. If anything stops
+        the backup, its files are removed; what a killed process leaves behind is not a store.
+
+        Others can keep reading and writing. Deleted records, and records that expired long ago, are
+        not copied. It takes about 10 µs per record, at background pace; tables replaced meanwhile
+        keep their disk space until the end. `progress` is as in `verify`.
+
+        `StorePathError` for a bad target, `StoreFull` if the target has no room, `StoreBusy` if
+        somebody else uses the target or if two verifications or backups are already running,
+        `CorruptionError` if damage was found, `StoreClosed` if the store is closed meanwhile.
         """
         return LongTask(self._store, progress).back_up(target)
 
@@ -238,17 +263,17 @@ class BlockingFerroKV(
             return answer
         with self._waiting("elements", names) as waiter:
             while True:
-                # Order: armed before the look, so that what comes behind the look wakes.
+                # Order: arm first, so that anything written after the check wakes this waiter.
                 waiter.arm()
                 if self._query(keys.exists, names):
                     try:
                         answer = self._write(command, *args, **kwargs)
                     except ResponseError as error:
-                        # Redis, too, goes on waiting when something else comes to stand there.
+                        # Like Redis, keep waiting if the key comes to hold another type.
                         if str(error) != WRONG_TYPE:
                             raise
                     if answer is not None:
-                        if len(names) == 1:  # else it may be woken for one list, and have taken from another
+                        if len(names) == 1:  # with several, it may be woken for one and take from another
                             waiter.take()
                         return answer
                 if not waiter.wait(patience.left):
@@ -270,12 +295,13 @@ class BlockingFerroKV(
 
 
 class BlockingSnapshot(BlockingReads):
-    """A keyspace at one moment: the reads of `BlockingFerroKV`, unmoved by later writes. TTLs go on running."""
+    """A keyspace at one moment: the reads of `BlockingFerroKV`, unaffected by later writes. TTLs
+    keep running."""
 
     __slots__ = ()
 
     def close(self) -> None:
-        """Let go of the versions that only this snapshot sees. Idempotent."""
+        """Release the versions and tables that this snapshot keeps alive. Idempotent."""
         view, self._view = self._view, None
         self._store = ClosedStore("the snapshot was closed")  # type: ignore[assignment]
         if view is not None:

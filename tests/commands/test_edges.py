@@ -178,7 +178,7 @@ def test_overlapping_snapshots_keep_only_what_they_see() -> None:
 
 def test_commands_that_are_too_large_are_refused(db: BlockingFerroKV) -> None:
     value = b"v" * (45 << 20)
-    with pytest.raises(DataError, match="batch has at most"):
+    with pytest.raises(DataError, match="batch holds at most"):
         db.mset({"a": value, "b": value})
     with pytest.raises(DataError, match="at most"):
         db.delete(*[b"k"] * ((1 << 20) + 1))

@@ -429,7 +429,7 @@ def test_at_the_second_mark_writers_stop_whatever_they_wrote() -> None:
     "given", [{"level0_tables": 9, "level0_slowdown": 8}, {"level0_slowdown": 9, "level0_stop": 8}, {"level0_stop": 3}]
 )
 def test_marks_in_an_order_that_stops_writers_for_ever_are_refused(given: dict[str, int]) -> None:
-    with pytest.raises(DataError, match="compaction has to begin before"):
+    with pytest.raises(DataError, match="level 0 limits must satisfy"):
         Options.checked(given)
 
 

@@ -82,8 +82,8 @@ DJANGO_MUTANTS = [
     Mutant(
         "a lock whose release was interrupted stays",
         "ferrokv/local/faces/blocking/locks.py",
-        "it is freed all the same.\n            self._asking._write_unawaited(locks.release, self._key, own)\n",
-        "it is not freed.\n",
+        "Release the lock anyway.\n            self._asking._write_unawaited(locks.release, self._key, own)\n",
+        "It stays.\n",
         f"{DEFERRAL}test_a_lock_whose_release_was_interrupted_is_free",
     ),
     Mutant(
@@ -201,7 +201,7 @@ DJANGO_MUTANTS = [
     Mutant(
         "a made-up session key is adopted",
         D + "session_steps.py",
-        "            self._session_key = None  # a key that somebody made up is not adopted\n",
+        "            self._session_key = None  # never adopt a key that somebody made up\n",
         "",
         f"{SESSIONS}test_a_made_up_session_key_is_never_adopted",
     ),

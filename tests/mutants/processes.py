@@ -55,8 +55,8 @@ PROCESS_MUTANTS = [
     Mutant(
         "a child that was not told waits for its parent's threads at the end",
         "ferrokv/local/runtime/registry.py",
-        "    notice()  # a child that never called",
-        "    assert notice  # a child that never called",
+        "    notice()  # a child that never called ferrokv",
+        "    assert notice  # a child that never called ferrokv",
         f"{FORKS}test_a_raw_child_that_ends_without_a_call_leaves_its_parent_alone",
     ),
     Mutant(
@@ -83,7 +83,7 @@ PROCESS_MUTANTS = [
     Mutant(
         "a caller who flushes is not waited for at closing",
         "ferrokv/local/runtime/background.py",
-        "        with self._turn:  # a caller who helps is waited for, too\n",
+        "        with self._turn:  # also wait for a caller that helps\n",
         "        if True:\n",
         f"{EXIT}test_a_caller_who_flushes_is_waited_for_at_the_end",
     ),
@@ -111,7 +111,7 @@ PROCESS_MUTANTS = [
     Mutant(
         "without threads nobody flushes",
         "ferrokv/local/runtime/writer.py",
-        "        # Order: behind the turn, so that other threads may write meanwhile.\n        self._help_background()\n",
+        "        # Order: after the turn, so that other threads can write meanwhile.\n        self._help_background()\n",
         "",
         f"{EXIT}test_without_threads_callers_flush_and_compact_and_hold_nothing_in_between",
     ),
@@ -153,8 +153,8 @@ PROCESS_MUTANTS = [
     Mutant(
         "threads run where uWSGI forks its workers",
         "ferrokv/local/runtime/threads.py",
-        'not ("master" in options and',
-        'not ("no such option" in options and',
+        "not (forks and",
+        "not (not options and",
         "tests/processes/test_exit.py::test_no_threads_run_where_uwsgi_forks_its_workers",
     ),
 ]

@@ -210,8 +210,8 @@ REDIS_MUTANTS = [
     Mutant(
         "a cancelled acquiring is not taken back",
         "ferrokv/local/faces/aio/locks.py",
-        "it is taken back behind it.\n            self._asking._write_unawaited(locks.release, self._key, own)\n",
-        "it is not taken back.\n",
+        "Queue a release after it.\n            self._asking._write_unawaited(locks.release, self._key, own)\n",
+        "Nothing is queued.\n",
         f"{ATTACKS}::test_a_cancelled_acquiring_leaves_no_lock_behind",
     ),
 ]

@@ -1,4 +1,6 @@
-"""aiocache: a persistent backend for `@cached`, `@multi_cached`, `@cached_stampede` and direct use, on 0.12 and the 1.0 line.
+"""aiocache: a persistent backend for `@cached`, `@multi_cached`, `@cached_stampede` and direct use.
+
+Works with aiocache 0.12 and the 1.0 line.
 
 ::
 
@@ -8,7 +10,8 @@
     @cached(cache=FerroKVCache, path="./cache", namespace="api", ttl=300)
     async def forecast(city): ...
 
-Importing it also makes `Cache.from_url("ferrokv:///srv/cache")` work, where aiocache has it. docs/aiocache.md tells the rest.
+Importing it also enables `Cache.from_url("ferrokv:///srv/cache")`, in versions of aiocache that
+have URLs. See docs/aiocache.md.
 """
 
 import aiocache as _aiocache

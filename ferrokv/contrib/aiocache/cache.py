@@ -1,7 +1,8 @@
-"""`FerroKVCache`: aiocache's backend contract on ferrokv, in one class for aiocache 0.12 and its 1.0 line.
+"""`FerroKVCache`: aiocache's backend contract on ferrokv, in one class for 0.12 and the 1.0 line.
 
-aiocache's public methods are templates around hooks; each hook here is one ferrokv command, so each is atomic among all tasks,
-event loops and processes, and a timeout (aiocache cancels the caller) leaves all of a write or nothing.
+aiocache's public methods are templates around hooks. Each hook here is a single ferrokv command, so
+it is atomic among all tasks, event loops and processes. When a timeout strikes (aiocache cancels
+the caller), a write has happened in full or not at all.
 """
 
 from __future__ import annotations
@@ -22,19 +23,25 @@ from ..opening import UNCHANGED, FirstUse, in_batches, open_bounded_later, whole
 from .keys import KeyBuilder, stored_prefix, usual_key
 from .locks import NOT_GIVEN, forget_event, is_lock, take_lock
 
-CLEAR_KEYS: Final = 10_000  # deleted by one commit, of a namespace that is too large for one
+CLEAR_KEYS: Final = 10_000  # keys deleted per commit if a namespace is too large for a single one
 NOT_RAW: Final = frozenset({"close", "transaction", "write"})
 _GLOB: Final = str.maketrans({special: f"\\{special}" for special in "*?[]\\"})
 
 
 class FerroKVCache(BaseCache):  # type: ignore[misc]
-    """A cache in a keyspace of the store at `path`; the directory is made if it is missing, and opened at the first use.
+    """A cache in one keyspace of the store at `path`.
 
-    `max_bytes` bounds it: over it, what expires soonest goes first; None takes a bound away. `options` are those of
-    `ferrokv.Options`, which may also be given one by one. The rest is aiocache's: `serializer` (default JSON, as in its Redis
-    cache), `plugins`, `namespace`, `key_builder`, `timeout`, `ttl`. Float TTLs count to the millisecond; None and 0 are "for ever".
+    The directory is opened on first use, and created if it is missing. `max_bytes` limits the
+    keyspace: beyond it, expired keys are evicted first, then the least used; None removes a limit
+    that was set before. `options` are those of `ferrokv.Options`, which may also be given as
+    keyword arguments.
 
-    Any task, event loop and thread of a process may share one object; all objects of a process share one engine for each directory.
+    The other arguments are aiocache's: `serializer` (JSON by default, as in its Redis cache),
+    `plugins`, `namespace`, `key_builder`, `timeout` and `ttl`. TTLs may be floats, exact to the
+    millisecond; None and 0 mean no expiry.
+
+    Any task, event loop and thread of a process may share one object. All objects of a process
+    share one engine per directory.
     """
 
     NAME = "ferrokv"
@@ -55,12 +62,12 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
         if namespace is not None:
             kwargs["namespace"] = namespace
         super().__init__(serializer=serializer or JsonSerializer(), **kwargs)
-        # 0.12 sets the one on the object, 1.0 the other: both are methods here.
+        # aiocache 0.12 sets one of them on the object, 1.0 the other. Here both are methods.
         for name in ("build_key", "_build_key"):
             self.__dict__.pop(name, None)
         self._key_builder = key_builder or usual_key
         if not os.fspath(path):
-            raise ValueError("a FerroKVCache needs a path, the directory of the store")
+            raise ValueError("a FerroKVCache needs a path: the directory of the store")
         self.path = os.path.abspath(os.fspath(path))
         self.keyspace = keyspace
         self._max_bytes = _number(max_bytes)
@@ -71,20 +78,23 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
 
     @classmethod
     def parse_uri_path(cls, path: str) -> dict[str, str]:
-        """The arguments that the path of a URL gives: `ferrokv:///srv/cache` is the directory /srv/cache."""
+        """Return the arguments in a URL's path: `ferrokv:///srv/cache` means /srv/cache."""
         if not path.strip("/"):
             raise ValueError("a ferrokv URL names the directory of the store: ferrokv:///srv/cache")
         return {"path": urllib.parse.unquote(path)}
 
     def build_key(self, key: Any, namespace: str | None = None) -> Any:
-        """The stored key, in the namespace or else in that of this object. A `key_builder` is called with both."""
+        """Return the stored key in the given namespace, or else in that of this object.
+
+        A `key_builder` is called with both key and namespace.
+        """
         name = key.value if isinstance(key, Enum) else key
         return self._key_builder(name, self.namespace if namespace is None else namespace)
 
     _build_key = build_key
 
     async def _db(self) -> FerroKV:
-        """The handle; the first use opens it."""
+        """Return the handle, opening it on first use."""
         return self._handle or await self._first_use.handle(lambda: self._handle, self._open)
 
     async def _open(self) -> FerroKV:
@@ -106,7 +116,7 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
         return value if value is None or encoding is None else value.decode(encoding)
 
     async def _gets(self, key: Any, encoding: str | None = "utf-8", _conn: Any = None) -> Any:
-        """The token of compare-and-set: the stored value, as text if it is text."""
+        """Return the token for compare-and-set: the stored value, decoded if it is text."""
         value = await (self._handle or await self._db()).get(key)
         try:
             return value if value is None or encoding is None else value.decode(encoding)
@@ -162,14 +172,17 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
         return await (await self._db()).delete(key)
 
     async def _clear(self, namespace: str | None = None, _conn: Any = None) -> bool:
-        """Clear the keys of the namespace, and no others, at once; without one, the keyspace, which is O(1)."""
+        """Clear exactly the keys of the namespace, atomically if possible.
+
+        Without a namespace it clears the keyspace, in O(1).
+        """
         db = await self._db()
         if not namespace:
             return await db.flushdb()
         head = stored_prefix(self._key_builder, namespace)
         try:
             await db.delete_range(prefix=head)
-        except DataError:  # too many to be deleted at once
+        except DataError:  # too many to delete at once
             names: list[bytes] = []
             async for name in db.scan_iter(head.decode("utf-8", "surrogatepass").translate(_GLOB) + "*"):
                 names.append(name)
@@ -183,7 +196,10 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
     async def _raw(
         self, command: str, *args: Any, encoding: str | None = "utf-8", _conn: Any = None, **kwargs: Any
     ) -> Any:
-        """A command of `FerroKV` by its name, with stored keys; bytes are decoded if there is an encoding, also in collections."""
+        """Run a command of `FerroKV` by name, with stored keys.
+
+        With an encoding, decode bytes, even in lists.
+        """
         method = getattr(await self._db(), command, None)
         if command.startswith("_") or command in NOT_RAW or not inspect.iscoroutinefunction(method):
             raise AttributeError(f"ferrokv has no such command: {command!r}")
@@ -206,7 +222,7 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
 
 
 def _number(value: Any) -> Any:
-    """What a URL says as text."""
+    """Convert a number given as text in a URL."""
     if isinstance(value, str):
         return float(value) if "." in value else int(value)
     return value

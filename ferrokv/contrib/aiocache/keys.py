@@ -1,8 +1,14 @@
-"""Stored keys: a namespace and a key become one string from which both can be read back, so that clearing a namespace is exact.
+r"""Stored keys: namespace and key form one string from which both can be read back.
 
-A namespace is followed by a colon, as in aiocache's Redis cache. Colons and backslashes of the namespace itself are escaped, and a
-key without namespace that has a colon gets one in front: "a" and "b:c" are `a:b:c`, "a:b" and "c" are `a\\:b:c`, "x:y" alone is
-`:x:y`, "x" alone is `x`.
+That makes clearing a namespace exact. As in aiocache's Redis cache, a colon follows the namespace.
+Colons and backslashes in the namespace are escaped, and a key without a namespace that contains a
+colon gets a colon in front:
+
+    namespace  key    stored key
+    a          b:c    a:b:c
+    a:b        c      a\:b:c
+    (none)     x:y    :x:y
+    (none)     x      x
 """
 
 from __future__ import annotations
@@ -11,11 +17,11 @@ from collections.abc import Callable
 from typing import Any
 
 KeyBuilder = Callable[[Any, Any], Any]
-"""Called with the key and the namespace, which is "" or None for none. The stored key: text or bytes."""
+"""Called with the key and the namespace, which is "" or None for none. Returns text or bytes."""
 
 
 def usual_key(key: Any, namespace: Any) -> str | bytes:
-    """The stored key of text, bytes, or anything that `str` makes text of."""
+    """Return the stored key for text, bytes, or anything that `str` converts."""
     head = _head(namespace)
     if isinstance(key, bytes):
         return head.encode() + key if head or b":" not in key else b":" + key
@@ -29,11 +35,14 @@ def _head(namespace: Any) -> str:
 
 
 def stored_prefix(builder: KeyBuilder, namespace: str) -> bytes:
-    """What the stored keys of a namespace begin with, and no others. `ValueError` if the builder does not make them so."""
+    """Return the prefix shared by the stored keys of a namespace and by no others.
+
+    `ValueError` if the builder does not produce such keys.
+    """
     head, probe, other = (_encoded(builder(key, namespace)) for key in ("", "\x00a", "b\x00"))
     without = _encoded(builder("", ""))
     if head == without or not (probe.startswith(head) and other.startswith(head)):
-        raise ValueError("this key_builder does not put the namespace in front, so a namespace can not be cleared")
+        raise ValueError("this key_builder does not put the namespace first, so a namespace cannot be cleared")
     return head
 
 

@@ -1,7 +1,9 @@
-"""What makes aiocache's `RedLock` hold across processes and event loops, which alone it only does among the tasks of one loop.
+"""Makes aiocache's `RedLock` exclusive across processes and event loops.
 
-RedLock calls the hook `_add` with a fresh uuid and its lease, and takes a ValueError as "somebody else of this loop has it": a
-holder in another process it does not wait for. So the hook itself waits, for as long as the lease at most, as RedLock says.
+On its own, it excludes only tasks of the same event loop: it calls the hook `_add` with a fresh
+uuid and its lease, and takes a ValueError to mean that another task of this loop holds the lock. It
+would not wait for a holder in another process. So the hook itself waits, for at most the lease,
+after which RedLock proceeds by design.
 """
 
 from __future__ import annotations
@@ -18,21 +20,23 @@ from ferrokv import FerroKV, StoreUncertain
 
 logger = logging.getLogger("ferrokv.contrib.aiocache")
 
-GONE: Final = -2  # what PTTL says of a key that is not there
+GONE: Final = -2  # PTTL of a missing key
 NOT_GIVEN: Any = object()
-_taking_back: set[asyncio.Future[bool]] = set()  # a loop keeps only weak references to its tasks
+_taking_back: set[asyncio.Future[bool]] = set()  # event loops keep only weak references to tasks
 _UUID4: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 
 def is_lock(value: Any, conn: Any) -> bool:
-    """True for `_add` by a RedLock: `add` always gives a connection, and nobody else such values."""
+    """True if a RedLock called `_add`: `add` always passes a connection, RedLock a uuid."""
     return conn is NOT_GIVEN and isinstance(value, str) and _UUID4.fullmatch(value) is not None
 
 
 async def take_lock(db: FerroKV, key: Any, value: str, lease_ms: int | None) -> bool:
-    """True once the key holds the value, or when the lease has passed meanwhile: then, says RedLock, callers proceed.
+    """Take the lock, waiting while it is held, and return True.
 
-    Without a lease a dead holder would be waited for in vain, so there is no waiting. `ValueError` if the key is held.
+    Also returns True if the lease passes meanwhile: then, by RedLock's design, callers proceed.
+    Without a lease, a dead holder would be waited for in vain, so it does not wait: `ValueError` if
+    the key is held.
     """
     deadline = None if lease_ms is None else time.monotonic() + lease_ms / 1000
     try:
@@ -42,7 +46,7 @@ async def take_lock(db: FerroKV, key: Any, value: str, lease_ms: int | None) -> 
             if await _is_held_until(db, key, deadline):
                 return True
     except (asyncio.CancelledError, StoreUncertain):
-        # The taking may be on its way, and nobody will release it: it is taken back behind it.
+        # The write may still happen, and nobody will release the lock. Queue its removal after it.
         task = asyncio.ensure_future(db.compare_and_delete(key, value))
         _taking_back.add(task)
         task.add_done_callback(_taken_back)
@@ -51,7 +55,7 @@ async def take_lock(db: FerroKV, key: Any, value: str, lease_ms: int | None) -> 
 
 
 async def _is_held_until(db: FerroKV, key: Any, deadline: float) -> bool:
-    """True if the deadline came while the key was held; False as soon as it is free."""
+    """Wait until the key is free (False), or until the deadline (True)."""
     with db.changes(key) as changes:
         while (left_ms := await db.pttl(key)) != GONE:
             left = deadline - time.monotonic()
@@ -65,22 +69,26 @@ async def _is_held_until(db: FerroKV, key: Any, deadline: float) -> bool:
 def _taken_back(task: asyncio.Future[bool]) -> None:
     _taking_back.discard(task)
     if not task.cancelled() and task.exception() is not None:
-        logger.warning("a lock that nobody waits for any more stays until its lease is over: %r", task.exception())
+        logger.warning("an abandoned lock stays until its lease expires: %r", task.exception())
 
 
 class Events(dict[Any, asyncio.Event]):
-    """RedLock's events by key, of all loops. Its holders take them out without looking whether they are still there.
+    """RedLock's events of all loops, by key. A holder removes its own without checking for it.
 
-    In another loop the next holder may have come and gone meanwhile, and have taken this one's along.
+    In another loop, the next holder may have come and gone meanwhile and removed this holder's
+    event.
     """
 
     def pop(self, key: Any, *default: Any) -> Any:
-        """The event, or one that nobody waits for."""
+        """Remove and return the event, or return one that nobody waits for."""
         return super().pop(key, *(default or (asyncio.Event(),)))
 
 
 def forget_event(key: Any) -> None:
-    """RedLock forgets its event only where it releases the key: that of a lock which was lost by time would be kept for ever."""
+    """Remove RedLock's event for a lock that was lost to its timeout.
+
+    RedLock removes the event only where it releases the key, so this one would stay forever.
+    """
     getattr(RedLock, "_EVENTS", {}).pop(key, None)
 
 

@@ -1,7 +1,7 @@
-"""How large values become smaller: OPTIONS["COMPRESSOR"] is "zlib", "zstd", "lz4", or the dotted path of a class.
+"""Compression of large values: OPTIONS["COMPRESSOR"] is "zlib", "zstd", "lz4", or a dotted path.
 
-Bodies of COMPRESSOR_MIN_BYTES (1,024) and more are compressed, and kept as they were if that gains nothing. Nothing is inflated
-beyond the largest value that ferrokv stores.
+Values of COMPRESSOR_MIN_BYTES (1,024) and more are compressed, unless that does not make them
+smaller. No value is decompressed beyond the size of the largest value that ferrokv stores.
 """
 
 from __future__ import annotations
@@ -21,13 +21,16 @@ INFLATED_BYTES_MAX: Final = 64 << 20
 
 
 class Compressor(Protocol):
-    """Bytes to fewer bytes and back."""
+    """Compresses bytes and decompresses them again."""
 
     def compress(self, data: bytes) -> bytes:
-        """The compressed bytes."""
+        """Return the compressed bytes."""
 
     def decompress(self, data: bytes) -> bytes:
-        """What was compressed. Raises for bytes that are no result of `compress`, or would inflate beyond bounds."""
+        """Return the original bytes.
+
+        Raises for invalid input, or for a result that would be too large.
+        """
 
 
 class ZlibCompressor:
@@ -36,15 +39,18 @@ class ZlibCompressor:
     number = 1
 
     def compress(self, data: bytes) -> bytes:
-        """The compressed bytes."""
+        """Return the compressed bytes."""
         return zlib.compress(data, 1)
 
     def decompress(self, data: bytes) -> bytes:
-        """What was compressed; ValueError if it is longer than a value may be, or cut off."""
+        """Return the original bytes.
+
+        ValueError if the input is truncated or the result too large.
+        """
         inflater = zlib.decompressobj()
         found = inflater.decompress(data, INFLATED_BYTES_MAX)
         if not inflater.eof:
-            raise ValueError("a compressed value is cut off, or larger than a value may be")
+            raise ValueError("a compressed value is truncated, or larger than a value may be")
         return found
 
 
@@ -57,15 +63,16 @@ class ZstdCompressor:
         self._zstd = _import("zstandard", "zstd")
 
     def compress(self, data: bytes) -> bytes:
-        """The compressed bytes, with their size."""
-        found: bytes = self._zstd.ZstdCompressor().compress(data)  # a compressor belongs to one thread
+        """Return the compressed bytes, which include the original size."""
+        # A compressor object must not be shared between threads.
+        found: bytes = self._zstd.ZstdCompressor().compress(data)
         return found
 
     def decompress(self, data: bytes) -> bytes:
-        """What was compressed; ValueError if it is longer than a value may be."""
+        """Return the original bytes. ValueError if they would be too large."""
         size = self._zstd.frame_content_size(data)
         if not 0 <= size <= INFLATED_BYTES_MAX:
-            raise ValueError(f"a compressed value says a size that no value has: bytes={size}")
+            raise ValueError(f"a compressed value has an invalid size: bytes={size}")
         found: bytes = self._zstd.ZstdDecompressor().decompress(data, max_output_size=size)
         return found
 
@@ -79,16 +86,19 @@ class Lz4Compressor:
         self._frame = _import("lz4.frame", "lz4")
 
     def compress(self, data: bytes) -> bytes:
-        """The compressed bytes, with their size."""
+        """Return the compressed bytes, which include the original size."""
         found: bytes = self._frame.compress(data, store_size=True)
         return found
 
     def decompress(self, data: bytes) -> bytes:
-        """What was compressed; ValueError if it is longer than a value may be, or cut off."""
+        """Return the original bytes.
+
+        ValueError if the input is truncated or the result too large.
+        """
         inflater = self._frame.LZ4FrameDecompressor()
         found: bytes = inflater.decompress(data, max_length=INFLATED_BYTES_MAX)
         if not inflater.eof:
-            raise ValueError("a compressed value is cut off, or larger than a value may be")
+            raise ValueError("a compressed value is truncated, or larger than a value may be")
         return found
 
 
@@ -105,15 +115,15 @@ NUMBERS: Final[dict[int, Any]] = {
     ZstdCompressor.number: ZstdCompressor,
     Lz4Compressor.number: Lz4Compressor,
 }
-"""By what stands in front of a stored value."""
+"""Compressors by the number in the header of a stored value."""
 
 
 def make_compressor(given: Any) -> Compressor | None:
-    """The compressor that OPTIONS names: a name, a dotted path, a class or an object; None for none."""
+    """Return the compressor that OPTIONS names by name, dotted path, class or object, or None."""
     if given is None:
         return None
     given = named("COMPRESSOR", NAMED, given)
     made: Compressor = given() if isinstance(given, type) else given
     if not (callable(getattr(made, "compress", None)) and callable(getattr(made, "decompress", None))):
-        raise DataError(f"a COMPRESSOR has the methods compress and decompress: {given!r}")
+        raise DataError(f"a COMPRESSOR needs the methods compress and decompress: {given!r}")
     return made

@@ -1,4 +1,7 @@
-"""Envelopes around cached values (docs/format.md section 10): how long a value is fresh, and the tags that it falls with."""
+"""Envelopes around cached values: a soft expiry, and tags (docs/format.md section 10).
+
+aio/contract.py explains tags, aio/herd.py stale values.
+"""
 
 from __future__ import annotations
 
@@ -19,24 +22,27 @@ _STALE_HEAD: Final = 9
 
 
 class Guard(NamedTuple):
-    """Tags of a value with their tokens at the moment from which on an invalidation counts. Names as they are stored."""
+    """The tags of a value, as stored, with their tokens when the value was made."""
 
     epoch: bytes
     tokens: tuple[tuple[bytes, bytes], ...]
 
     @property
     def names(self) -> tuple[bytes, ...]:
-        """Whose tokens decide whether the value is there: the epoch's, then each tag's."""
+        """The keys of the tokens that decide whether the value counts: the epoch, then each tag."""
         return (EPOCH, *(name for name, _ in self.tokens))
 
     @property
     def expected(self) -> tuple[bytes, ...]:
-        """The tokens of `names` for as long as the value is there."""
+        """The tokens that `names` hold as long as the value counts."""
         return (self.epoch, *(token for _, token in self.tokens))
 
 
 class Opened(NamedTuple):
-    """What an envelope holds: `soft_ms` is None without a soft expiry, `guard` is None without tags."""
+    """The contents of an envelope.
+
+    `soft_ms` is None without a soft expiry, and `guard` is None without tags.
+    """
 
     soft_ms: int | None
     guard: Guard | None
@@ -44,12 +50,12 @@ class Opened(NamedTuple):
 
 
 def new_token() -> bytes:
-    """A token that no tag had before."""
+    """Return a token that no tag had before."""
     return secrets.token_bytes(TOKEN_BYTES)
 
 
 def seal_in(stored: bytes, soft_ms: int | None, guard: Guard | None) -> bytes:
-    """The value in the envelopes that it needs, perhaps none."""
+    """Wrap the value in the envelopes that it needs, if any."""
     if guard is not None:
         parts = [TAGGED, guard.epoch, bytes((len(guard.tokens),))]
         for name, token in guard.tokens:
@@ -61,7 +67,7 @@ def seal_in(stored: bytes, soft_ms: int | None, guard: Guard | None) -> bytes:
 
 
 def open_envelope(stored: bytes) -> Opened | None:
-    """What is in it; None if it is damaged. Bytes without an envelope are their own inner value."""
+    """Return the contents, or None if the envelope is damaged. A bare value is its own content."""
     soft_ms = guard = None
     if stored[:1] == STALE:
         if len(stored) < _STALE_HEAD:
@@ -91,21 +97,24 @@ def _read_guard(stored: bytes) -> tuple[Guard, bytes] | None:
 
 
 def without_soft_expiry(stored: bytes) -> bytes:
-    """The value without its outer envelope, so that only its TTL counts."""
+    """Remove the outer envelope, so that only the TTL counts."""
     return stored[_STALE_HEAD:]
 
 
 def replace_inner(stored: bytes, inner: bytes, new_inner: bytes) -> bytes:
-    """The same envelopes around another value."""
+    """Put another value into the same envelopes."""
     return stored[: len(stored) - len(inner)] + new_inner
 
 
 def tokens_match(guard: Guard, find: Callable[[bytes], bytes | None]) -> bool:
-    """True if no tag of the value was invalidated, and the cache not cleared. `find` gives what a name of a token holds."""
+    """True if no tag of the value was invalidated and the cache was not cleared.
+
+    `find` looks up a token.
+    """
     return all((find(name) or NO_TOKEN) == token for name, token in zip(guard.names, guard.expected, strict=True))
 
 
 def make_guard(names: Sequence[bytes], found: Sequence[bytes | None]) -> Guard:
-    """The guard of tags, from what the epoch and they hold."""
+    """Return the guard of tags, from the tokens found for the epoch and the tags."""
     tokens = [token or NO_TOKEN for token in found]
     return Guard(tokens[0], tuple(zip(names, tokens[1:], strict=True)))

@@ -15,4 +15,4 @@ def named(option: str, known: Mapping[str, type], given: object) -> object:
     try:
         return known.get(given) or resolve_name(given)
     except (ImportError, AttributeError, ValueError) as error:
-        raise DataError(f"{option} is none of {sorted(known)}, nor a class: {given!r}") from error
+        raise DataError(f"{option} must be one of {sorted(known)} or a class: {given!r}") from error

@@ -1,8 +1,9 @@
-"""How values become bytes: OPTIONS["SERIALIZER"] is "pickle", "msgpack", "json", or a dotted path to a class with `dumps`, `loads`.
+"""Serialization: OPTIONS["SERIALIZER"] is "pickle", "msgpack", "json", or a dotted path.
 
-Pickle takes everything that Django's users cache, and its bytes are sealed (values.py). msgpack and JSON, by msgspec, take plain
-data only (None, bool, numbers, str, bytes, list, dict, datetime; tuples and sets come back as lists), need no seal, and raise
-TypeError for the rest.
+A class given by path needs `dumps` and `loads`. Pickle takes everything that Django's users cache,
+and its bytes are sealed (values.py). MessagePack and JSON, by msgspec, take only plain data (None,
+bool, numbers, str, bytes, list, dict, datetime; tuples and sets come back as lists), need no seal,
+and raise TypeError for anything else.
 """
 
 from __future__ import annotations
@@ -20,13 +21,16 @@ OWN: Final = 0
 
 
 class Serializer(Protocol):
-    """Values to bytes and back. A class may say `sealed = False` if its `loads` is harmless on any bytes."""
+    """Turns values into bytes and back.
+
+    A class may set `sealed = False` if its `loads` is harmless for any bytes.
+    """
 
     def dumps(self, value: Any) -> bytes:
-        """The bytes of a value. Raises before anything is written."""
+        """Return the bytes of a value. Raises before anything is written."""
 
     def loads(self, data: bytes) -> Any:
-        """The value of such bytes."""
+        """Return the value of such bytes."""
 
 
 class PickleSerializer:
@@ -36,11 +40,11 @@ class PickleSerializer:
     sealed = True
 
     def dumps(self, value: Any) -> bytes:
-        """The pickle, in the newest protocol."""
+        """Return the pickle, in the newest protocol."""
         return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
 
     loads = staticmethod(pickle.loads)
-    """The value of a pickle. Only for bytes whose seal was verified."""
+    """Return the value of a pickle. Only for bytes whose seal was verified."""
 
 
 class MessagePackSerializer:
@@ -56,7 +60,7 @@ class MessagePackSerializer:
 
 
 class JSONSerializer:
-    """Plain data as JSON: bytes come back as base64 text, and datetimes as text."""
+    """Plain data as JSON. Bytes come back as base64 text, and datetimes as text."""
 
     number = 3
     sealed = False
@@ -80,9 +84,12 @@ NAMED: Final[dict[str, type]] = {"pickle": PickleSerializer, "msgpack": MessageP
 
 
 def make_serializer(given: Any) -> Serializer:
-    """The serializer that OPTIONS names: a name, a dotted path, a class or an object. `DataError` if it is none."""
+    """Return the serializer given by OPTIONS as a name, a dotted path, a class or an object.
+
+    `DataError` if it is not one.
+    """
     given = named("SERIALIZER", NAMED, given)
     made: Serializer = given() if isinstance(given, type) else given
     if not (callable(getattr(made, "dumps", None)) and callable(getattr(made, "loads", None))):
-        raise DataError(f"a SERIALIZER has the methods dumps and loads: {given!r}")
+        raise DataError(f"a SERIALIZER needs the methods dumps and loads: {given!r}")
     return made

@@ -1,8 +1,9 @@
-"""Values of the cache as bytes (docs/format.md section 10): integers as digits, so that INCR is native, the rest serialized.
+"""Cached values as bytes (docs/format.md section 10): integers as digits, all else serialized.
 
-What could do harm when it is loaded is sealed: a keyed BLAKE2b (RFC 7693) over it, keyed from a secret and verified before it is
-decompressed or loaded. A process that can write to the directory but does not know the secret cannot make readers run code (the
-lesson of CVE-2025-69872).
+Digits let INCR work natively. Whatever could do harm when loaded is sealed with a keyed BLAKE2b
+(RFC 7693), whose key derives from a secret; the seal is verified before decompressing or loading.
+So a process that can write to the directory but does not know the secret cannot make readers
+execute code (the lesson of CVE-2025-69872).
 """
 
 from __future__ import annotations
@@ -38,7 +39,11 @@ MISSING: Final = object()
 
 
 class ValueCodec:
-    """Seals with the first key, accepts any. Reads what its own serializer made, whichever compressor there was. Any thread."""
+    """Encodes and decodes values. Any thread.
+
+    Seals with the first key and accepts any. Reads what its own serializer wrote, with any
+    compressor.
+    """
 
     def __init__(
         self,
@@ -65,7 +70,8 @@ class ValueCodec:
         self._head = bytes((kind, number, compressors.NONE))
         self._compressed_head = bytes((kind, number, own))
         keys = [_key(secret) for secret in secret_keys] if sealed else []
-        # The state of the hash behind its key and the head, for each head that can be read: only the body is left to hash.
+        # The hash state after its key and the head, for each readable head, so that only the body
+        # is left to hash.
         self._states = {
             head: [blake2b(head[1:], key=key, digest_size=_SEAL_BYTES) for key in keys]
             for head in {
@@ -79,13 +85,18 @@ class ValueCodec:
         self._copy_state: Any = self._states[self._head][0].copy if sealed else None
 
     def encode(self, value: Any) -> bytes:
-        """The stored bytes. Raises what the serializer raises for a value that it can not take."""
+        """Return the stored bytes.
+
+        Raises whatever the serializer raises for values that it cannot encode.
+        """
         if type(value) is int and INT64_MIN <= value <= INT64_MAX:
             return b"%d" % value
         body: bytes = self._dumps(value)
         head = self._head
-        if len(body) > INFLATED_BYTES_MAX:  # nothing is inflated beyond that, so what is larger could not be read
-            raise DataError(f"a value has at most {INFLATED_BYTES_MAX} bytes before compression: found={len(body)}")
+        if len(body) > INFLATED_BYTES_MAX:  # larger values could not be decompressed when read
+            raise DataError(
+                f"a value may have at most {INFLATED_BYTES_MAX} bytes before compression: found={len(body)}"
+            )
         if self._compressor is not None and len(body) >= self._compressed_bytes_min:
             smaller = self._compressor.compress(body)
             if len(smaller) < len(body):
@@ -97,9 +108,12 @@ class ValueCodec:
         return b"%b%b%b" % (head, state.digest(), body)
 
     def decode(self, stored: bytes) -> Any:
-        """The value. MISSING for an envelope, with a security log line for a broken seal, with a warning if it does not load."""
+        """Return the value, or MISSING for an envelope or unusable bytes.
+
+        A broken seal is logged to the security log, and a value that does not load as a warning.
+        """
         head = stored[:_HEAD]
-        if head == self._usual_head:  # nothing is called in between: benchmarks/django_cache.py, get_hit
+        if head == self._usual_head:  # no function calls here, for speed: benchmarks/django_cache.py, get_hit
             body = stored[_SEALED_HEAD:]
             state = self._copy_state()
             state.update(body)
@@ -116,13 +130,13 @@ class ValueCodec:
         return self._load(body, head[_HEAD - 1])
 
     def verifies(self, stored: bytes) -> bool:
-        """True if the bytes are an integer, or made by this serializer and, if they have to be, sealed with one of the keys."""
+        """True for an integer, or for bytes of this serializer with a valid seal if required."""
         if stored[:1] in _DIGITS_FIRST:
             return _INTEGER.fullmatch(stored) is not None
         states = self._states.get(stored[:_HEAD])
         if states is None:
             self._logger.debug(
-                "a cached value of another serializer or compressor counts as missing: bytes=%d", len(stored)
+                "treating a cached value of another serializer or compressor as missing: bytes=%d", len(stored)
             )
             return False
         if not self._is_sealed:
@@ -133,7 +147,7 @@ class ValueCodec:
             own.update(body)
             if compare_digest(seal, own.digest()):
                 return True
-        self._security_logger.warning("a cached value has no valid seal and counts as missing: bytes=%d", len(stored))
+        self._security_logger.warning("a cached value has no valid seal; treating it as missing: bytes=%d", len(stored))
         return False
 
     def _load(self, body: bytes, compression: int) -> Any:
@@ -143,15 +157,15 @@ class ValueCodec:
                     self._decompressors[compression] = compressors.NUMBERS[compression]()
                 body = self._decompressors[compression].decompress(body)
             return self._loads(body)
-        except Exception as error:  # noqa: BLE001 - a class that a deployment renamed must not make every page fail
+        except Exception as error:  # noqa: BLE001 - a class renamed by a deployment must not break every page
             return self._not_loaded(error)
 
     def _not_loaded(self, error: Exception) -> Any:
-        self._logger.warning("a cached value can not be loaded any more and counts as missing: %r", error)
+        self._logger.warning("a cached value cannot be loaded; treating it as missing: %r", error)
         return MISSING
 
 
 def _key(secret_key: str | bytes) -> bytes:
-    """A key of the hash's size from a secret, whatever its length."""
+    """Derive a key of the hash's size from SECRET_KEY, whatever its length."""
     secret = secret_key.encode() if isinstance(secret_key, str) else secret_key
     return blake2b(secret, digest_size=64, person=b"ferrokv.cache").digest()

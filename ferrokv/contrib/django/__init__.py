@@ -1,4 +1,6 @@
-"""Django: a cache backend for `CACHES` and a session engine, sharing one store for each directory and process.
+"""Django: a cache backend for `CACHES`, and a session engine.
+
+All caches and sessions of a process that use the same directory share one store.
 
 ::
 

@@ -1,4 +1,7 @@
-"""The app: `INSTALLED_APPS = [..., "ferrokv.contrib.django"]` brings system checks and commands. The cache works without."""
+"""The app. `INSTALLED_APPS = [..., "ferrokv.contrib.django"]` adds system checks and commands.
+
+The cache works without it.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""`FerroKVCache`: Django's cache contract on ferrokv, synchronous and native asynchronous in one class.
+"""`FerroKVCache`: Django's cache contract on ferrokv, synchronous and native asynchronous in one.
 
-Every `a*` method runs on the event loop itself; a hit in memory takes no thread. Both kinds are equally atomic: those for threads
-are made from the asynchronous ones (tools/make_twins.py).
+Every `a*` method runs on the event loop itself, and a hit in memory uses no thread. Both kinds are
+equally atomic: the synchronous methods are generated from the asynchronous ones
+(tools/make_twins.py).
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from .pipelining import Pipelined
 
 
 class FerroKVCache(AsyncHerd, BlockingHerd):
-    """`LOCATION` is the directory, `OPTIONS["KEYSPACE"]` the keyspace (default "cache"); docs/django.md lists all options.
+    """A Django cache. `LOCATION` is the directory of the store.
 
-    Timeouts are native TTLs, exact to the millisecond. Nothing is culled by number (`MAX_ENTRIES` is ignored); `MAX_BYTES` bounds
+    `OPTIONS["KEYSPACE"]` is its keyspace ("cache" by default); docs/django.md lists all options.
+    Timeouts are native TTLs, exact to the millisecond. `MAX_ENTRIES` is ignored; `MAX_BYTES` limits
     the size.
     """
 
@@ -29,10 +31,12 @@ class FerroKVCache(AsyncHerd, BlockingHerd):
 
     @staticmethod
     def pipelined() -> Pipelined:
-        """A block, `with` or `async with`, whose writes are durable when it ends, at the price of one sync for all of them.
+        """Return a block whose writes share one sync and are durable when it ends.
 
-        It covers what the current thread or task, and those that it starts, write through any ferrokv cache and through the session
-        store. Inside, they see their own writes, and answers of `incr`, `add` and the like are exact; others see them when they are
-        durable. A store that fails raises at the end of the block, unless all that failed was a cache with IGNORE_EXCEPTIONS.
+        Use it with `with` or `async with`. It covers everything that the current thread or task,
+        and those it starts, write through any ferrokv cache and through the session store. Inside
+        the block they see their own writes, and the answers of `incr`, `add` and the like are
+        exact; others see the writes once they are durable. If the store fails, the end of the block
+        raises, unless only caches with IGNORE_EXCEPTIONS were affected.
         """
         return Pipelined()

@@ -1,4 +1,4 @@
-"""What both faces of the cache share: options, keys, timeouts and values. Nothing here waits."""
+"""What both kinds of cache methods share: options, keys, timeouts and values. Nothing waits."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ OWN_OPTIONS: Final = frozenset(
         "SERIALIZER",
     }
 )
-# What Django warns of (memcached's limits), found by one search instead of a check for each character.
+# Keys that Django warns of (memcached's limits), found by one search, not a check per character.
 _SUSPECT: Final = re.compile(r"[\x00-\x20\x7f]|.{251}", re.DOTALL)
 _INTEGER: Final = re.compile(rb"-?[0-9]{1,19}")
 NOT_AN_INTEGER: Final = "value is not an integer or out of range"
@@ -67,32 +67,35 @@ NOT_AN_INTEGER: Final = "value is not an integer or out of range"
 def _options_of(params: Mapping[str, Any]) -> Mapping[str, Any]:
     options = params.get("OPTIONS") or {}
     if not isinstance(options, Mapping):
-        raise ImproperlyConfigured(f"OPTIONS of a FerroKVCache is a dict: found={options!r}")
+        raise ImproperlyConfigured(f"OPTIONS of a FerroKVCache must be a dict: found={options!r}")
     return options
 
 
 def is_taken(keyspace: str) -> bool:
-    """True for keyspaces that no cache may have, since others of the adapter's things are in them."""
+    """True for keyspaces reserved for other parts of the adapter, which no cache may use."""
     return keyspace in RESERVED or keyspace.endswith((LOCKS_SUFFIX, TAGS_SUFFIX))
 
 
 def _size(option: str, given: Any) -> int:
-    """A number of bytes. `ImproperlyConfigured` for anything else."""
+    """Check a number of bytes. `ImproperlyConfigured` for anything else."""
     if isinstance(given, bool) or not isinstance(given, int) or not 0 <= given < 1 << 63:
-        raise ImproperlyConfigured(f"{option} is a number of bytes: found={given!r}")
+        raise ImproperlyConfigured(f"{option} must be a number of bytes: found={given!r}")
     return given
 
 
 def place_of(location: str | os.PathLike[str], params: Mapping[str, Any]) -> Place:
-    """Where a `CACHES` entry keeps its keys. `ImproperlyConfigured` names an option that is not known, or can not be."""
+    """Return where a `CACHES` entry keeps its keys.
+
+    `ImproperlyConfigured` names an option that is unknown or invalid.
+    """
     if not isinstance(location, str | os.PathLike) or not os.fspath(location):
-        raise ImproperlyConfigured("LOCATION of a FerroKVCache is the directory of the store: it is missing or empty.")
+        raise ImproperlyConfigured("LOCATION of a FerroKVCache, the directory of the store, is missing or empty.")
     options = _options_of(params)
     engine_options = {name: value for name, value in options.items() if name not in OWN_OPTIONS}
     unknown = sorted(set(engine_options) - set(Options._fields))
     if unknown:
         known = ", ".join((*sorted(OWN_OPTIONS), *Options._fields))
-        raise ImproperlyConfigured(f"unknown OPTIONS of a FerroKVCache: {', '.join(unknown)}; known are {known}")
+        raise ImproperlyConfigured(f"unknown OPTIONS of a FerroKVCache: {', '.join(unknown)}; known: {known}")
     keyspace = options.get("KEYSPACE", DEFAULT_KEYSPACE)
     max_bytes = options.get("MAX_BYTES", UNCHANGED)
     try:
@@ -100,13 +103,11 @@ def place_of(location: str | os.PathLike[str], params: Mapping[str, Any]) -> Pla
     except DataError as error:
         raise ImproperlyConfigured(f"OPTIONS of a FerroKVCache: {error}") from error
     if max_bytes is not UNCHANGED and max_bytes is not None and _size("MAX_BYTES", max_bytes) == 0:
-        raise ImproperlyConfigured("MAX_BYTES is a positive number of bytes, or None: found=0")
+        raise ImproperlyConfigured("MAX_BYTES must be a positive number of bytes, or None: found=0")
     if not isinstance(keyspace, str) or not keyspace:
-        raise ImproperlyConfigured(f"KEYSPACE is a name: found={keyspace!r}")
+        raise ImproperlyConfigured(f"KEYSPACE must be a name: found={keyspace!r}")
     if is_taken(keyspace):
-        raise ImproperlyConfigured(
-            f"KEYSPACE {keyspace!r} is taken: ferrokv keeps sessions, tags or locks in such ones"
-        )
+        raise ImproperlyConfigured(f"KEYSPACE {keyspace!r} is taken: ferrokv keeps sessions, tags or locks in it")
     return Place(os.path.abspath(os.fspath(location)), keyspace, engine_options, max_bytes)
 
 
@@ -148,12 +149,12 @@ class CacheBase(BaseCache):
     # -- keys and timeouts ---------------------------------------------------------------------------------------
 
     def validate_key(self, key: str) -> None:
-        """Django's warnings for keys that memcached would refuse, without the cost of its check on good keys."""
+        """Warn, as Django does, of keys that memcached refuses, but at no cost for good keys."""
         if _SUSPECT.search(key) is not None:
             super().validate_key(key)
 
     def _key(self, key: Any, version: int | None) -> bytes:
-        if self._makes_usual_keys:  # 0.5 us less than through three methods: benchmarks/django_cache.py, get_hit
+        if self._makes_usual_keys:  # 0.5 µs less than by three methods: benchmarks/django_cache.py, get_hit
             full = self.key_func(key, self.key_prefix, self.version if version is None else version)
             if not full.isprintable() or " " in full or len(full) > MEMCACHE_MAX_KEY_LENGTH:
                 self.validate_key(full)
@@ -164,7 +165,7 @@ class CacheBase(BaseCache):
         except UnicodeEncodeError:
             encoded = full.encode("utf-8", "surrogatepass")
         if not encoded or len(encoded) > KEY_BYTES_MAX:
-            raise InvalidCacheKey(f"a cache key has 1 to {KEY_BYTES_MAX} bytes: found={len(encoded)}")
+            raise InvalidCacheKey(f"a cache key must have 1 to {KEY_BYTES_MAX} bytes: found={len(encoded)}")
         return encoded
 
     def _keys(self, keys: Iterable[Any], version: int | None) -> dict[bytes, Any]:
@@ -175,7 +176,10 @@ class CacheBase(BaseCache):
         return self._key(key, version), self._key(key, version + delta), version + delta
 
     def _ttl_ms(self, timeout: float | object | None) -> int | None:
-        """None for ever; zero or less: expired at once. ValueError for what is no number at all (NaN)."""
+        """Convert a timeout to ms: None for no expiry, zero or less for expired at once.
+
+        ValueError for NaN.
+        """
         if timeout is DEFAULT_TIMEOUT:
             timeout = self.default_timeout
         seconds: Any = timeout
@@ -184,12 +188,15 @@ class CacheBase(BaseCache):
         return int(max(seconds, -1) * 1000)
 
     def _tag_names(self, tags: str | Iterable[str]) -> list[bytes]:
-        """What holds the tokens of tags: those of this KEY_PREFIX, whatever the version of the key."""
+        """Return the keys of the tags' tokens.
+
+        They depend on KEY_PREFIX, but not on the version.
+        """
         if isinstance(tags, str):
             tags = (tags,)
         names = [TAG + f"{self.key_prefix}:{tag}".encode("utf-8", "surrogatepass") for tag in dict.fromkeys(tags)]
         if len(names) > TAGS_MAX or any(len(name) > TAG_BYTES_MAX for name in names):
-            raise ValueError(f"a value has at most {TAGS_MAX} tags, each of at most {TAG_BYTES_MAX} bytes")
+            raise ValueError(f"a value may have at most {TAGS_MAX} tags, each of at most {TAG_BYTES_MAX} bytes")
         return names
 
     # -- values --------------------------------------------------------------------------------------------------
@@ -197,7 +204,10 @@ class CacheBase(BaseCache):
     def _batches(
         self, data: Mapping[Any, Any], timeout: Any, version: int | None, guard: Guard | None
     ) -> list[WriteBatch]:
-        """The writes of `set_many`; a value that can not be encoded raises before anything is written."""
+        """Encode the writes of `set_many`.
+
+        If a value cannot be encoded, it raises before anything is written.
+        """
         ttl_ms = self._ttl_ms(timeout)
         writes: list[tuple[Any, bytes | None, int | None]] = []
         for key, value in data.items():
@@ -217,7 +227,7 @@ class CacheBase(BaseCache):
 
     @staticmethod
     async def _in_thread_if_needed(encode: Callable[..., Any], *args: Any) -> Any:
-        """Encode here; in a thread only if pickling asks the database, as for a queryset that was not evaluated."""
+        """Encode here; in a thread if pickling queries the database (an unevaluated queryset)."""
         try:
             return encode(*args)
         except SynchronousOnlyOperation:
@@ -225,7 +235,7 @@ class CacheBase(BaseCache):
 
     @staticmethod
     def _new_tokens_of(names: Iterable[bytes]) -> WriteBatch:
-        """The writes that invalidate tags."""
+        """Return the writes that invalidate tags."""
         batch = WriteBatch()
         for name in names:
             batch.set(name, new_token())
@@ -233,7 +243,10 @@ class CacheBase(BaseCache):
 
     @staticmethod
     def _begin_epoch(tx: Tx) -> None:
-        """Make the record by which clearing knows of tags, without a token, so that no value falls by it."""
+        """Create the EPOCH record, by which `clear` knows that there are tags.
+
+        It holds no token, so it invalidates no value.
+        """
         tx.set(EPOCH, NO_TOKEN, nx=True)
 
     # -- counting ------------------------------------------------------------------------------------------------
@@ -246,12 +259,15 @@ class CacheBase(BaseCache):
 
     @staticmethod
     def _counter_error(key: Any, error: ResponseError) -> Exception:
-        """What counting on such a value raises in Django's own in-memory cache: TypeError unless it holds an integer."""
+        """Return the error that Django's in-memory cache raises for such a value."""
         kind = OverflowError if "overflow" in str(error) else TypeError
         return kind(f"Key '{key}': {error}")
 
     def _count_in(self, tx: Tx, name: bytes, delta: int, *, from_zero: bool) -> int | None:
-        """INCR, as a transaction, for an integer in envelopes or a value that does not count: None if there is none that counts."""
+        """INCR as a transaction, for an integer in an envelope, or for a value that does not count.
+
+        Returns None if there is no value that counts, unless counting starts from zero.
+        """
         stored = tx.get(name)
         opened = None if stored is None else open_envelope(stored)
         if stored is None or opened is None or not self._counts(tx, opened):
@@ -267,7 +283,7 @@ class CacheBase(BaseCache):
         return counted
 
     def _counts(self, tx: Tx, opened: Opened) -> bool:
-        """True if `get` would answer this value."""
+        """True if `get` would return this value."""
         if opened.soft_ms is not None and opened.soft_ms <= time.time() * 1000:
             return False
         if opened.guard is not None and not tokens_match(opened.guard, tx.keyspace(self._tags_place.keyspace).get):

@@ -1,6 +1,7 @@
-"""System checks: what would go wrong later, said by `manage.py check` in words that tell what to change.
+"""System checks, so that `manage.py check` reports what would go wrong later, and what to change.
 
-`ferrokv.E…` stop Django from starting a command, `ferrokv.W…` do not. docs/django.md lists them.
+`ferrokv.E…` are errors, which stop Django from starting a command; `ferrokv.W…` are warnings.
+docs/django.md lists them.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def _entries() -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """Options and combinations of settings, without a look at the disk."""
+    """Check options and combinations of settings, without looking at the disk."""
     found: list[CheckMessage] = []
     for alias, params in _entries():
         found += _check_options(alias, params)
@@ -53,22 +54,22 @@ def _check_options(alias: str, params: Mapping[str, Any]) -> Iterator[CheckMessa
     keyspace = options.get("KEYSPACE") if isinstance(options, Mapping) else None
     if isinstance(keyspace, str) and is_taken(keyspace):
         yield Error(
-            f"{name} uses the keyspace {keyspace!r}, in which ferrokv keeps sessions, tags or locks: clear() would end them.",
+            f"{name} uses the keyspace {keyspace!r}, where ferrokv keeps sessions, tags or locks: clear() would delete them.",
             hint="Give OPTIONS['KEYSPACE'] another name.",
             id="ferrokv.E004",
         )
         return
     try:
         import_string(params["BACKEND"])(params.get("LOCATION", ""), dict(params))
-    except Exception as error:  # noqa: BLE001 - whatever is wrong with settings, a check says it
-        if _has_location(params):  # else check_places says it
-            yield Error(f"{name} can not be used: {error}", hint="Mend OPTIONS.", id="ferrokv.E005")
+    except Exception as error:  # noqa: BLE001 - a check has to report whatever is wrong with settings
+        if _has_location(params):  # otherwise check_places reports it
+            yield Error(f"{name} cannot be used: {error}", hint="Fix OPTIONS.", id="ferrokv.E005")
         return
     ignored = [option for option in ("MAX_ENTRIES", "CULL_FREQUENCY") if option in options]
     if ignored:
         yield Warning(
-            f"{name} has {' and '.join(ignored)}, which ferrokv ignores: nothing is culled by number.",
-            hint="OPTIONS['MAX_BYTES'] bounds the size of a cache.",
+            f"{name} has {' and '.join(ignored)}, which ferrokv ignores: it does not limit the number of entries.",
+            hint="OPTIONS['MAX_BYTES'] limits the size of a cache.",
             id="ferrokv.W003",
         )
 
@@ -86,8 +87,8 @@ def _check_same_options() -> Iterator[CheckMessage]:
         differing = [name for name in Options._fields if getattr(own, name) != getattr(options, name)]
         if differing:
             yield Error(
-                f"CACHES[{alias!r}] and CACHES[{other!r}] share a directory, but differ in {', '.join(differing)}.",
-                hint="Give both the same engine options, or each a directory of its own.",
+                f"CACHES[{alias!r}] and CACHES[{other!r}] share a directory but differ in {', '.join(differing)}.",
+                hint="Give both the same engine options, or give each its own directory.",
                 id="ferrokv.E007",
             )
 
@@ -106,14 +107,14 @@ def _check_middleware() -> Iterator[CheckMessage]:
     middleware = list(settings.MIDDLEWARE or ())
     if _PIPELINED in middleware and _SESSION_MIDDLEWARE in middleware[: middleware.index(_PIPELINED)]:
         yield Warning(
-            "PipelinedMiddleware stands behind SessionMiddleware, so saving the session costs a sync of its own.",
+            "PipelinedMiddleware comes after SessionMiddleware, so saving the session costs an extra sync.",
             hint="Put PipelinedMiddleware first in MIDDLEWARE.",
             id="ferrokv.W004",
         )
 
 
 def check_places(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """The directories: whether they can serve, and whether they should."""
+    """Check the directories: whether they can serve as a store, and whether they should."""
     found: list[CheckMessage] = []
     seen: set[str] = set()
     for alias, params in _entries():
@@ -125,7 +126,7 @@ def check_places(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         try:
             path = place_of(params["LOCATION"], params).path
         except ImproperlyConfigured:
-            continue  # said by check_settings
+            continue  # check_settings reports it
         if path not in seen:
             seen.add(path)
             found += _check_place(f"CACHES[{alias!r}]", path)
@@ -140,30 +141,30 @@ def _has_location(params: Mapping[str, Any]) -> bool:
 def _check_place(name: str, path: str) -> Iterator[CheckMessage]:
     report = inspect_directory(path)
     if report.problem is not None:
-        yield Error(f"{name} can not be opened: {report.problem}", hint="Choose or repair LOCATION.", id="ferrokv.E001")
+        yield Error(f"{name} cannot be opened: {report.problem}", hint="Change or repair LOCATION.", id="ferrokv.E001")
     public = _public_root_above(Path(report.path))
     if public is not None:
         yield Error(
-            f"{name} lies inside {public}, whose files a web server gives to everybody: path={report.path}",
+            f"{name} is inside {public}, whose files the web server serves to everybody: path={report.path}",
             hint="Move LOCATION out of it.",
             id="ferrokv.E002",
         )
     if report.is_volatile or Path(tempfile.gettempdir()).resolve() in Path(report.path).parents:
         yield Warning(
-            f"{name} lies on a temporary file system or directory: path={report.path} file_system={report.file_system}",
-            hint="What is stored there does not survive a restart of the machine. Move LOCATION, if it should.",
+            f"{name} is on a temporary file system or directory: path={report.path} file_system={report.file_system}",
+            hint="Data there does not survive a restart of the machine. Move LOCATION if it should.",
             id="ferrokv.W001",
         )
     if report.problem is None and report.mode is not None and report.mode & 0o007:
         yield Warning(
-            f"{name} can be read by every user of the machine: path={report.path} mode={report.mode:o}",
-            hint="The store's files are private to their owner all the same; chmod 700 makes the directory so, too.",
+            f"{name} can be listed by every user of the machine: path={report.path} mode={report.mode:o}",
+            hint="The store's files are private anyway; chmod 700 makes the directory private, too.",
             id="ferrokv.W002",
         )
 
 
 def _public_root_above(path: Path) -> str | None:
-    """The setting that names a directory of public files around `path`, if there is one."""
+    """Return the name of the setting for a public directory that contains `path`, or None."""
     roots = [("MEDIA_ROOT", settings.MEDIA_ROOT), ("STATIC_ROOT", settings.STATIC_ROOT)]
     for entry in getattr(settings, "STATICFILES_DIRS", None) or ():
         roots.append(("STATICFILES_DIRS", entry[-1] if isinstance(entry, list | tuple) and entry else entry))
@@ -171,14 +172,14 @@ def _public_root_above(path: Path) -> str | None:
         try:
             is_above = bool(root) and path.is_relative_to(Path(os.fsdecode(root)).resolve())
         except (TypeError, ValueError, OSError):
-            continue  # no directory at all, which whoever uses the setting says
+            continue  # not a directory at all; whatever uses the setting reports it
         if is_above:
             return name
     return None
 
 
 def check_stores(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """For `check --deploy`: what only the store itself knows."""
+    """For `check --deploy`: what only the store itself can tell."""
     if settings.SESSION_ENGINE != SESSION_ENGINE:
         return []
     try:
@@ -188,11 +189,11 @@ def check_stores(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         with BlockingFerroKV.open(place.path, read_only=True) as db:
             quotas = db.stats().quotas
     except (FerroKVError, ImproperlyConfigured) as error:
-        return [Error(f"The sessions' store can not be read: {error}", id="ferrokv.E001")]
+        return [Error(f"The sessions' store cannot be read: {error}", id="ferrokv.E001")]
     return [
         Error(
             f"The keyspace {name!r} has a quota of {quotas[name]} bytes: sessions are evicted when it is full.",
-            hint=f"Take it away: FerroKV.open({place.path!r}, keyspace={name!r}), then set_quota(None).",
+            hint=f"Remove it: FerroKV.open({place.path!r}, keyspace={name!r}), then set_quota(None).",
             id="ferrokv.E003",
         )
         for name in (SESSIONS, USERS_KEYSPACE)

@@ -1,6 +1,7 @@
-"""OPTIONS["IGNORE_EXCEPTIONS"]: a store that fails makes a cache that holds nothing, and a line in the log, but no error.
+"""OPTIONS["IGNORE_EXCEPTIONS"]: if the store fails, the cache acts empty and logs a warning.
 
-Errors in the call itself (a bad key, a value that can not be pickled, counting what is no number) are raised as ever.
+Errors of the call itself are still raised: a bad key, a value that cannot be pickled, or counting
+on something that is not a number.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ IGNORED: Final = (
     UnsupportedFormat,
 )
 Answer = Callable[[dict[str, Any]], Any]
-"""What a method answers instead, from its arguments by name; `self` is the cache."""
+"""Returns the substitute answer of a method from its arguments by name; `self` is the cache."""
 
 
 def _nothing(arguments: dict[str, Any]) -> None:
-    """For methods that answer None."""
+    """The answer of methods that return None."""
 
 
 def _false(arguments: dict[str, Any]) -> bool:
@@ -47,7 +48,7 @@ def _false(arguments: dict[str, Any]) -> bool:
 
 
 def _counted(arguments: dict[str, Any]) -> int:
-    """A counter that was at zero: code that counts goes on."""
+    """The result for a counter that was at zero, so that code that counts goes on."""
     return int(arguments.get("delta", 1))
 
 
@@ -56,7 +57,7 @@ def _counted_down(arguments: dict[str, Any]) -> int:
 
 
 def _version(arguments: dict[str, Any], sign: int) -> int:
-    """Where the key would be now: code that moves keys goes on, and finds nothing there."""
+    """The version that the key would have now, so that code that moves keys goes on."""
     version = arguments.get("version")
     return int((arguments["self"].version if version is None else version) + sign * arguments.get("delta", 1))
 
@@ -91,7 +92,10 @@ ANSWERS: Final[dict[str, Answer]] = {
 
 @functools.cache
 def forgiving(kind: Any) -> type:
-    """The class whose methods answer as those of an empty cache when the store fails. `get_or_set` computes, once."""
+    """Return a subclass whose methods answer like an empty cache when the store fails.
+
+    `get_or_set` computes the value, once.
+    """
     methods: dict[str, Callable[..., Any]] = {}
     for name, answer in ANSWERS.items():
         methods[name] = _forgiving(getattr(kind, name), answer)
@@ -104,7 +108,7 @@ def forgiving(kind: Any) -> type:
 
 
 def _log(method: Callable[..., Any], error: Exception) -> None:
-    logger.warning("the cache failed, which is ignored: method=%s error=%r", method.__name__, error)
+    logger.warning("cache failure ignored: method=%s error=%r", method.__name__, error)
 
 
 def _named(method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -136,7 +140,10 @@ def _forgiving_later(method: Callable[..., Any], answer: Answer) -> Callable[...
 
 
 class _Once:
-    """A default that is computed at most once, however often it is asked for. What it raises is no failure of the cache."""
+    """A default that is computed at most once.
+
+    An error that it raises is no failure of the cache.
+    """
 
     def __init__(self, default: Any) -> None:
         self._default = default

@@ -1,7 +1,8 @@
-"""The handles that all caches and sessions of a process share: one pair for each directory and keyspace.
+"""The handles that all caches and sessions of a process share: a pair for each keyspace.
 
-Django makes one cache object for each thread or async context and closes it after every request, so the objects own no handle.
-Handles live until the process ends or the directory is replaced, and work on in a forked child.
+Django creates a cache object per thread or async context and closes it after every request, so
+these objects own no handle. A handle lives until the process ends or the directory is replaced, and
+keeps working in a forked child.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ _lock = ProcessLock()
 _blocking: dict[tuple[str, str], BlockingFerroKV] = {}
 _native: dict[tuple[str, str], FerroKV] = {}
 _first_uses: dict[tuple[str, str], FirstUse] = {}
-_places: set[ref[Place]] = set()  # single operations only, which no thread comes between
+_places: set[ref[Place]] = set()  # only single operations, which are atomic among threads
 
 
 class Place:
-    """A keyspace of a directory, and the options to open it with. `max_bytes` is its quota, set when a process first opens it."""
+    """A keyspace of a directory, and the options to open it with.
+
+    `max_bytes` is its quota, set when a process first opens it.
+    """
 
     __slots__ = ("__weakref__", "blocking_handle", "keyspace", "max_bytes", "native_handle", "options", "path")
 
@@ -35,16 +39,17 @@ class Place:
         self.keyspace = keyspace
         self.options = options or {}
         self.max_bytes = max_bytes
-        self.blocking_handle: BlockingFerroKV | None = None  # for those who can not wait; None before the first opening
+        # For callers that cannot wait; None before it is first opened.
+        self.blocking_handle: BlockingFerroKV | None = None
         self.native_handle: FerroKV | None = None
         _places.add(ref(self, _places.discard))
 
     def beside(self, keyspace: str) -> Place:
-        """Another keyspace of the same store."""
+        """Return another keyspace of the same store."""
         return Place(self.path, keyspace, self.options)
 
     def blocking(self) -> BlockingFerroKV:
-        """The handle for threads; the first call opens the store."""
+        """Return the handle for threads. The first call opens the store."""
         handle = self.blocking_handle
         if handle is None:
             key = (self.path, self.keyspace)
@@ -57,11 +62,11 @@ class Place:
                     handle.when_replaced(partial(_forget, self.path))
             self.blocking_handle = handle
             if _blocking.get(key) is not handle:
-                self.blocking_handle = None  # it was just forgotten
+                self.blocking_handle = None  # it has just been forgotten
         return handle
 
     async def native(self) -> FerroKV:
-        """The handle for event loops; the first call opens the store in a thread."""
+        """Return the handle for event loops. The first call opens the store in a thread."""
         handle = self.native_handle
         if handle is None:
             key = (self.path, self.keyspace)
@@ -87,11 +92,11 @@ class Place:
 
 
 def _forget(path: str) -> None:
-    """The directory was removed or replaced: the next call opens what is there then. Any thread."""
+    """The directory was removed or replaced: the next call opens what is there. Any thread."""
     for handles in (_blocking, _native):
         for key in [key for key in list(handles) if key[0] == path]:
             handles.pop(key, None)
-    # Order: places come last, since one that has just taken an old handle looks whether it was forgotten.
+    # Order: places last. One that has just taken an old handle checks whether it was forgotten.
     for known in list(_places):
         place = known()
         if place is not None and place.path == path:

@@ -1,4 +1,9 @@
-"""What a caller of `get_or_set` wishes for, and the keys that this thread or task is computing just now."""
+"""What a caller of `get_or_set` wants, and the keys that this thread or task is computing.
+
+aio/herd.py explains the protocol. A computation may ask for the key that it computes, directly or
+through other keys. It would then wait for itself, so each thread or task marks the keys it is
+computing, and a marked key is computed without the lock.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +17,16 @@ from typing import Any, Final, NamedTuple
 from ..opening import FOREVER_SECONDS
 
 StoredName = tuple[str, str, bytes]
-"""A key among all: its directory, keyspace and name."""
-# Computing a key must not wait for itself.
+"""A key among all: directory, keyspace and name."""
+# The keys being computed here, none of which may be waited for.
 _computing: Final[ContextVar[frozenset[StoredName]]] = ContextVar("ferrokv_computing", default=frozenset())
 
 
 class Computation(NamedTuple):
-    """A key that is to hold `default`, or what that returns, for `ttl_ms`, and then be stale for `stale_ttl` seconds."""
+    """A key that should hold `default`, or its result, for `ttl_ms`.
+
+    After that the value is stale, and is kept for another `stale_ttl` seconds.
+    """
 
     stored_name: StoredName
     default: Any
@@ -32,19 +40,19 @@ class Computation(NamedTuple):
         return self.stored_name[2]
 
     def expiries(self) -> tuple[int | None, int | None]:
-        """When the value becomes stale, in ms since 1970, and its TTL in ms. None for never."""
+        """Return when the value becomes stale (ms since 1970) and its TTL in ms; None is never."""
         if self.ttl_ms is None or self.stale_ttl is None:
             return None, self.ttl_ms
         soft_ms = int(time.time() * 1000) + self.ttl_ms
         if self.stale_ttl >= FOREVER_SECONDS:
             return soft_ms, None
         if math.isnan(self.stale_ttl):
-            raise ValueError("stale_ttl is no number")
+            raise ValueError("stale_ttl is not a number")
         return soft_ms, self.ttl_ms + int(max(self.stale_ttl, 0) * 1000)
 
 
 def is_shared(computation: Computation) -> bool:
-    """True if others could wait for this value: it has to be computed, and will be there."""
+    """True if others can wait for this value: it has to be computed, and will be stored."""
     return (
         callable(computation.default)
         and computation.stored_name not in _computing.get()
@@ -54,7 +62,7 @@ def is_shared(computation: Computation) -> bool:
 
 @contextmanager
 def marked(stored_name: StoredName) -> Iterator[None]:
-    """While this thread or task computes the key."""
+    """Mark the key as being computed by this thread or task."""
     token = _computing.set(_computing.get() | {stored_name})
     try:
         yield

@@ -1,7 +1,7 @@
-"""`PipelinedMiddleware`: a response leaves when all that its request wrote is durable, at the price of one sync.
+"""`PipelinedMiddleware`: one sync makes all writes of a request durable before its response.
 
-It stands before `SessionMiddleware` in MIDDLEWARE, so that the session's save is part of it. What a streaming response writes while
-it is sent is not.
+Put it before `SessionMiddleware` in MIDDLEWARE, so that it covers saving the session. It does not
+cover what a streaming response writes while it is being sent.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from .pipelining import Pipelined
 
 
 class PipelinedMiddleware:
-    """Runs each request inside `pipelined()`, on the event loop or in a thread, as the rest of the stack does.
+    """Runs each request inside `pipelined()`, on the event loop or in a thread like the rest.
 
-    A store that fails makes the response an error (Django's 500), since it would tell of what is not stored; unless all that failed
-    was a cache with IGNORE_EXCEPTIONS.
+    If the store fails, the response becomes an error (Django's 500), since it might rely on data
+    that was not stored; unless only caches with IGNORE_EXCEPTIONS were affected.
     """
 
     sync_capable = True

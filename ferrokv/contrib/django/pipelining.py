@@ -1,8 +1,8 @@
-"""One sync for all that a block of code writes: `with cache.pipelined():`, or the middleware around each request.
+"""One sync for everything that a block writes: `with cache.pipelined():`, or the middleware.
 
-What the current thread or task writes through any ferrokv cache, and through the session store, goes into deferrals
-(`FerroKV.deferral`), one for each store, which are settled when the block ends. Blocks may be nested; each ends with its writes
-durable.
+Everything that the current thread or task writes through any ferrokv cache, and through the session
+store, goes into deferrals (`FerroKV.deferral`), one per store, which are settled when the block
+ends. Blocks may be nested. Each ends with its writes durable.
 """
 
 from __future__ import annotations
@@ -20,29 +20,34 @@ from ferrokv import Deferral, FerroKVError
 
 
 class Pipelined:
-    """A context manager of both kinds, for one use. Threads and tasks that are started inside it share it until it ends."""
+    """A context manager for `with` and `async with`, to be used once.
+
+    Threads and tasks started inside the block share it until it ends.
+    """
 
     def __init__(self, path: str | None = None) -> None:
-        self._path = path  # of the store that an inner block waits for; None: of all
+        self._path = path  # the store that an inner block waits for; None for all
         self._deferrals: dict[str, Deferral] = {}
-        self._lock = Lock()  # of the deferrals and of `_is_ending`, so that none is made when the last are settled
+        # Guards the deferrals and `_is_ending`, so that none is added while the last are settled.
+        self._lock = Lock()
         self._is_entered = False
         self._is_open = False
         self._is_ending = False
         self._pid = 0
         self._token: Token[Pipelined | None] | None = None
-        self._root = self  # the outermost block, which has the deferrals
+        self._root = self  # the outermost block, which owns the deferrals
         self._failures: list[FerroKVError] = []
 
     @property
     def is_open(self) -> bool:
-        """False once the block has ended, and in a forked child: what is written then goes its own way."""
+        """False once the block has ended, and in a forked child. Writes are then not part of it."""
         return self._is_open and os.getpid() == self._pid
 
     def deferral(self, handle: Any, path: str) -> Deferral | None:
-        """The deferral for a handle on the store at `path`; None if the block is not open.
+        """Return the deferral for a handle on the store at `path`; None if the block is over.
 
-        While the block is ending it is closed: what is written through it stays behind all that was written before.
+        While the block is ending, the deferral is closed: writes through it stay in order after all
+        earlier ones.
         """
         if not self.is_open:
             return None
@@ -56,7 +61,10 @@ class Pipelined:
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """For code of somebody else inside: unless there is a block around this one, it writes as if there were none."""
+        """Run a caller's code inside the block as if there were no block.
+
+        If there is another block around this one, the code still belongs to that.
+        """
         if self._root is not self:
             yield
             return
@@ -69,21 +77,24 @@ class Pipelined:
     # -- settling ------------------------------------------------------------------------------------------------
 
     def append(self) -> None:
-        """Put all that was gathered before whatever others write next: for whoever is about to let go of a lock."""
+        """Append everything collected so far, so that it precedes later writes of others.
+
+        Call it before releasing a lock.
+        """
         for deferral in list(self._deferrals.values()):
-            with suppress(FerroKVError):  # raised again where it is settled
+            with suppress(FerroKVError):  # raised again when settling
                 deferral.append()
 
     async def aappend(self) -> None:
-        """As `append`."""
+        """As `append`, for asyncio."""
         for deferral in list(self._deferrals.values()):
             with suppress(FerroKVError):
                 await deferral.aappend()
 
     def settle(self, path: str | None = None) -> None:
-        """Wait until all that was written so far, to the store at `path` or to all stores, is durable.
+        """Wait until all that was written so far, to one store or to all, is durable.
 
-        Raises what went wrong, with a path only what went wrong there just now.
+        Raises the first failure; with `path`, only one that happened there just now.
         """
         failures: list[FerroKVError] = []
         interrupted: BaseException | None = None
@@ -92,7 +103,7 @@ class Pipelined:
                 deferral.settle()
             except FerroKVError as error:
                 failures.append(error)
-            except BaseException as error:  # noqa: BLE001 - a signal handler's: the other stores are settled all the same
+            except BaseException as error:  # noqa: BLE001 - from a signal handler: settle the others anyway
                 interrupted = error
         self._failures += failures
         if interrupted is not None:
@@ -100,7 +111,10 @@ class Pipelined:
         _raise_first(self._failures if path is None else failures)
 
     async def asettle(self, path: str | None = None) -> None:
-        """As `settle`. All is on its way before the first await, so a caller who is cancelled only stops waiting."""
+        """As `settle`, for asyncio.
+
+        Everything is queued before the first await, so cancelling only stops the waiting.
+        """
         failures: list[FerroKVError] = []
         begun: list[Awaitable[None]] = []
         for deferral in self._chosen(path):
@@ -123,7 +137,7 @@ class Pipelined:
 
     def _enter(self) -> Self:
         if self._is_entered:
-            raise RuntimeError("a pipelined block is entered once: make another with pipelined()")
+            raise RuntimeError("a pipelined block can be entered once: create another with pipelined()")
         self._is_entered = True
         outer = CURRENT.get()
         if outer is not None and outer.is_open:
@@ -135,9 +149,12 @@ class Pipelined:
         return self
 
     def _leave(self) -> Pipelined | None:
-        """End the block, but not the one around it, which goes on. What has to be settled: nothing in a forked child."""
+        """End this block, but not one around it.
+
+        Returns the block to settle; None in a forked child.
+        """
         if self._token is not None:
-            with suppress(ValueError):  # left in another context than it was entered in
+            with suppress(ValueError):  # left in a different context than it was entered in
                 CURRENT.reset(self._token)
         root = self._root
         if os.getpid() != root._pid:
@@ -150,7 +167,8 @@ class Pipelined:
         return root
 
     def _end(self) -> None:
-        # Order: when all is on its way, so that nobody who was part of the block can write before it.
+        # Order: once everything is queued, so that nobody who belonged to the block can write ahead
+        # of it.
         if self._root is self:
             self._is_open = False
 
@@ -183,12 +201,15 @@ CURRENT: Final[ContextVar[Pipelined | None]] = ContextVar("ferrokv_pipelined", d
 
 
 def current() -> Pipelined | None:
-    """The block that this thread or task is in, if it has not ended."""
+    """Return the block that this thread or task is in, if it has not ended."""
     pipelined = CURRENT.get()
     return pipelined if pipelined is not None and pipelined.is_open else None
 
 
 def _raise_first(failures: list[FerroKVError]) -> None:
-    """Raise a failure. A block keeps them until its end: a cache that ignores failures must not hide those of the others."""
+    """Raise the first failure.
+
+    A block keeps failures until its end, so that a cache that ignores its own cannot hide others.
+    """
     if failures:
         raise failures[0]

@@ -1,7 +1,7 @@
-"""What both faces of the session engine share: where sessions are, their bytes, and the transactions that keep the index by user.
+"""What both kinds of session methods share: the keyspaces, the bytes, and the index by user.
 
-The index holds the sessions in which somebody is logged in: for each user a sorted set of session keys by the moment when each
-expires. Whoever saves or deletes a session changes it in the same commit.
+The index holds the sessions with a logged-in user: for each user a sorted set of session keys,
+scored by expiry time. Saving or deleting a session updates it in the same commit.
 """
 
 from __future__ import annotations
@@ -26,12 +26,16 @@ from .handles import Place
 KEYSPACE: Final = "sessions"
 USERS_KEYSPACE: Final = "sessions:users"
 SESSION_KEY_BYTES_MAX: Final = 1024
-FORGOTTEN_AFTER_MS: Final = 86_400_000  # by the index, which an expired session leaves with the next one
-USER: Final = "_auth_user_id"  # django.contrib.auth.SESSION_KEY, where login() puts the user's primary key
+# The index drops an expired session after this, when the user's next one is added.
+FORGOTTEN_AFTER_MS: Final = 86_400_000
+USER: Final = "_auth_user_id"  # django.contrib.auth.SESSION_KEY, under which login() stores the primary key
 
 
 def is_ours(params: Mapping[str, Any]) -> bool:
-    """True for an entry of CACHES whose backend is ferrokv's. Of one that can not be imported Django tells where it is used."""
+    """True for an entry of CACHES with a ferrokv backend.
+
+    If a backend cannot be imported, Django reports it where the entry is used.
+    """
     try:
         backend = import_string(params["BACKEND"])
     except (ImportError, KeyError):
@@ -41,7 +45,10 @@ def is_ours(params: Mapping[str, Any]) -> bool:
 
 @lru_cache(maxsize=1)
 def session_place() -> Place:
-    """The sessions' keyspace: in the directory of SESSION_CACHE_ALIAS, or of the first alias that uses ferrokv."""
+    """The keyspace of the sessions.
+
+    It is in the directory of SESSION_CACHE_ALIAS, or of the first alias that uses ferrokv.
+    """
     for alias in (settings.SESSION_CACHE_ALIAS, *settings.CACHES):
         params = settings.CACHES.get(alias)
         if params is not None and is_ours(params):
@@ -58,7 +65,10 @@ setting_changed.connect(_forget_place)
 
 
 class Saving(NamedTuple):
-    """One save: `name` is None for a key that no session can have; `user` is logged in, `old_user` was when it was loaded."""
+    """One save. `name` is None for a key that no session can have.
+
+    `user` is logged in now; `old_user` was when the session was loaded.
+    """
 
     name: bytes | None
     data: bytes
@@ -69,11 +79,14 @@ class Saving(NamedTuple):
 
     @property
     def is_plain(self) -> bool:
-        """True if it changes one record only: a conditional SET does it."""
+        """True if it changes a single record, so that a conditional SET is enough."""
         return self.ttl_ms > 0 and self.user is None and self.old_user is None
 
     def run(self, tx: Tx) -> bool:
-        """The save as a transaction: False if the session is there and must not be, or the other way round."""
+        """Save in a transaction.
+
+        False if the session exists but must not, or the other way round.
+        """
         assert self.name is not None
         if bool(tx.exists(self.name)) == self.must_create:
             return False
@@ -92,10 +105,11 @@ class Saving(NamedTuple):
 
 
 def _enter(users: Tx, user: str, name: bytes, ttl_ms: int) -> None:
-    """Note that the user has the session for so long. A new one is the occasion to forget those that have long expired."""
+    """Add the session to the user's index. If it is new, drop sessions that expired long ago."""
     now_ms = int(time.time() * 1000)
     if users.zadd(user, {name: now_ms + ttl_ms}):
-        # Not those that have only just done so: the clock may be wrong, and a session that lives has to be found here.
+        # Keep those that expired recently: the clock may be wrong, and a live session must be found
+        # here.
         users.zremrangebyscore(user, "-inf", now_ms - FORGOTTEN_AFTER_MS)
     if users.pttl(user) < ttl_ms:
         users.pexpire(user, ttl_ms)
@@ -104,10 +118,13 @@ def _enter(users: Tx, user: str, name: bytes, ttl_ms: int) -> None:
 class SessionSteps(SessionBase):
     """A session's key and bytes."""
 
-    _user: str | None = None  # who the index says has this session
+    _user: str | None = None  # the user who has this session according to the index
 
     def _name(self, session_key: str | None) -> bytes | None:
-        """The stored key; None for a key that can not be ours, such as an empty or an overlong one from a cookie."""
+        """Return the stored key.
+
+        None for a key from a cookie that cannot be ours, such as an overlong one.
+        """
         if not session_key:
             return None
         name = session_key.encode("utf-8", "surrogatepass")
@@ -115,7 +132,7 @@ class SessionSteps(SessionBase):
 
     def _loaded(self, stored: bytes | None) -> dict[str, Any]:
         if stored is None:
-            self._session_key = None  # a key that somebody made up is not adopted
+            self._session_key = None  # never adopt a key that somebody made up
             return {}
         data = self.decode(stored.decode("utf-8", "replace"))
         self._user = data.get(USER)

@@ -1,8 +1,9 @@
 """`SESSION_ENGINE = "ferrokv.contrib.django.sessions"`: sessions in a keyspace of their own.
 
-`cache.clear()` does not touch them and nothing evicts them; expiry is a native TTL, so nothing has to be cleared. Saving is
-one conditional write: a session that was logged out meanwhile is not brought back. Data is Django's own signed encoding.
-`flush_user_sessions(user)` logs somebody out everywhere.
+`cache.clear()` does not affect them, and they are never evicted. Expiry is a native TTL, so nothing
+needs to be cleared. Saving is one conditional write, so a session that was logged out meanwhile is
+not brought back. The data is Django's own signed encoding. `flush_user_sessions(user)` logs a user
+out everywhere.
 """
 
 from __future__ import annotations
@@ -32,32 +33,33 @@ class SessionStore(AsyncSessions, BlockingSessions):
 
 
 def flush_user_sessions(user: Any, *, keep: str | None = None) -> int:
-    """How many sessions of the user were ended, in one atomic step: all but the one with the key `keep`.
+    """Atomically end all sessions of the user, except `keep`, and return how many were ended.
 
-    `user` is a user or a primary key. Requests that are just being answered can not bring such a session back: their save fails.
+    `user` is a user or a primary key; `keep` is a session key. A request in progress cannot bring
+    such a session back: saving it fails.
     """
     return BlockingSessions._store().transaction(_flushing(_key_of(user), keep))  # type: ignore[no-any-return]
 
 
 async def aflush_user_sessions(user: Any, *, keep: str | None = None) -> int:
-    """As `flush_user_sessions`."""
+    """As `flush_user_sessions`, for asyncio."""
     db = await AsyncSessions._a_store()
     return await db.transaction(_flushing(_key_of(user), keep))  # type: ignore[no-any-return]
 
 
 def user_session_keys(user: Any) -> list[str]:
-    """Keys of the sessions in which the user is logged in, the one that expires first at the front."""
+    """Return the keys of the sessions in which the user is logged in, the first to expire first."""
     return BlockingSessions._store().transaction(_listing(_key_of(user)))  # type: ignore[no-any-return]
 
 
 async def auser_session_keys(user: Any) -> list[str]:
-    """As `user_session_keys`."""
+    """As `user_session_keys`, for asyncio."""
     db = await AsyncSessions._a_store()
     return await db.transaction(_listing(_key_of(user)))  # type: ignore[no-any-return]
 
 
 def _key_of(user: Any) -> str:
-    """The primary key as `login` puts it into the session."""
+    """Return the primary key as `login` stores it in the session."""
     meta = getattr(user, "_meta", None)
     return str(user) if meta is None else str(meta.pk.value_to_string(user))
 

@@ -1,4 +1,4 @@
-"""dogpile.cache: a persistent backend whose mutexes hold across threads and processes.
+"""dogpile.cache: a persistent backend whose mutexes work across threads and processes.
 
 ::
 
@@ -6,7 +6,7 @@
 
     region = make_region().configure("ferrokv", expiration_time=300, arguments={"path": "./cache"})
 
-docs/sqlalchemy.md tells the rest.
+See docs/sqlalchemy.md.
 """
 
 from .backend import FerroKVBackend

@@ -22,7 +22,11 @@ LOCKS_SUFFIX: Final = ":locks"
 
 
 def stored_key(key: str) -> bytes:
-    """The key in UTF-8; its SHA-256 if ferrokv can not take it: too long, such as written-out arguments, empty, no Unicode."""
+    """Return the key in UTF-8, or its SHA-256 if ferrokv cannot store it.
+
+    That is a key that is empty, too long (such as one made of a function's arguments), or not valid
+    Unicode.
+    """
     try:
         encoded = key.encode()
     except UnicodeEncodeError:
@@ -33,44 +37,50 @@ def stored_key(key: str) -> bytes:
 
 
 class FerroKVBackend(BytesBackend):
-    """Values in a keyspace of the store at the argument `path`, which is opened at the first use.
+    """Keeps values in one keyspace of the store at the argument `path`, opened on first use.
 
-    Arguments, all but `path` optional:
+    Arguments, all optional except `path`:
 
-    - `keyspace` ("dogpile"): two regions with different ones keep apart.
-    - `ferrokv_expiration_time`: seconds after which a value is gone, to the millisecond; larger than the region's expiration time,
-      so that dogpile can still give the old value while a new one is made. By default nothing expires.
-    - `distributed_lock` (True): one creator for each key among all threads and processes; False: among the threads of a process.
-    - `lock_timeout` (None): seconds after which a lock is free in any case. When its process ends it is free without that, too.
-    - `lock_sleep` (0.01): without effect, since who waits for a lock is woken; accepted for configurations that have it.
-    - `secret_keys`: a key, or several, with which pickles are sealed: whoever can write to the directory, but knows none of them,
-      cannot run code. The first one seals, all are accepted. A value without a valid seal counts as missing.
-    - `max_bytes`: about how much the keyspace may hold; over it, what expires soonest goes first, then what is oldest.
+    - `keyspace` ("dogpile"): regions with different keyspaces are independent.
+    - `ferrokv_expiration_time`: seconds after which a value is removed, exact to the millisecond.
+      Make it longer than the region's expiration time, so that dogpile can return the old value
+      while a new one is created. By default values are never removed.
+    - `distributed_lock` (True): one creator per key among all threads and processes; if False,
+      among the threads of one process.
+    - `lock_timeout` (None): seconds after which a lock is released in any case. It is also released
+      when its process ends.
+    - `lock_sleep` (0.01): accepted for compatibility, but ignored: waiters are woken.
+    - `secret_keys`: a key, or several, that pickles are sealed with, so that write access to the
+      directory is not enough to run code. The first key seals, and all are accepted. A value without
+      a valid seal counts as missing.
+    - `max_bytes`: about how much the keyspace may hold. Beyond it, expired keys are evicted first,
+      then the least used.
     - the fields of `ferrokv.Options`.
 
-    Others are ignored, as dogpile's own backends do, with a line in the log. Any thread, and forked children, may use one object.
+    As in dogpile's own backends, other arguments are ignored; they are logged. One object may be
+    used by any thread, and by forked children.
     """
 
     def __init__(self, arguments: Mapping[str, Any]) -> None:
         given = dict(arguments)
         if not given.get("path"):
-            raise ValueError("the ferrokv backend needs the argument path, the directory of the store")
+            raise ValueError("the ferrokv backend needs the argument path: the directory of the store")
         self.path = given.pop("path")
         self.keyspace = str(given.pop("keyspace", "dogpile"))
         if self.keyspace.endswith(LOCKS_SUFFIX):
-            raise ValueError(f"the keyspace {self.keyspace!r} is that of the locks of another one")
+            raise ValueError(f"the keyspace {self.keyspace!r} is reserved for the locks of another keyspace")
         self._ttl_ms = whole_ms(float(given.pop("ferrokv_expiration_time", None) or 0))
         self.distributed_lock = bool(given.pop("distributed_lock", True))
         self.lock_timeout = given.pop("lock_timeout", None)
         self._lock_options: dict[str, Any] = {
             "timeout": self.lock_timeout,
             "sleep": given.pop("lock_sleep", 0.01),
-            "thread_local": False,  # the one who creates in the background is another thread
+            "thread_local": False,  # a background creator is another thread
         }
         if self.lock_timeout is not None and not 0 < float(self.lock_timeout) < FOREVER_SECONDS:
-            raise ValueError(f"lock_timeout is a positive number of seconds: found={self.lock_timeout!r}")
+            raise ValueError(f"lock_timeout must be a positive number of seconds: found={self.lock_timeout!r}")
         if not 0 <= float(self._lock_options["sleep"]) < FOREVER_SECONDS:
-            raise ValueError(f"lock_sleep is a number of seconds: found={self._lock_options['sleep']!r}")
+            raise ValueError(f"lock_sleep must be a number of seconds: found={self._lock_options['sleep']!r}")
         secret_keys = given.pop("secret_keys", None)
         if secret_keys is not None:
             self._seal_with([secret_keys] if isinstance(secret_keys, str | bytes) else list(secret_keys))
@@ -78,7 +88,7 @@ class FerroKVBackend(BytesBackend):
         self._options = {name: given.pop(name) for name in Options._fields if name in given}
         Options.checked(self._options)
         for name in given:
-            logger.warning("an argument of the ferrokv backend is not known, and ignored: %s", name)
+            logger.warning("ignoring an unknown argument of the ferrokv backend: %s", name)
         self._opening = ProcessLock()
         self._handle: BlockingFerroKV | None = None
         self._locks: BlockingFerroKV | None = None
@@ -100,14 +110,14 @@ class FerroKVBackend(BytesBackend):
         self.deserializer = unsealed
 
     def _db(self) -> BlockingFerroKV:
-        """The handle; the first use opens it."""
+        """Return the handle, opening it on first use."""
         if self._handle is None:
             with self._opening.own():
                 if self._handle is None:
                     opened = open_bounded(self.path, self.keyspace, self._options, self._max_bytes)
                     try:
                         self._locks = opened.keyspace(self.keyspace + LOCKS_SUFFIX)
-                    except BaseException:  # interrupted, too: nobody else would close it
+                    except BaseException:  # also when interrupted: nobody else would close it
                         opened.close()
                         raise
                     self._handle = opened
@@ -121,43 +131,46 @@ class FerroKVBackend(BytesBackend):
         self._owing.clear()
 
     def get_serialized(self, key: str) -> Any:
-        """The bytes of the key, or NO_VALUE."""
+        """Return the bytes of the key, or NO_VALUE."""
         found = (self._handle or self._db()).get(stored_key(key))
         return NO_VALUE if found is None else found
 
     def get_serialized_multi(self, keys: Iterable[str]) -> Any:
-        """The bytes of each key, or NO_VALUE, in the order of the keys, all of one moment."""
+        """Return the bytes of each key, or NO_VALUE, in order and all as of one moment."""
         names = [stored_key(key) for key in keys]
         return [NO_VALUE if found is None else found for found in self._db().mget(names)] if names else []
 
     def set_serialized(self, key: str, value: bytes) -> None:
-        """Durable when it returns."""
+        """Set a key. It is durable on return."""
         if self._ttl_ms is None:
             self._db().set(stored_key(key), value)
         else:
             self._db().psetex(stored_key(key), self._ttl_ms, value)
 
     def set_serialized_multi(self, mapping: Mapping[str, bytes]) -> None:
-        """All of them in one commit with one sync, or none; more than 50,000 in several."""
+        """Set the keys atomically with one sync; more than 50,000 in several commits."""
         for batch in in_batches((stored_key(key), value, self._ttl_ms) for key, value in mapping.items()):
             if batch:
                 self._db().write(batch)
 
     def delete(self, key: str) -> None:
-        """It does not matter whether there is one."""
+        """Delete the key if it exists."""
         self._db().delete(stored_key(key))
 
     def delete_multi(self, keys: Iterable[str]) -> None:
-        """In one commit with one sync; more than 50,000 in several."""
+        """Delete the keys atomically with one sync; more than 50,000 in several commits."""
         for names in in_parts([stored_key(key) for key in keys]):
             self._db().delete(*names)
 
     def has_lock_timeout(self) -> bool:
-        """True if a lock may become free while its holder is still at work."""
+        """True if a lock may expire while its holder is still working."""
         return self.distributed_lock and self.lock_timeout is not None
 
     def get_mutex(self, key: str) -> Any:
-        """A mutex of the key among all threads and processes; None, for which dogpile takes one of its own, among threads."""
+        """Return a mutex for the key among all threads and processes.
+
+        With `distributed_lock=False` it returns None, and dogpile uses its own mutex among threads.
+        """
         if not self.distributed_lock:
             return None
         self._db()

@@ -1,4 +1,4 @@
-"""The mutex of a key: dogpile elects with it the one who creates a value."""
+"""The mutex of a key, by which dogpile elects the one that creates a value."""
 
 from __future__ import annotations
 
@@ -10,52 +10,55 @@ from typing import Any, Final
 from ferrokv import BlockingFerroKV, BlockingLock, FerroKVError, LockError
 
 logger = logging.getLogger("ferrokv.contrib.dogpile")
-OWING_MAX: Final = 1024  # mutexes whose release failed; what is more is freed by its timeout or the end of the process
+# Mutexes whose release failed; others are freed by their timeout or the end of the process.
+OWING_MAX: Final = 1024
 
 
 class FerroKVMutex:
-    """Held by one among all threads and processes, and freed when its process ends. Another thread may release it.
+    """A mutex among all threads and processes, freed when its process ends.
 
-    Taking and releasing it costs no sync: whoever tries for it next is behind both in the WAL, and if the machine stops, its holder
-    has stopped as well. The value that is set meanwhile is synced as ever.
+    Any thread may release it. Taking and releasing it costs no sync: the next to try comes later in
+    the WAL, and if the machine stops, its holder has stopped as well. The value set meanwhile is
+    synced as usual.
     """
 
     def __init__(
         self, locks: BlockingFerroKV, key: bytes, options: Mapping[str, Any], owing: dict[bytes, FerroKVMutex]
     ) -> None:
         self._locks = locks
-        self._owing = owing  # by key, of the backend: those whose release failed, which know the token
+        self._owing = owing  # the backend's mutexes whose release failed, by key; they know the token
         self._key = key
         self._options = options
         self._made: dict[int, BlockingLock] = {}
 
     def _lock(self) -> BlockingLock:
-        """The lock, made when it is needed: dogpile asks for a mutex at every hit, and hardly ever takes it."""
-        pid = os.getpid()  # dogpile may keep a mutex of before a fork, whose deferral is the parent's
+        """Return the lock, made on demand: dogpile asks for a mutex at every hit, rarely takes it."""
+        pid = os.getpid()  # dogpile may keep a mutex across a fork; its deferral belongs to the parent
         made = self._made.get(pid)
         if made is None:
             lock = self._locks.within(self._locks.deferral()).lock(self._key, **self._options)
-            made = self._made.setdefault(pid, lock)  # threads share a mutex: one of theirs for all
+            made = self._made.setdefault(pid, lock)  # threads share a mutex, so they use a single lock
         return made
 
     def acquire(self, wait: bool = True) -> bool:
-        """True once it is held by this object; False if somebody has it and `wait` is False."""
+        """Take the mutex and return True. With `wait=False`, return False if somebody has it."""
         acquired = self._lock().acquire() if wait else self._lock().acquire(blocking=False)
         if acquired:
             self._owing.pop(self._key, None)
         return acquired
 
     def release(self) -> None:
-        """Free it. If `lock_timeout` has done so already, that is logged: the value was created all the same.
+        """Release the mutex. If `lock_timeout` has released it already, log that.
 
-        After an error the backend keeps it, for dogpile does not try twice: the next to ask for the key gets it, and may take it.
+        The value was created all the same. After an error, dogpile does not retry, so the backend
+        keeps the mutex: the next caller for the key gets this object, and may take the mutex over.
         """
         try:
             self._lock().release()
         except LockError:
             if self._options["timeout"] is None:
                 raise
-            logger.warning("a mutex was lost to its lock_timeout before it was released: key=%r", self._key)
+            logger.warning("a mutex was lost to its lock_timeout before its release: key=%r", self._key)
         except FerroKVError:
             if len(self._owing) < OWING_MAX:
                 self._owing[self._key] = self

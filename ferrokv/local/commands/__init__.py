@@ -1,1 +1,1 @@
-"""Redis semantics: a command is a plain function of a view (an operation) or of a write transaction."""
+"""The semantics of Redis, as functions of a transaction or of records."""

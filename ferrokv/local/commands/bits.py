@@ -1,4 +1,4 @@
-"""Bits of strings: SETBIT, GETBIT, BITCOUNT, BITPOS, BITOP. Bit 0 is the highest of the first byte."""
+"""Bits of strings: SETBIT, GETBIT, BITCOUNT, BITPOS, BITOP. Bit 0 is the highest of byte 0."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _offset(offset: Any) -> int:
 
 
 def set_bit(tx: Transaction, key: bytes, offset: int, value: int) -> int:
-    """SETBIT. The bit that was there. Any true value counts as 1."""
+    """SETBIT. Returns the old bit. Any true value counts as 1."""
     at = _offset(offset)
     found = check_string(tx.get(key)) or (b"", 0)
     data = bytearray(found[0])
@@ -36,7 +36,7 @@ def set_bit(tx: Transaction, key: bytes, offset: int, value: int) -> int:
 
 
 def get_bit(records: Records, key: bytes, offset: int) -> Op[int]:
-    """GETBIT. 0 behind the end."""
+    """GETBIT. 0 beyond the end."""
     at = _offset(offset)
     found = check_string((yield from records.find(key)))
     if found is None or at // 8 >= len(found[0]):
@@ -45,7 +45,7 @@ def get_bit(records: Records, key: bytes, offset: int) -> Op[int]:
 
 
 def _bits(data: bytes, first: int, last: int, by_bit: bool) -> tuple[int, int]:
-    """The bits of a range as a number, and how many they are."""
+    """Return the bits of a range as a number, and how many there are."""
     if by_bit:
         part = int.from_bytes(data[first // 8 : (last + 7) // 8], "big")
         width = last - first
@@ -54,7 +54,7 @@ def _bits(data: bytes, first: int, last: int, by_bit: bool) -> tuple[int, int]:
 
 
 def _is_by_bit(mode: str | None) -> bool:
-    """True for BIT, False for BYTE and None. Asked only when there is a string, as Redis does."""
+    """True for BIT, False for BYTE and None. As in Redis, checked only if there is a string."""
     name = "BYTE" if mode is None else str(mode).upper()
     if name not in ("BYTE", "BIT"):
         raise ResponseError("syntax error")
@@ -62,7 +62,7 @@ def _is_by_bit(mode: str | None) -> bool:
 
 
 def count(records: Records, key: bytes, start: int | None, end: int | None, mode: str | None) -> Op[int]:
-    """BITCOUNT. How many bits are set, in all or in a range of bytes or bits."""
+    """BITCOUNT. How many bits are set, in the whole value or in a range of bytes or bits."""
     found = check_string((yield from records.find(key)))
     if found is None:
         return 0
@@ -77,7 +77,7 @@ def count(records: Records, key: bytes, start: int | None, end: int | None, mode
 
 
 def position(records: Records, key: bytes, bit: int, start: int | None, end: int | None, mode: str | None) -> Op[int]:
-    """BITPOS. Where the first such bit is, or -1. Behind a string without `end` there are zeros."""
+    """BITPOS. The position of the first such bit, or -1. Without `end`, zeros follow the string."""
     found = check_string((yield from records.find(key)))
     if found is None:
         return -bit
@@ -96,7 +96,7 @@ def position(records: Records, key: bytes, bit: int, start: int | None, end: int
 
 
 def combine(tx: Transaction, operation: str, target: bytes, keys: Sequence[bytes]) -> int:
-    """BITOP. The length of the result, which `target` now holds; with length 0 it is gone."""
+    """BITOP. Returns the length of the result, stored at `target`; an empty result deletes it."""
     name = str(operation).upper()
     if name not in ("AND", "OR", "XOR", "NOT"):
         raise ResponseError("syntax error")

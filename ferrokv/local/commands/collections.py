@@ -1,6 +1,9 @@
-"""What lists, hashes, sets and sorted sets share: finding the root, and changing elements and root together.
+"""What lists, hashes, sets and sorted sets share: roots, and changing elements with their root.
 
-The layout of roots and elements is in docs/format.md section 4.
+docs/format.md section 4 has the layout. A collection is a root record under its user key, and one
+record per element under a prefix made of the root's generation. Every change to an element also
+writes the root, in the same transaction. Deleting or replacing the root makes the elements of its
+generation dead; compaction drops them later, so deleting a collection is O(1).
 """
 
 from __future__ import annotations
@@ -21,21 +24,21 @@ PAGE_ELEMENTS: Final = 512
 
 
 class Opened(NamedTuple):
-    """A collection to be read: its root, and what the internal keys of its elements begin with."""
+    """A collection to read: its root, and the prefix of its elements' internal keys."""
 
     root: RootFields
     prefix: bytes
 
 
 def check_string(found: Found | None) -> Found | None:
-    """What was found, if it is no collection. `ResponseError` if it is."""
+    """Return what was found, unless it is a collection: `ResponseError`."""
     if found is not None and found[0].__class__ is Root:
         raise ResponseError(WRONG_TYPE)
     return found
 
 
 def check_root(found: Found, collection_type: bytes) -> RootFields:
-    """The root that was found. `ResponseError` for a string, or a collection of another type."""
+    """Return the root. `ResponseError` for a string, or for a collection of another type."""
     value = found[0]
     if value.__class__ is not Root:
         raise ResponseError(WRONG_TYPE)
@@ -46,7 +49,7 @@ def check_root(found: Found, collection_type: bytes) -> RootFields:
 
 
 def open_collection(records: Records, key: bytes, collection_type: bytes) -> Op[Opened | None]:
-    """The collection of a key, or None. `ResponseError` when the key holds something else."""
+    """Return the collection of a key, or None. `ResponseError` if the key holds anything else."""
     found = yield from records.find(key)
     if found is None:
         return None
@@ -64,28 +67,34 @@ def read_range(
     reverse: bool = False,
     limit: int | None = None,
 ) -> Op[Pairs]:
-    """Up to `limit` elements of internal keys [low, high): (key without its first `skip` bytes, value), in scan order."""
+    """Read up to `limit` elements with internal keys in [low, high), in scan order.
+
+    Returns (key without its first `skip` bytes, value) pairs.
+    """
     return read_scan(records.scan(low, high, reverse=reverse), skip, limit)
 
 
 def read_all(records: Records, opened: Opened) -> Op[Pairs]:
-    """All elements: (key without the prefix, value), in key order."""
+    """Return all elements in key order, as (key without the prefix, value) pairs."""
     return records.read_parts(opened.prefix, opened.root.size)
 
 
 def read_whole(records: Records, key: bytes, collection_type: bytes) -> Op[Pairs]:
-    """All elements of a hash or set, none if there is no such key. `CorruptionError` if the root counts others."""
+    """Return all elements of a hash or set; none if there is no such key.
+
+    `CorruptionError` if their number differs from the root's.
+    """
     opened = yield from open_collection(records, key, collection_type)
     if opened is None:
         return []
     pairs = yield from read_all(records, opened)
     if len(pairs) != opened.root.size:
-        raise CorruptionError(f"a collection lacks elements: expected={opened.root.size} found={len(pairs)}")
+        raise CorruptionError(f"a collection has missing elements: expected={opened.root.size} found={len(pairs)}")
     return pairs
 
 
 def page_of(records: Records, key: bytes, collection_type: bytes, index: bytes, after: bytes | None) -> Op[Pairs]:
-    """The next elements of an index of a collection, from its beginning or behind `after`; none at the end."""
+    """Return the next elements of a collection's index, from `after` on; none at the end."""
     opened = yield from open_collection(records, key, collection_type)
     if opened is None:
         return []
@@ -96,7 +105,7 @@ def page_of(records: Records, key: bytes, collection_type: bytes, index: bytes, 
 
 
 class Collection:
-    """A collection that a transaction changes. Nothing is final before `save`, which every change has to end with."""
+    """A collection being changed by a transaction. Every change has to end with `save`."""
 
     __slots__ = ("_generation", "_key", "_tx", "_type", "_version", "expires_ms", "head", "prefix", "size")
 
@@ -108,7 +117,7 @@ class Collection:
         self.prefix = element_prefix(tx.make_prefix(), self._generation)
 
     def get(self, element: bytes) -> bytes | None:
-        """The value of an element."""
+        """Return the value of an element, or None."""
         return self._tx.element(self.prefix + element)
 
     def put(self, element: bytes, value: bytes) -> None:
@@ -116,11 +125,11 @@ class Collection:
         self._tx.put_element(self.prefix + element, value)
 
     def drop(self, element: bytes) -> None:
-        """Write the tombstone of an element that is there."""
+        """Write the tombstone of an existing element."""
         self._tx.put_element(self.prefix + element, None)
 
     def remove(self, elements: Iterable[bytes]) -> int:
-        """How many of the elements there were; they are gone, and the root is written."""
+        """Remove elements, write the root, and return how many of them existed."""
         there = [element for element in dict.fromkeys(elements) if self.get(element) is not None]
         if there:
             self.size -= len(there)
@@ -132,7 +141,7 @@ class Collection:
     def range(
         self, low: bytes = b"", high: bytes | None = None, *, reverse: bool = False, limit: int | None = None
     ) -> Pairs:
-        """(element, value) of elements in [low, high)."""
+        """Return (element, value) for the elements in [low, high)."""
         prefix = self.prefix
         end = successor_of_prefix(prefix) if high is None else prefix + high
         pairs: Pairs = self._tx.complete(
@@ -141,7 +150,7 @@ class Collection:
         return pairs
 
     def renew(self, values: Sequence[bytes]) -> None:
-        """Make the list one of these elements, under a new generation; the old one is dead."""
+        """Replace the list by these elements, under a new generation; the old one becomes dead."""
         new = make_collection(self._tx, self._key, self._type, self.expires_ms)
         for i, value in enumerate(values):
             new.put((new.head + i).to_bytes(8, "big"), value)
@@ -149,7 +158,7 @@ class Collection:
         new.save()
 
     def save(self) -> None:
-        """Write the root, or its tombstone if nothing is left. The elements that are left then are dead."""
+        """Write the root, or its tombstone if empty; elements left over are then dead."""
         if self.size < 0:
             raise CorruptionError("a collection has more elements than its root counts")
         if self.size:
@@ -160,13 +169,13 @@ class Collection:
 
 
 def find_collection(tx: Transaction, key: bytes, collection_type: bytes) -> Collection | None:
-    """The collection of a key, or None. `ResponseError` when the key holds something else."""
+    """Return the collection of a key, or None. `ResponseError` if the key holds anything else."""
     found = tx.get(key)
     return None if found is None else Collection(tx, key, check_root(found, collection_type), found[1])
 
 
 def make_collection(tx: Transaction, key: bytes, collection_type: bytes, expires_ms: int = 0) -> Collection:
-    """A new, empty one at a key, whatever that held."""
+    """Create an empty collection at a key, whatever the key held."""
     generation = tx.new_generation()
     tx.put_element(owner_key(tx.make_prefix(), generation), key)
     head = FIRST_INDEX if collection_type == LIST else 0
@@ -174,12 +183,15 @@ def make_collection(tx: Transaction, key: bytes, collection_type: bytes, expires
 
 
 def find_or_make(tx: Transaction, key: bytes, collection_type: bytes) -> Collection:
-    """The collection of a key, new if there is none."""
+    """Return the collection of a key; create it if there is none."""
     return find_collection(tx, key, collection_type) or make_collection(tx, key, collection_type)
 
 
 def touched(value: bytes) -> bytes:
-    """What to write when a key changes but not what it holds: for a root its next version, so that who watches it learns of it."""
+    """Return what to write when a key changes but its contents do not.
+
+    The root of a collection gets its next version, so that WATCH notices.
+    """
     if value.__class__ is not Root:
         return value
     root = decode_root(value)
@@ -187,13 +199,13 @@ def touched(value: bytes) -> bytes:
 
 
 def move_root(tx: Transaction, value: bytes, target: bytes) -> None:
-    """Before a root is written to another key: make that its owner."""
+    """Before writing a root to another key, make that key its owner."""
     if value.__class__ is Root:
         tx.put_element(owner_key(tx.make_prefix(), decode_root(value).generation), target)
 
 
 def copy_collection(tx: Transaction, found: Found, target: bytes) -> None:
-    """Write a collection to another key, element by element."""
+    """Copy a collection to another key, element by element."""
     root = decode_root(found[0])
     old = Opened(root, element_prefix(tx.make_prefix(), root.generation))
     new = make_collection(tx, target, root.type, found[1])

@@ -1,4 +1,4 @@
-"""Counters: signed 64-bit integers written as decimal digits."""
+"""Counters: signed 64-bit integers, stored as decimal digits."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .collections import check_string
 from .encoding import INT64_MAX, INT64_MIN, Value, encode_value
 from .floats import add_float
 
-# As Redis's string2ll: no sign before zero, no leading zero, no space, no plus.
+# As Redis's string2ll: no sign before zero, no leading zeros, no spaces, no plus.
 _INTEGER: Final = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 
 
 def decode_integer(value: bytes) -> int | None:
-    """The integer that a value spells, or None if Redis would not take it for one."""
+    """Return the integer that a value represents, or None if Redis would not accept it as one."""
     if _INTEGER.fullmatch(value) is None:
         return None
     number = int(value)
@@ -24,7 +24,10 @@ def decode_integer(value: bytes) -> int | None:
 
 
 def check_amount(amount: Value) -> int:
-    """An int of 64 bits, also one that is spelled. `ResponseError` in Redis's words for anything else."""
+    """Return a 64-bit int, which may be given as text.
+
+    Otherwise `ResponseError` with Redis's message.
+    """
     if amount.__class__ is int and INT64_MIN <= amount <= INT64_MAX:
         return amount
     number = decode_integer(encode_value(amount))
@@ -34,7 +37,10 @@ def check_amount(amount: Value) -> int:
 
 
 def increment(tx: Transaction, key: bytes, amount: int, only_existing: bool) -> int | None:
-    """INCRBY. The new value; the TTL stays. A missing key counts as 0, or answers None with `only_existing`."""
+    """INCRBY. Returns the new value. The TTL stays.
+
+    A missing key counts as 0, or returns None with `only_existing`.
+    """
     found = check_string(tx.get(key))
     if found is None:
         if only_existing:
@@ -51,7 +57,7 @@ def increment(tx: Transaction, key: bytes, amount: int, only_existing: bool) -> 
 
 
 def increment_float(tx: Transaction, key: bytes, amount: bytes) -> float:
-    """INCRBYFLOAT. The new value; the TTL stays."""
+    """INCRBYFLOAT. Returns the new value. The TTL stays."""
     found = check_string(tx.get(key)) or (b"0", 0)
     total = add_float(found[0], amount, "value is not a valid float")
     tx.put(key, total, found[1])

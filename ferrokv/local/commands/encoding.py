@@ -1,4 +1,4 @@
-"""What callers may pass, and the bytes it becomes; checked before anything is queued."""
+"""What callers may pass, and how it is encoded. Checked before anything is queued."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ Expiry = int | float | timedelta
 
 
 def encode_key(name: Key) -> bytes:
-    """The key's bytes; str is UTF-8. `DataError` for another type, an empty key, or one over 65,535 bytes."""
+    """Return the key's bytes; str becomes UTF-8.
+
+    `DataError` for another type, or a wrong length.
+    """
     if isinstance(name, str):
         key = _utf8(name)
     elif type(name) is bytes:
@@ -25,9 +28,9 @@ def encode_key(name: Key) -> bytes:
     elif isinstance(name, bytes | bytearray | memoryview):
         key = bytes(name)
     else:
-        raise DataError(f"a key is bytes or str, not {type(name).__name__}")
+        raise DataError(f"a key must be bytes or str, not {type(name).__name__}")
     if not 0 < len(key) <= KEY_BYTES_MAX:
-        raise DataError(f"a key has 1 to {KEY_BYTES_MAX} bytes: found={len(key)}")
+        raise DataError(f"a key must have 1 to {KEY_BYTES_MAX} bytes: found={len(key)}")
     return key
 
 
@@ -35,18 +38,21 @@ def _utf8(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise DataError(f"a str has to be encodable as UTF-8: {error.reason} position={error.start}") from error
+        raise DataError(f"a str must be encodable as UTF-8: {error.reason} position={error.start}") from error
 
 
 def encode_bound(bound: Key | None) -> bytes | None:
-    """The bytes of an end of a range, which may be empty."""
+    """Return the bytes of one end of a range, which may be empty."""
     if bound is None or (isinstance(bound, str | bytes) and not bound):
         return None if bound is None else b""
     return encode_key(bound)
 
 
 def encode_value(value: Value) -> bytes:
-    """The value's bytes as redis-py encodes them: numbers as their repr. `DataError` for a bool or any other type."""
+    """Return the value's bytes, encoded as by redis-py. `DataError` for a bool or an unknown type.
+
+    Numbers are encoded as their `repr`.
+    """
     if type(value) is bytes:
         encoded = value
     elif isinstance(value, str):
@@ -60,15 +66,18 @@ def encode_value(value: Value) -> bytes:
     else:
         try:
             encoded = repr(value).encode()
-        except ValueError as error:  # Python refuses to spell an int of more than 4,300 digits
-            raise DataError(f"a number can not be encoded: {error}") from error
+        except ValueError as error:  # Python refuses to convert an int of more than 4,300 digits
+            raise DataError(f"a number cannot be encoded: {error}") from error
     if len(encoded) > VALUE_BYTES_MAX:
-        raise DataError(f"a value has at most {VALUE_BYTES_MAX} bytes: found={len(encoded)}")
+        raise DataError(f"a value must have at most {VALUE_BYTES_MAX} bytes: found={len(encoded)}")
     return encoded
 
 
 def encode_ttl(ttl: Expiry | str, *, unit_ms: int = 1000) -> int:
-    """Milliseconds of a duration given in units of `unit_ms`, also as digits, or as a timedelta; may be zero or negative."""
+    """Convert a duration to milliseconds. It may be zero or negative.
+
+    A duration is a number in units of `unit_ms`, a string of digits, or a timedelta.
+    """
     if ttl.__class__ is int and INT64_MIN <= ttl <= INT64_MAX:  # nearly always
         return ttl * unit_ms
     if isinstance(ttl, timedelta):
@@ -76,32 +85,38 @@ def encode_ttl(ttl: Expiry | str, *, unit_ms: int = 1000) -> int:
     if isinstance(ttl, str) and re.fullmatch(r"-?[0-9]{1,20}", ttl):
         ttl = int(ttl)
     if isinstance(ttl, bool) or not isinstance(ttl, int | float):
-        raise DataError(f"a duration is a number or a timedelta, not {type(ttl).__name__}")
+        raise DataError(f"a duration must be a number or a timedelta, not {type(ttl).__name__}")
     if isinstance(ttl, int) and not INT64_MIN <= ttl <= INT64_MAX:
         raise ResponseError("value is not an integer or out of range")
     try:
         return int(ttl * unit_ms)
     except (OverflowError, ValueError) as error:
-        raise DataError(f"a duration is finite: found={ttl}") from error
+        raise DataError(f"a duration must be finite: found={ttl}") from error
 
 
 def encode_moment(when: int | float | datetime, *, unit_ms: int = 1000) -> int:
-    """Milliseconds since 1970 of a moment given in units of `unit_ms`, or as a datetime (a naive one is local time)."""
+    """Convert a moment to milliseconds since 1970.
+
+    A moment is a number in units of `unit_ms`, or a datetime (a naive one is local time).
+    """
     if isinstance(when, datetime):
         return int(when.timestamp() * 1000) // unit_ms * unit_ms
     return encode_ttl(when, unit_ms=unit_ms)
 
 
 def encode_member(member: Value) -> bytes:
-    """The bytes of a field of a hash or a member of a set, which may be empty."""
+    """Return the bytes of a field of a hash or a member of a set, which may be empty."""
     encoded = encode_value(member)
     if len(encoded) > KEY_BYTES_MAX:
-        raise DataError(f"a field or member has at most {KEY_BYTES_MAX} bytes: found={len(encoded)}")
+        raise DataError(f"a field or member must have at most {KEY_BYTES_MAX} bytes: found={len(encoded)}")
     return encoded
 
 
 def expiry_at(now_ms: int, ttl_ms: int, command: str) -> int:
-    """The moment `ttl_ms` from now. `ResponseError` in Redis's words when it can not be stored."""
+    """Return the moment `ttl_ms` from now.
+
+    `ResponseError` with Redis's message if it cannot be stored.
+    """
     expires_ms = now_ms + ttl_ms
     if expires_ms > EXPIRY_MS_MAX or not INT64_MIN <= ttl_ms <= INT64_MAX:
         raise ResponseError(f"invalid expire time in '{command}' command")
@@ -109,7 +124,7 @@ def expiry_at(now_ms: int, ttl_ms: int, command: str) -> int:
 
 
 def encode_keyspace(name: str) -> str:
-    """The checked name of a keyspace."""
+    """Check and return the name of a keyspace."""
     if not isinstance(name, str) or not 0 < len(_utf8(name)) <= KEYSPACE_NAME_BYTES_MAX:
-        raise DataError(f"a keyspace has a name of 1 to {KEYSPACE_NAME_BYTES_MAX} bytes: found={name!r}")
+        raise DataError(f"a keyspace name must have 1 to {KEYSPACE_NAME_BYTES_MAX} bytes: found={name!r}")
     return name

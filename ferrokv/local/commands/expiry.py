@@ -1,4 +1,4 @@
-"""Time to live: EXPIRE, PERSIST, TTL."""
+"""Time to live: EXPIRE, PERSIST and TTL."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Flags = tuple[bool, bool, bool, bool]
 
 
 def check_flags(nx: bool, xx: bool, gt: bool, lt: bool) -> Flags:
-    """The flags. `ResponseError` in Redis's words for those that exclude each other."""
+    """Check the flags. `ResponseError` with Redis's message for mutually exclusive ones."""
     if nx and (xx or gt or lt):
         raise ResponseError("NX and XX, GT or LT options at the same time are not compatible")
     if gt and lt:
@@ -27,14 +27,17 @@ def check_flags(nx: bool, xx: bool, gt: bool, lt: bool) -> Flags:
 
 
 def expire(tx: Transaction, key: bytes, ttl_ms: int, flags: Flags, command: str) -> bool:
-    """EXPIRE and PEXPIRE with (nx, xx, gt, lt). True if the key got the TTL; one in the past deletes the key."""
+    """EXPIRE and PEXPIRE with (nx, xx, gt, lt).
+
+    True if the TTL was set; one in the past deletes the key.
+    """
     expires_ms = expiry_at(tx.now_ms, ttl_ms, command)
     found = tx.get(key)
     if found is None:
         return False
     value, old_ms = found
     nx, xx, gt, lt = flags
-    # A key without TTL counts as one with an infinite TTL, as in Redis.
+    # As in Redis, a key without a TTL counts as one with an infinite TTL.
     if (
         (nx and old_ms)
         or (xx and not old_ms)
@@ -50,7 +53,7 @@ def expire(tx: Transaction, key: bytes, ttl_ms: int, flags: Flags, command: str)
 
 
 def persist(tx: Transaction, key: bytes) -> bool:
-    """PERSIST. True if the key had a TTL."""
+    """PERSIST. Returns True if the key had a TTL."""
     found = tx.get(key)
     if found is None or not found[1]:
         return False
@@ -65,7 +68,7 @@ def expire_at(tx: Transaction, key: bytes, expires_ms: int, flags: Flags, comman
 
 
 def pttl(records: Records, key: bytes) -> Op[int]:
-    """PTTL. ms, -1 without TTL, -2 if there is no such key."""
+    """PTTL. Milliseconds; -1 without a TTL, -2 if there is no such key."""
     found = yield from records.find(key)
     if found is None:
         return TTL_MISSING
@@ -73,12 +76,12 @@ def pttl(records: Records, key: bytes) -> Op[int]:
 
 
 def ttl(records: Records, key: bytes) -> Op[int]:
-    """TTL. As `pttl`, in seconds, rounded as Redis rounds them."""
+    """TTL. As `pttl`, in seconds, rounded as by Redis."""
     return _seconds((yield from pttl(records, key)))
 
 
 def pexpiretime(records: Records, key: bytes) -> Op[int]:
-    """PEXPIRETIME. When the key expires, in ms since 1970; -1 without TTL, -2 if there is no such key."""
+    """PEXPIRETIME. When the key expires, in ms since 1970; -1 without a TTL, -2 without the key."""
     found = yield from records.find(key)
     return TTL_MISSING if found is None else found[1] or TTL_NONE
 

@@ -1,6 +1,7 @@
-"""Numbers with a fraction, as Redis on x86-64 counts them: INCRBYFLOAT adds in 80-bit extended precision, scores are doubles.
+"""Fractional numbers as in Redis on x86-64: INCRBYFLOAT uses 80-bit precision, scores are doubles.
 
-A value that INCRBYFLOAT writes is what `printf("%.17Lf")` makes of the sum, without trailing zeros (Redis, util.c, ld2string).
+INCRBYFLOAT writes the sum as `printf("%.17Lf")` formats it, without trailing zeros (Redis, util.c,
+ld2string).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Final
 from ...errors import CorruptionError, ResponseError
 
 MANTISSA_BITS: Final = 64
-EXPONENT_MAX: Final = 5_000  # beyond what an 80-bit number holds
+EXPONENT_MAX: Final = 5_000  # beyond the range of an 80-bit number
 DECIMALS: Final = 17
 _NUMBER: Final = re.compile(rb"([+-]?)(\d*)\.?(\d*)(?:[eE]([+-]?\d{1,9}))?")
 _LARGEST: Final = Fraction((1 << MANTISSA_BITS) - 1) * (1 << (16_384 - MANTISSA_BITS))
@@ -33,7 +34,7 @@ INFINITIES: Final = {
 
 
 def decode_extended(text: bytes) -> Fraction | None:
-    """The 80-bit number nearest to what decimal digits say, or None if they say none."""
+    """Return the 80-bit number nearest to a decimal number, or None if the text is not a number."""
     match = _NUMBER.fullmatch(text)
     if match is None or not (match[2] or match[3]) or len(text) > EXPONENT_MAX:
         return None
@@ -48,7 +49,7 @@ def decode_extended(text: bytes) -> Fraction | None:
 
 
 def round_extended(number: Fraction) -> Fraction:
-    """The nearest number with a mantissa of 64 bits, the even one of two."""
+    """Round to the nearest number with a 64-bit mantissa, ties to even."""
     if not number:
         return number
     exponent = abs(number.numerator).bit_length() - number.denominator.bit_length() - MANTISSA_BITS
@@ -59,7 +60,11 @@ def round_extended(number: Fraction) -> Fraction:
 
 
 def add_float(value: bytes, amount: bytes, bad_value: str) -> bytes:
-    """The text of the sum. `ResponseError` with `bad_value` if the value is no number, and in Redis's words otherwise."""
+    """Return the sum as text.
+
+    `ResponseError` with `bad_value` if the value is not a number, and with Redis's messages
+    otherwise.
+    """
     number = decode_extended(value)
     if number is None:
         raise ResponseError(bad_value)
@@ -78,7 +83,7 @@ def add_float(value: bytes, amount: bytes, bad_value: str) -> bytes:
 
 
 def check_amount(text: bytes) -> None:
-    """`ResponseError` for what HINCRBYFLOAT does not take as an amount, whatever the key holds."""
+    """Raise `ResponseError` for amounts that HINCRBYFLOAT refuses, whatever the key holds."""
     if text.lower() in INFINITIES:
         raise ResponseError("value is NaN or Infinity")
     if decode_extended(text) is None:
@@ -86,7 +91,7 @@ def check_amount(text: bytes) -> None:
 
 
 def decode_score(text: bytes, why: str = "value is not a valid float") -> float:
-    """A score as ZADD and its kin take it. `ResponseError` for what is no number, and for NaN."""
+    """Parse a score as ZADD does. `ResponseError` if it is not a number, or is NaN."""
     infinite = INFINITIES.get(text.lower())
     if infinite is not None:
         return infinite
@@ -99,15 +104,15 @@ def decode_score(text: bytes, why: str = "value is not a valid float") -> float:
 
 
 def encode_score(score: float) -> bytes:
-    """Eight bytes that sort as scores do (docs/format.md section 4)."""
-    bits = int.from_bytes(_DOUBLE.pack(score + 0.0), "big")  # adding zero takes the sign from minus zero
+    """Encode a score in eight bytes that sort as scores do (docs/format.md section 4)."""
+    bits = int.from_bytes(_DOUBLE.pack(score + 0.0), "big")  # adding zero removes the sign of minus zero
     return (bits ^ (_ALL if bits & _SIGN else _SIGN)).to_bytes(8, "big")
 
 
 def score_of(data: bytes) -> float:
-    """The score that eight bytes say. `CorruptionError` for another length."""
+    """Decode eight bytes to a score. `CorruptionError` for another length."""
     if len(data) != 8:
-        raise CorruptionError(f"a score has eight bytes: found={len(data)}")
+        raise CorruptionError(f"a score must have eight bytes: found={len(data)}")
     bits = int.from_bytes(data, "big")
     number: float = _DOUBLE.unpack((bits ^ (_SIGN if bits & _SIGN else _ALL)).to_bytes(8, "big"))[0]
     return number

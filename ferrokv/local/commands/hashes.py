@@ -1,4 +1,4 @@
-"""Hashes: one element for each field. Fields come in the order of their bytes."""
+"""Hashes: one element per field, sorted by the field's bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .floats import add_float, check_amount
 
 
 def set_fields(tx: Transaction, key: bytes, pairs: Iterable[tuple[bytes, bytes]]) -> int:
-    """HSET. How many fields are new."""
+    """HSET. Returns how many fields are new."""
     found = find_or_make(tx, key, HASH)
     size = found.size
     for field, value in pairs:
@@ -30,7 +30,7 @@ def set_fields(tx: Transaction, key: bytes, pairs: Iterable[tuple[bytes, bytes]]
 
 
 def set_field_if_missing(tx: Transaction, key: bytes, field: bytes, value: bytes) -> int:
-    """HSETNX. 1 if the field is new, 0 if it was there and stays as it is."""
+    """HSETNX. Returns 1 if the field was set, 0 if it existed."""
     found = find_collection(tx, key, HASH)
     if found is not None and found.get(field) is not None:
         return 0
@@ -38,19 +38,19 @@ def set_field_if_missing(tx: Transaction, key: bytes, field: bytes, value: bytes
 
 
 def set_mapping(tx: Transaction, key: bytes, pairs: Iterable[tuple[bytes, bytes]]) -> bool:
-    """HMSET. True."""
+    """HMSET. Returns True."""
     set_fields(tx, key, pairs)
     return True
 
 
 def delete_fields(tx: Transaction, key: bytes, fields: Sequence[bytes]) -> int:
-    """HDEL. How many fields there were."""
+    """HDEL. Returns how many of the fields existed."""
     found = find_collection(tx, key, HASH)
     return 0 if found is None else found.remove(fields)
 
 
 def increment(tx: Transaction, key: bytes, field: bytes, amount: int) -> int:
-    """HINCRBY. The new value."""
+    """HINCRBY. Returns the new value."""
     found = find_collection(tx, key, HASH)
     old = None if found is None else found.get(field)
     number = 0 if old is None else decode_integer(old)
@@ -64,7 +64,7 @@ def increment(tx: Transaction, key: bytes, field: bytes, amount: int) -> int:
 
 
 def increment_float(tx: Transaction, key: bytes, field: bytes, amount: bytes) -> float:
-    """HINCRBYFLOAT. The new value."""
+    """HINCRBYFLOAT. Returns the new value."""
     check_amount(amount)
     found = find_collection(tx, key, HASH)
     old = None if found is None else found.get(field)
@@ -82,7 +82,7 @@ def get_field(records: Records, key: bytes, field: bytes) -> Op[bytes | None]:
 
 
 def get_fields(records: Records, key: bytes, fields: Sequence[bytes]) -> Op[list[bytes | None]]:
-    """HMGET. The values in the order of the fields."""
+    """HMGET. The values in the order of the fields; None for missing fields."""
     opened = yield from open_collection(records, key, HASH)
     values: list[bytes | None] = []
     for field in fields:
@@ -122,7 +122,7 @@ def values_of(records: Records, key: bytes) -> Op[list[bytes]]:
 
 
 def random_fields(records: Records, key: bytes, count: int | None, with_values: bool) -> Op[bytes | list[bytes] | None]:
-    """HRANDFIELD. One field or None, or a list of `count` (each once; of -count with repetition if negative). O(n)."""
+    """HRANDFIELD. A random field or None; with `count`, a list as by `choose`. O(n)."""
     pairs = yield from read_whole(records, key, HASH)
     if count is None:
         return random.choice(pairs)[0] if pairs else None
@@ -133,7 +133,10 @@ def random_fields(records: Records, key: bytes, count: int | None, with_values: 
 
 
 def choose(pairs: Pairs, count: int) -> Pairs:
-    """`count` different ones, or all if there are fewer; -count if it is negative, with repetition."""
+    """Choose `count` distinct pairs at random, or all if there are fewer.
+
+    A negative `count` chooses -`count` pairs with repetition.
+    """
     if count >= 0:
         return random.sample(pairs, min(count, len(pairs)))
     return random.choices(pairs, k=-count) if pairs else []

@@ -1,4 +1,4 @@
-"""Commands on keys of any type: DEL, EXISTS, RENAME, COPY, FLUSHDB, KEYS, and matching of patterns."""
+"""Commands on keys of any type: DEL, EXISTS, RENAME, COPY, FLUSHDB, KEYS, and glob matching."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ NO_TYPE: Final = "none"
 
 
 def delete(tx: Transaction, keys: Sequence[bytes]) -> int:
-    """DEL and UNLINK. How many of the keys there were. One record for each, whatever it holds."""
+    """DEL and UNLINK. Returns how many of the keys existed.
+
+    One record each, whatever a key holds.
+    """
     deleted = 0
     for key in keys:
         if tx.get(key) is not None:
@@ -30,7 +33,10 @@ def delete(tx: Transaction, keys: Sequence[bytes]) -> int:
 
 
 def rename(tx: Transaction, source: bytes, target: bytes) -> bool:
-    """RENAME. True; the TTL goes along and `target` is replaced. `ResponseError` if there is no `source`. O(1)."""
+    """RENAME. Returns True. The TTL moves too, and `target` is replaced. O(1).
+
+    `ResponseError` if there is no `source`.
+    """
     found = tx.get(source)
     if found is None:
         raise ResponseError("no such key")
@@ -42,14 +48,17 @@ def rename(tx: Transaction, source: bytes, target: bytes) -> bool:
 
 
 def rename_if_missing(tx: Transaction, source: bytes, target: bytes) -> bool:
-    """RENAMENX. True if there was no `target`."""
+    """RENAMENX. Returns True if there was no `target`."""
     if tx.get(source) is None:
         raise ResponseError("no such key")
     return tx.get(target) is None and rename(tx, source, target)
 
 
 def copy(tx: Transaction, source: bytes, target: bytes, replace: bool) -> bool:
-    """COPY. True if `source` was there, and `target` not, or could be replaced. O(elements) for a collection."""
+    """COPY. O(elements) for a collection.
+
+    Returns False if there is no `source`, or if `target` exists and may not be replaced.
+    """
     if source == target:
         raise ResponseError("source and destination objects are the same")
     found = tx.get(source)
@@ -63,25 +72,25 @@ def copy(tx: Transaction, source: bytes, target: bytes, replace: bool) -> bool:
 
 
 def clear(tx: Transaction) -> bool:
-    """FLUSHDB of one keyspace. True. O(1), atomic, and durable as any write."""
+    """FLUSHDB of one keyspace. Returns True. O(1), atomic, and as durable as any write."""
     tx.clear_keyspace()
     return True
 
 
 def exists(records: Records, keys: Sequence[bytes]) -> Op[int]:
-    """EXISTS and TOUCH. How many of the keys there are; one named twice counts twice."""
+    """EXISTS and TOUCH. Returns how many of the keys exist; a key named twice counts twice."""
     found = yield from records.find_all(keys)
     return len(found) - found.count(None)
 
 
 def type_of(records: Records, key: bytes) -> Op[bytes]:
-    """TYPE. Redis's name of the type, `none` if there is no such key."""
+    """TYPE. Returns Redis's name of the type, or `none` if there is no such key."""
     found = yield from records.find(key)
     return (NO_TYPE if found is None else name_of_type(found[0])).encode()
 
 
 def name_of_type(value: bytes) -> str:
-    """The type of what a record holds."""
+    """Return the type of what a record holds."""
     return TYPES[decode_root(value).type] if value.__class__ is Root else STRING
 
 
@@ -95,7 +104,7 @@ def all_keys(records: Records, low: bytes = b"", high: bytes | None = None) -> O
 
 
 def matching(records: Records, glob: bytes) -> Op[list[bytes]]:
-    """KEYS. Those that match the glob, in key order; only the range of its literal prefix is read."""
+    """KEYS. The keys that match the glob, in key order. Reads only keys with its literal prefix."""
     pattern = compile_pattern(glob)
     literal = literal_prefix(glob)
     found = yield from all_keys(records, literal, successor_of_prefix(literal) if literal else None)
@@ -103,26 +112,27 @@ def matching(records: Records, glob: bytes) -> Op[list[bytes]]:
 
 
 def count(records: Records) -> Op[int]:
-    """DBSIZE. O(n): a store that writes without reading first can not know it."""
+    """DBSIZE. O(n): a store that writes without reading first cannot keep count."""
     return len((yield from all_keys(records)))
 
 
 def random_key(records: Records) -> Op[bytes | None]:
-    """RANDOMKEY. One of the keys, or None. O(n)."""
+    """RANDOMKEY. A random key, or None. O(n)."""
     found = yield from all_keys(records)
     return random.choice(found) if found else None
 
 
 def literal_prefix(pattern: bytes) -> bytes:
-    """The part of a glob before its first special character: only keys that begin so can match."""
+    """Return the part of a glob before its first special character. Every match starts with it."""
     match = re.match(rb"[^*?\[\\]*", pattern, re.DOTALL)
     return match[0] if match else b""
 
 
 def compile_pattern(pattern: bytes) -> re.Pattern[bytes]:
-    """A Redis glob (``*``, ``?``, ``[a-c]``, ``[^a]``, ``\\x``) as a regular expression over the whole key.
+    """Translate a Redis glob (``*``, ``?``, ``[a-c]``, ``[^a]``, ``\\x``) to a regular expression.
 
-    Read byte by byte as Redis's stringmatchlen does, odd cases included.
+    It matches whole keys. The glob is read byte by byte, as by Redis's stringmatchlen, with all of
+    its special cases.
     """
     parts = [b""]
     i = 0
@@ -142,16 +152,18 @@ def compile_pattern(pattern: bytes) -> re.Pattern[bytes]:
         i += 1
     if len(parts) == 1:
         return re.compile(parts[0], re.DOTALL)
-    # What stands between two stars is found at the first place and never tried again (as in the standard library's fnmatch):
-    # a pattern with many stars would otherwise take time exponential in their number.
+    # The text between two stars is matched at its first occurrence and never retried, as in the
+    # standard library's fnmatch. Otherwise many stars would take time exponential in their number.
     first, *inner, last = parts
     middle = b"".join(b"(?>.*?" + part + b")" for part in inner if part)
     return re.compile(first + middle + b".*" + last, re.DOTALL)
 
 
 def _compile_class(pattern: bytes, i: int) -> tuple[bytes, int]:
-    """A bracket expression whose first byte is at `i`, and where it ends. One that is not closed goes to the end; a range in
-    descending order is turned around."""
+    """Translate a bracket expression whose first byte is at `i`, and return where it ends.
+
+    An unclosed one extends to the end; a descending range is reversed.
+    """
     negated = pattern[i : i + 1] == b"^"
     i += negated
     members: set[int] = set()

@@ -1,4 +1,4 @@
-"""Keyspaces: what they hold, and how much they may."""
+"""Keyspaces: their contents and their quotas."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from .keys import all_keys
 
 
 class KeyspaceStats(NamedTuple):
-    """What a keyspace holds: live keys, and the bytes of keys, values and elements; `max_bytes` is its quota, or None."""
+    """The contents of a keyspace: live keys, and the bytes of their keys, values and elements.
+
+    `bytes` includes 20 for each record. `max_bytes` is the quota, or None.
+    """
 
     keys: int
     bytes: int
@@ -20,7 +23,7 @@ class KeyspaceStats(NamedTuple):
 
 
 def list_all(records: Records) -> Op[dict[str, KeyspaceStats]]:
-    """Every keyspace that was ever written to, by name. O(records of the store)."""
+    """Every keyspace that was ever written to, by name. O(records in the store)."""
     catalogue = records.catalogue
     found = {}
     for name in sorted(catalogue.prefixes):
@@ -31,13 +34,13 @@ def list_all(records: Records) -> Op[dict[str, KeyspaceStats]]:
 
 
 def set_quota(tx: Transaction, max_bytes: int | None) -> bool:
-    """Give the keyspace a quota, or take it away with None. True."""
+    """Set or remove (None) the keyspace's quota. Returns True."""
     tx.set_quota(max_bytes or 0)
     return True
 
 
 def delete_range(tx: Transaction, low: bytes, high: bytes | None) -> int:
-    """Delete the keys of [low, high), of any type. How many there were. O(range)."""
+    """Delete the keys of [low, high), of any type, and return how many there were. O(range)."""
     names: list[bytes] = tx.complete(all_keys(tx, low, high))
     for name in names:
         tx.delete(name)

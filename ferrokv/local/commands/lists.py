@@ -1,4 +1,4 @@
-"""Lists: elements at consecutive indices, so that both ends are reached at once, whatever the length."""
+"""Lists: elements at consecutive indices, so both ends are reached in O(1), whatever the length."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def _index(position: int) -> bytes:
 
 
 def _bounds(start: int, end: int, size: int) -> tuple[int, int]:
-    """Redis's inclusive range as positions [first, last)."""
+    """Convert Redis's inclusive range to positions [first, last)."""
     first = max(start + size if start < 0 else start, 0)
     last = min(end + size if end < 0 else end, size - 1) + 1
     return first, max(first, last)
 
 
 def _read_values(records: Records, opened: Opened, first: int, last: int) -> Op[list[bytes]]:
-    """The elements at positions [first, last)."""
+    """Return the elements at positions [first, last)."""
     prefix, head = opened.prefix, opened.root.head
     if last == first:
         return []
@@ -36,7 +36,7 @@ def _read_values(records: Records, opened: Opened, first: int, last: int) -> Op[
 
 
 def _values(found: Collection, first: int, last: int) -> list[bytes]:
-    """The elements at positions [first, last) of a list under change."""
+    """Return the elements at positions [first, last) of a list being changed."""
     if last - first == 1:
         value = found.get(_index(found.head + first))
         return _checked([] if value is None else [value], 1)
@@ -46,12 +46,12 @@ def _values(found: Collection, first: int, last: int) -> list[bytes]:
 
 def _checked(values: list[bytes], expected: int) -> list[bytes]:
     if len(values) != expected:
-        raise CorruptionError(f"a list lacks elements: expected={expected} found={len(values)}")
+        raise CorruptionError(f"a list has missing elements: expected={expected} found={len(values)}")
     return values
 
 
 def push(tx: Transaction, key: bytes, values: Sequence[bytes], left: bool, only_existing: bool) -> int:
-    """LPUSH, RPUSH, LPUSHX, RPUSHX. The length. O(1) for each value, whatever the length."""
+    """LPUSH, RPUSH, LPUSHX, RPUSHX. Returns the length. O(1) for each value."""
     found = find_collection(tx, key, LIST) if only_existing else find_or_make(tx, key, LIST)
     if found is None:
         return 0
@@ -69,13 +69,16 @@ def push(tx: Transaction, key: bytes, values: Sequence[bytes], left: bool, only_
 
 
 def pop_one(tx: Transaction, key: bytes, left: bool) -> bytes | None:
-    """LPOP and RPOP. The element, or None if there is no such list. O(1)."""
+    """LPOP and RPOP. Returns the element, or None if there is no such list. O(1)."""
     found = find_collection(tx, key, LIST)
     return None if found is None else _take(found, 1, left)[0]
 
 
 def pop_many(tx: Transaction, key: bytes, count: int, left: bool) -> list[bytes] | None:
-    """LPOP and RPOP with a count. Up to `count` elements from the end on, or None if there is no such list."""
+    """LPOP and RPOP with a count.
+
+    Returns up to `count` elements, or None if there is no such list.
+    """
     if count < 0:
         raise ResponseError("value is out of range, must be positive")
     found = find_collection(tx, key, LIST)
@@ -101,19 +104,19 @@ def pop_first(tx: Transaction, keys: Sequence[bytes], left: bool) -> tuple[bytes
 
 
 def move(tx: Transaction, source: bytes, target: bytes, from_left: bool, to_left: bool) -> bytes | None:
-    """LMOVE. The element that was moved, or None if there is no `source`."""
+    """LMOVE. Returns the element moved, or None if there is no `source`."""
     if find_collection(tx, source, LIST) is None:
         return None
-    find_collection(tx, target, LIST)  # refuses another type before anything is written
+    find_collection(tx, target, LIST)  # refuse another type before writing anything
     value = pop_one(tx, source, from_left)
     if value is None:
-        raise CorruptionError("a list lacks elements that its root counts")
+        raise CorruptionError("a list has fewer elements than its root counts")
     push(tx, target, (value,), to_left, False)
     return value
 
 
 def set_at(tx: Transaction, key: bytes, index: int, value: bytes) -> bool:
-    """LSET. True."""
+    """LSET. Returns True."""
     found = find_collection(tx, key, LIST)
     if found is None:
         raise ResponseError("no such key")
@@ -126,7 +129,10 @@ def set_at(tx: Transaction, key: bytes, index: int, value: bytes) -> bool:
 
 
 def insert(tx: Transaction, key: bytes, before: bool, pivot: bytes, value: bytes) -> int:
-    """LINSERT. The length, -1 if there is no such element, 0 if there is no such list. O(n)."""
+    """LINSERT. Returns the length; -1 if there is no such element, 0 if there is no such list.
+
+    O(n).
+    """
     found = find_collection(tx, key, LIST)
     if found is None:
         return 0
@@ -148,7 +154,11 @@ def insert(tx: Transaction, key: bytes, before: bool, pivot: bytes, value: bytes
 
 
 def remove(tx: Transaction, key: bytes, count: int, value: bytes) -> int:
-    """LREM. How many elements were removed: the first `count`, the last if negative, all if zero. O(n)."""
+    """LREM. Returns how many were removed. O(n).
+
+    A positive `count` removes the first `count`, a negative one the last -`count`, and 0 all of
+    them.
+    """
     found = find_collection(tx, key, LIST)
     if found is None:
         return 0
@@ -165,7 +175,7 @@ def remove(tx: Transaction, key: bytes, count: int, value: bytes) -> int:
 
 
 def trim(tx: Transaction, key: bytes, start: int, end: int) -> bool:
-    """LTRIM. True. O(elements that go)."""
+    """LTRIM. Returns True. O(elements removed)."""
     found = find_collection(tx, key, LIST)
     if found is not None:
         first, last = _bounds(start, end, found.size)
@@ -174,7 +184,10 @@ def trim(tx: Transaction, key: bytes, start: int, end: int) -> bool:
 
 
 def _resize(found: Collection, first: int, last: int) -> None:
-    """Keep the positions [first, last). O(elements that go), or O(those that stay) if these are fewer."""
+    """Keep the positions [first, last).
+
+    O(elements removed), or O(elements kept) if they are fewer.
+    """
     if 0 < last - first < (found.size - (last - first)) // 2:
         found.renew(_values(found, first, last))
         return
@@ -204,7 +217,10 @@ def element_at(records: Records, key: bytes, index: int) -> Op[bytes | None]:
 
 
 def slice_of(records: Records, key: bytes, start: int, end: int) -> Op[list[bytes]]:
-    """LRANGE. The elements from `start` to `end`, both included, counted from the end if negative."""
+    """LRANGE. The elements from `start` to `end`, both included.
+
+    Negative positions count from the end.
+    """
     opened = yield from open_collection(records, key, LIST)
     if opened is None:
         return []
@@ -214,7 +230,10 @@ def slice_of(records: Records, key: bytes, start: int, end: int) -> Op[list[byte
 def positions(
     records: Records, key: bytes, value: bytes, rank: int, count: int | None, maxlen: int
 ) -> Op[int | list[int] | None]:
-    """LPOS. The position of the first match, or with `count` those of so many (0: all). O(n)."""
+    """LPOS. The position of the first match; with `count`, a list of at most that many (0: all).
+
+    O(n).
+    """
     if rank == 0:
         raise ResponseError(
             "RANK can't be zero: use 1 to start from the first match, 2 from the second ... "

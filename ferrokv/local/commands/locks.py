@@ -1,6 +1,7 @@
-"""Locks: a key that holds the token of its owner. The token names the owner's process, so that death frees the lock.
+"""Locks: a key that holds its owner's token. The token names the owner's process.
 
-A token is the process's announcement (16 digits, empty for one that has none), a colon, and what is unique to the holder.
+So a lock is free once that process has ended. A token consists of the process's announcement (16
+digits, or empty if it has none), a colon, and a part unique to the holder.
 """
 
 from __future__ import annotations
@@ -16,29 +17,32 @@ from .encoding import expiry_at
 
 
 class Owners(NamedTuple):
-    """Who this process is, and how to ask whether another one lives."""
+    """The identity of this process, and how to tell whether another one is alive."""
 
     announced: str
     is_alive: Callable[[str], bool]
     random_bytes: Callable[[int], bytes]
 
     def new_token(self, chosen: bytes | None) -> bytes:
-        """A token of this process, unique unless the caller chose what is behind the colon."""
+        """Return a token of this process.
+
+        It is unique unless the caller chose the part after the colon.
+        """
         return self.announced.encode() + b":" + (self.random_bytes(16).hex().encode() if chosen is None else chosen)
 
     def is_free(self, token: bytes) -> bool:
-        """True if the process that a token names has ended."""
+        """True if the process named by a token has ended."""
         name = name_in(token)
         return name != self.announced and not self.is_alive(name)
 
 
 def name_in(token: bytes) -> str:
-    """The announcement of the process that a token names."""
+    """Return the announcement of the process that a token names."""
     return token.partition(b":")[0].decode("ascii", "replace")
 
 
 class Held(NamedTuple):
-    """Who has a lock, and for how long at most."""
+    """The holder of a lock, and how long it lasts at most."""
 
     announced: str
     left_ms: int | None
@@ -47,9 +51,10 @@ class Held(NamedTuple):
 def acquire(
     tx: Transaction, key: bytes, token: bytes, ttl_ms: int | None, owners: Owners, owed: bytes | None
 ) -> Held | None:
-    """None: the token has the lock, because nobody had it, or somebody whose process has ended, or who `owed` its release.
+    """Take the lock and return None, or return its holder.
 
-    Else who has it.
+    The lock can be taken if it is free, if its holder's process has ended, or if its token is
+    `owed`, a release that failed.
     """
     found = check_string(tx.get(key))
     if found is not None and found[0] != owed and not owners.is_free(found[0]):
@@ -59,7 +64,7 @@ def acquire(
 
 
 def release(tx: Transaction, key: bytes, token: bytes) -> bool:
-    """True if the token had the lock, which is free now."""
+    """Release the lock. Returns True if the token had it."""
     found = tx.get(key)
     if found is None or found[0] != token:
         return False
@@ -68,7 +73,10 @@ def release(tx: Transaction, key: bytes, token: bytes) -> bool:
 
 
 def extend(tx: Transaction, key: bytes, token: bytes, ttl_ms: int, replace: bool) -> bool:
-    """True if the token has the lock, which now lasts `ttl_ms` longer, or with `replace` that long."""
+    """Let the lock last `ttl_ms` longer, or that long from now with `replace`.
+
+    False if it was lost.
+    """
     found = tx.get(key)
     if found is None or found[0] != token:
         return False
@@ -78,7 +86,7 @@ def extend(tx: Transaction, key: bytes, token: bytes, ttl_ms: int, replace: bool
 
 
 def is_held(records: Records, key: bytes, owners: Owners) -> Op[bool]:
-    """True if somebody whose process lives has the lock."""
+    """True if a living process has the lock."""
     found = check_string((yield from records.find(key)))
     return found is not None and not owners.is_free(found[0])
 

@@ -1,4 +1,4 @@
-"""The range of a scan: from what a caller may say to internal keys."""
+"""The range of a scan: from the caller's arguments to internal keys."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from .encoding import Key, encode_bound
 
 
 class Range(NamedTuple):
-    """User keys of [low, high), in which direction, and how many at most. high None: to the end."""
+    """User keys of [low, high), the direction, and how many at most.
+
+    `high` None means to the end.
+    """
 
     low: bytes
     high: bytes | None
@@ -24,9 +27,9 @@ class Range(NamedTuple):
 
 
 def make_range(start: Key | None, end: Key | None, prefix: Key | None, reverse: bool, limit: int | None) -> Range:
-    """The checked range: the part of [start, end) that has the prefix."""
+    """Check the arguments, and return the part of [start, end) that has the prefix."""
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
-        raise DataError(f"a limit is a non-negative int: found={limit!r}")
+        raise DataError(f"a limit must be a non-negative int: found={limit!r}")
     low, high, shared = encode_bound(start) or b"", encode_bound(end), encode_bound(prefix)
     if shared:
         low = max(low, shared)
@@ -37,7 +40,7 @@ def make_range(start: Key | None, end: Key | None, prefix: Key | None, reverse: 
 
 
 def open_scan(view: View, keyspace_prefix: bytes, asked: Range, clock: Now) -> Scan:
-    """A scan of the range in one keyspace of a pinned view."""
+    """Return a scan of the range, in one keyspace of a pinned view."""
     low = keyspace_prefix + asked.low
     high = successor_of_prefix(keyspace_prefix) if asked.high is None else keyspace_prefix + asked.high
     return Scan(
@@ -46,7 +49,7 @@ def open_scan(view: View, keyspace_prefix: bytes, asked: Range, clock: Now) -> S
 
 
 def read_pairs(records: Records, asked: Range) -> Op[list[tuple[bytes, bytes]]]:
-    """The keys of a range that hold strings, with their values."""
+    """Return the string keys of a range, with their values."""
     prefix = records.prefix
     found: list[tuple[bytes, bytes]] = []
     if prefix is None:

@@ -1,4 +1,4 @@
-"""Sets: one empty element for each member, in the order of their bytes."""
+"""Sets: one element without a value per member, sorted by the member's bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Algebra = Literal["inter", "union", "diff"]
 
 
 def add(tx: Transaction, key: bytes, members: Iterable[bytes]) -> int:
-    """SADD. How many members are new."""
+    """SADD. Returns how many members are new."""
     found = find_or_make(tx, key, SET)
     size = found.size
     for member in members:
@@ -31,17 +31,17 @@ def add(tx: Transaction, key: bytes, members: Iterable[bytes]) -> int:
 
 
 def remove(tx: Transaction, key: bytes, members: Iterable[bytes]) -> int:
-    """SREM. How many members there were."""
+    """SREM. Returns how many of the members existed."""
     found = find_collection(tx, key, SET)
     return 0 if found is None else found.remove(members)
 
 
 def move(tx: Transaction, source: bytes, target: bytes, member: bytes) -> bool:
-    """SMOVE. True if the member was in `source`."""
+    """SMOVE. Returns True if the member was in `source`."""
     found = find_collection(tx, source, SET)
     if found is None:
         return False
-    find_collection(tx, target, SET)  # refuses another type before anything is written
+    find_collection(tx, target, SET)  # refuse another type before writing anything
     if found.get(member) is None:
         return False
     if source != target:
@@ -51,13 +51,13 @@ def move(tx: Transaction, source: bytes, target: bytes, member: bytes) -> bool:
 
 
 def pop_one(tx: Transaction, key: bytes) -> bytes | None:
-    """SPOP. A random member, or None. O(n)."""
+    """SPOP. Removes and returns a random member, or None. O(n)."""
     popped = _pop(tx, key, 1)
     return popped[0] if popped else None
 
 
 def pop_many(tx: Transaction, key: bytes, count: int) -> list[bytes]:
-    """SPOP with a count. Up to so many random members. O(n)."""
+    """SPOP with a count. Removes and returns up to `count` random members. O(n)."""
     if count < 0:
         raise ResponseError("value is out of range, must be positive")
     return _pop(tx, key, count)
@@ -71,7 +71,7 @@ def _pop(tx: Transaction, key: bytes, count: int) -> list[bytes]:
 
 
 def store(tx: Transaction, target: bytes, how: Algebra, keys: Sequence[bytes]) -> int:
-    """SINTERSTORE, SUNIONSTORE, SDIFFSTORE. How many members `target` has now; with none it is gone."""
+    """SINTERSTORE, SUNIONSTORE, SDIFFSTORE. Returns `target`'s size; an empty result deletes it."""
     members: set[bytes] = tx.complete(combine(tx, how, keys))
     if not members:
         tx.delete(target)
@@ -95,7 +95,7 @@ def has_member(records: Records, key: bytes, member: bytes) -> Op[int]:
 
 
 def have_members(records: Records, key: bytes, members: Sequence[bytes]) -> Op[list[int]]:
-    """SMISMEMBER. 1 or 0 for each."""
+    """SMISMEMBER. 1 or 0 for each member."""
     opened = yield from open_collection(records, key, SET)
     if opened is None:
         return [0] * len(members)
@@ -112,7 +112,7 @@ def length(records: Records, key: bytes) -> Op[int]:
 
 
 def combine(records: Records, how: Algebra, keys: Sequence[bytes]) -> Op[set[bytes]]:
-    """SINTER, SUNION, SDIFF. A key that is missing counts as an empty set."""
+    """SINTER, SUNION, SDIFF. A missing key counts as an empty set."""
     sets = []
     for key in keys:
         sets.append((yield from members_of(records, key)))
@@ -122,7 +122,7 @@ def combine(records: Records, how: Algebra, keys: Sequence[bytes]) -> Op[set[byt
 
 
 def count_common(records: Records, keys: Sequence[bytes], limit: int) -> Op[int]:
-    """SINTERCARD. How many members all have, counted up to `limit` unless that is 0."""
+    """SINTERCARD. How many members all sets share, counting up to `limit` (0: no limit)."""
     if limit < 0:
         raise ResponseError("LIMIT can't be negative")
     size = len((yield from combine(records, "inter", keys)))
@@ -130,11 +130,11 @@ def count_common(records: Records, keys: Sequence[bytes], limit: int) -> Op[int]
 
 
 def random_member(records: Records, key: bytes) -> Op[bytes | None]:
-    """SRANDMEMBER. One member, or None. O(n)."""
+    """SRANDMEMBER. A random member, or None. O(n)."""
     pairs = yield from read_whole(records, key, SET)
     return random.choice(pairs)[0] if pairs else None
 
 
 def random_members(records: Records, key: bytes, count: int) -> Op[list[bytes]]:
-    """SRANDMEMBER with a count: so many different ones, or -count with repetition if it is negative. O(n)."""
+    """SRANDMEMBER with a count, as by `choose`. O(n)."""
     return [member for member, _ in choose((yield from read_whole(records, key, SET)), count)]

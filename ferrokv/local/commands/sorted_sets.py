@@ -1,6 +1,7 @@
-"""Sorted sets: each member stands in two elements, one by member and one by score (docs/format.md section 4).
+"""Sorted sets: each member has two elements, by member and by score (docs/format.md section 4).
 
-Ranges by score or by member read what they answer; ranks are counted, so a range by rank costs what lies before it, too.
+A range by score or by member reads only what it returns. Ranks are counted, so a range by rank also
+reads everything before it, from the nearer end.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ NOT_A_NUMBER = "resulting score is not a number (NaN)"
 
 
 class AddOptions(NamedTuple):
-    """What ZADD was asked for beyond members and scores."""
+    """The options of ZADD besides members and scores."""
 
     nx: bool = False
     xx: bool = False
@@ -47,7 +48,7 @@ PLAIN: Final = AddOptions()
 
 
 def _place(found: Collection, member: bytes, old: bytes | None, score: float) -> bool:
-    """Give a member a score; False if it has it already."""
+    """Set a member's score. False if it is unchanged."""
     new = encode_score(score)
     if old == new:
         return False
@@ -67,7 +68,7 @@ def _allowed(options: AddOptions, old: bytes | None, score: float) -> bool:
 
 
 def add(tx: Transaction, key: bytes, scores: Sequence[tuple[bytes, float]], options: AddOptions) -> int:
-    """ZADD. How many members are new; with `ch`, how many are new or have another score."""
+    """ZADD. Returns how many members are new; with `ch`, how many are new or changed."""
     if any(math.isnan(score) for _, score in scores):
         raise ResponseError("value is not a valid float")
     found = find_collection(tx, key, SORTED_SET)
@@ -86,7 +87,7 @@ def add(tx: Transaction, key: bytes, scores: Sequence[tuple[bytes, float]], opti
 
 
 def increment(tx: Transaction, key: bytes, amount: float, member: bytes, options: AddOptions = PLAIN) -> float | None:
-    """ZINCRBY, and ZADD with INCR. The new score, or None if the options forbade it."""
+    """ZINCRBY, and ZADD with INCR. Returns the new score, or None if the options prevented it."""
     if math.isnan(amount):
         raise ResponseError("value is not a valid float")
     found = find_collection(tx, key, SORTED_SET)
@@ -103,7 +104,7 @@ def increment(tx: Transaction, key: bytes, amount: float, member: bytes, options
 
 
 def remove(tx: Transaction, key: bytes, members: Iterable[bytes]) -> int:
-    """ZREM. How many members there were."""
+    """ZREM. Returns how many of the members existed."""
     found = find_collection(tx, key, SORTED_SET)
     if found is None:
         return 0
@@ -112,7 +113,7 @@ def remove(tx: Transaction, key: bytes, members: Iterable[bytes]) -> int:
 
 
 def _drop(found: Collection, there: Sequence[tuple[bytes, bytes]]) -> int:
-    """Remove members with their encoded scores."""
+    """Remove members, given with their encoded scores."""
     if there:
         found.size -= len(there)
         for member, score in there:
@@ -123,7 +124,7 @@ def _drop(found: Collection, there: Sequence[tuple[bytes, bytes]]) -> int:
 
 
 def pop(tx: Transaction, key: bytes, count: int, lowest: bool) -> Scored:
-    """ZPOPMIN and ZPOPMAX. Up to `count` members with their scores, from the end on."""
+    """ZPOPMIN and ZPOPMAX. Removes and returns up to `count` members with their scores."""
     if count < 0:
         raise ResponseError("value is out of range, must be positive")
     found = find_collection(tx, key, SORTED_SET)
@@ -136,7 +137,7 @@ def pop(tx: Transaction, key: bytes, count: int, lowest: bool) -> Scored:
 
 
 def pop_first(tx: Transaction, keys: Sequence[bytes], lowest: bool) -> tuple[bytes, bytes, float] | None:
-    """BZPOPMIN and BZPOPMAX without waiting: (key, member, score) of the first sorted set that has one."""
+    """BZPOPMIN and BZPOPMAX without waiting: the first (key, member, score) there is."""
     for key in keys:
         popped = pop(tx, key, 1, lowest)
         if popped:
@@ -151,7 +152,7 @@ def length(records: Records, key: bytes) -> Op[int]:
 
 
 def scores_of(records: Records, key: bytes, members: Sequence[bytes]) -> Op[list[float | None]]:
-    """ZMSCORE. The scores in the order of the members."""
+    """ZMSCORE. The scores in the order of the members; None for missing members."""
     opened = yield from open_collection(records, key, SORTED_SET)
     found: list[float | None] = []
     for member in members:
@@ -168,7 +169,7 @@ def score(records: Records, key: bytes, member: bytes) -> Op[float | None]:
 def rank(
     records: Records, key: bytes, member: bytes, reverse: bool, with_score: bool
 ) -> Op[int | list[int | float] | None]:
-    """ZRANK and ZREVRANK. The position, or None; with `with_score`, [position, score]. O(members on the near side)."""
+    """ZRANK and ZREVRANK. The position, or [position, score], or None. O(position)."""
     opened = yield from open_collection(records, key, SORTED_SET)
     data = None if opened is None else (yield from records.read(opened.prefix + BY_MEMBER + member))
     if opened is None or data is None:
@@ -180,18 +181,18 @@ def rank(
 
 
 def span_of(records: Records, key: bytes, span: Span) -> Op[Scored]:
-    """ZRANGE and its kin. (member, score) in the order that was asked for."""
+    """ZRANGE and its variants. (member, score) pairs in the requested order."""
     opened = yield from open_collection(records, key, SORTED_SET)
     return [] if opened is None else (yield from span.read(records, opened))
 
 
 def members_in(records: Records, key: bytes, span: Span) -> Op[list[bytes]]:
-    """The members of `span_of` alone."""
+    """As `span_of`, members only."""
     return [member for member, _ in (yield from span_of(records, key, span))]
 
 
 def scored_in(records: Records, key: bytes, span: Span, cast: Callable[[float], Any]) -> Op[list[tuple[bytes, Any]]]:
-    """`span_of` with `cast` applied to each score."""
+    """As `span_of`, with `cast` applied to each score."""
     pairs = yield from span_of(records, key, span)
     return pairs if cast is float else [(member, cast(number)) for member, number in pairs]
 
@@ -202,7 +203,7 @@ def count(records: Records, key: bytes, span: Span) -> Op[int]:
 
 
 def remove_span(tx: Transaction, key: bytes, span: Span) -> int:
-    """ZREMRANGEBYRANK, ZREMRANGEBYSCORE, ZREMRANGEBYLEX. How many were removed."""
+    """ZREMRANGEBYRANK, ZREMRANGEBYSCORE, ZREMRANGEBYLEX. Returns how many were removed."""
     found = find_collection(tx, key, SORTED_SET)
     if found is None:
         return 0
@@ -211,7 +212,7 @@ def remove_span(tx: Transaction, key: bytes, span: Span) -> int:
 
 
 def store_span(tx: Transaction, target: bytes, source: bytes, span: Span) -> int:
-    """ZRANGESTORE. How many members `target` has now; with none it is gone."""
+    """ZRANGESTORE. Returns the size of `target`; an empty result deletes it."""
     return _store(tx, target, tx.complete(span_of(tx, source, span)))
 
 
@@ -229,14 +230,14 @@ def _store(tx: Transaction, target: bytes, pairs: Scored) -> int:
 def random_members(
     records: Records, key: bytes, number: int | None, with_scores: bool
 ) -> Op[bytes | list[bytes] | list[bytes | float] | None]:
-    """ZRANDMEMBER. One member or None; with a count a list, as HRANDFIELD makes it. O(n)."""
+    """ZRANDMEMBER. A random member or None; with a count, a list as by HRANDFIELD. O(n)."""
     opened = yield from open_collection(records, key, SORTED_SET)
     if opened is None:
         return None if number is None else []
     skip = len(opened.prefix) + 1
     pairs = yield from read_range(records, opened.prefix + BY_MEMBER, opened.prefix + b"n", skip)
     if len(pairs) != opened.root.size:
-        raise CorruptionError(f"a sorted set lacks members: expected={opened.root.size} found={len(pairs)}")
+        raise CorruptionError(f"a sorted set has missing members: expected={opened.root.size} found={len(pairs)}")
     if number is None:
         return random.choice(pairs)[0]
     chosen = choose(pairs, number)
@@ -246,7 +247,7 @@ def random_members(
 
 
 def _weighed(records: Records, key: bytes, weight: float) -> Op[dict[bytes, float]]:
-    """The members of a sorted set, or of a set, whose scores count as 1, times a weight."""
+    """Return members with their scores times a weight. The members of a plain set have score 1."""
     found = yield from records.find(key)
     if found is None:
         return {}
@@ -262,7 +263,7 @@ def _weighed(records: Records, key: bytes, weight: float) -> Op[dict[bytes, floa
 
 
 def _number(value: float) -> float:
-    """As Redis: what is not a number counts as zero when scores are combined."""
+    """As in Redis, NaN counts as zero when scores are combined."""
     return 0.0 if math.isnan(value) else value
 
 
@@ -271,7 +272,7 @@ def _aggregate(how: Aggregate, old: float, new: float) -> float:
 
 
 def combine(records: Records, how: Algebra, weights: Sequence[tuple[bytes, float]], aggregate: Aggregate) -> Op[Scored]:
-    """ZINTER, ZUNION, ZDIFF over keys with weights. (member, score), by score."""
+    """ZINTER, ZUNION, ZDIFF over keys with weights. (member, score) pairs, sorted by score."""
     result: dict[bytes, float] = {}
     for i, (key, weight) in enumerate(weights):
         members = yield from _weighed(records, key, weight)
@@ -290,7 +291,7 @@ def combine(records: Records, how: Algebra, weights: Sequence[tuple[bytes, float
 def combined_members(
     records: Records, how: Algebra, weights: Sequence[tuple[bytes, float]], aggregate: Aggregate
 ) -> Op[list[bytes]]:
-    """The members of `combine` alone."""
+    """As `combine`, members only."""
     return [member for member, _ in (yield from combine(records, how, weights, aggregate))]
 
 
@@ -301,12 +302,12 @@ def combined_scores(
     aggregate: Aggregate,
     cast: Callable[[float], Any],
 ) -> Op[list[tuple[bytes, Any]]]:
-    """`combine` with `cast` applied to each score."""
+    """As `combine`, with `cast` applied to each score."""
     return [(member, cast(number)) for member, number in (yield from combine(records, how, weights, aggregate))]
 
 
 def count_common(records: Records, keys: Sequence[bytes], limit: int) -> Op[int]:
-    """ZINTERCARD. How many members all have, counted up to `limit` unless that is 0."""
+    """ZINTERCARD. How many members all share, counting up to `limit` (0: no limit)."""
     size = len((yield from combine(records, "inter", [(key, 1.0) for key in keys], "SUM")))
     if limit < 0:
         raise ResponseError("LIMIT can't be negative")
@@ -316,10 +317,10 @@ def count_common(records: Records, keys: Sequence[bytes], limit: int) -> Op[int]
 def store(
     tx: Transaction, target: bytes, how: Algebra, weights: Sequence[tuple[bytes, float]], aggregate: Aggregate
 ) -> int:
-    """ZINTERSTORE, ZUNIONSTORE, ZDIFFSTORE. How many members `target` has now; with none it is gone."""
+    """ZINTERSTORE, ZUNIONSTORE, ZDIFFSTORE. Returns `target`'s size; an empty result deletes it."""
     return _store(tx, target, tx.complete(combine(tx, how, weights, aggregate)))
 
 
 def all_scores(records: Records, key: bytes) -> Op[Scored]:
-    """Every member with its score, in the order of the members."""
+    """Every member with its score, sorted by member."""
     return (yield from span_of(records, key, Span.by_member(b"-", b"+")))

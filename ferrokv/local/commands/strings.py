@@ -1,4 +1,4 @@
-"""Strings: SET and its options, GET and its kin, parts of strings, and batches."""
+"""Strings: SET and its options, GET and its variants, substrings, and batches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ TOO_LONG: Final = "string exceeds maximum allowed size (proto-max-bulk-len)"
 
 
 class SetOptions(NamedTuple):
-    """What SET was asked for beyond key and value. At most one of the four ways to say an expiry is set."""
+    """The options of SET besides key and value.
+
+    At most one of the ways to set an expiry is used.
+    """
 
     ttl_ms: int | None = None
     expires_ms: int | None = None
@@ -41,7 +44,10 @@ def make_set_options(
     exat: int | datetime | None,
     pxat: int | datetime | None,
 ) -> SetOptions:
-    """Checked options. `DataError` for options that exclude each other, `ResponseError` for a TTL below 1 ms."""
+    """Check the options of SET.
+
+    `DataError` for mutually exclusive options, `ResponseError` for a TTL below 1 ms.
+    """
     if ex is px is exat is pxat is None and not (nx or xx or keepttl or get):
         return PLAIN
     if sum(given is not None for given in (ex, px, exat, pxat)) + keepttl > 1:
@@ -63,13 +69,13 @@ def make_set_options(
 
 
 def check_positive(ttl_ms: int | None, command: str) -> None:
-    """`ResponseError` in Redis's words for a TTL of zero or less."""
+    """Raise `ResponseError` with Redis's message for a TTL of zero or less."""
     if ttl_ms is not None and ttl_ms <= 0:
         raise ResponseError(f"invalid expire time in '{command}' command")
 
 
 def set_value(tx: Transaction, key: bytes, value: bytes, options: SetOptions) -> bool | bytes | None:
-    """SET. True, or None when nx or xx forbade it; with `get`, the old value or None."""
+    """SET. Returns True, or None if nx or xx prevented it; with `get`, the old value or None."""
     if options is PLAIN:
         tx.put(key, value)
         return True
@@ -92,13 +98,13 @@ def set_value(tx: Transaction, key: bytes, value: bytes, options: SetOptions) ->
 
 
 def set_with_ttl(tx: Transaction, key: bytes, value: bytes, ttl_ms: int, command: str) -> bool:
-    """SETEX and its kin. Always True; the TTL is positive."""
+    """SETEX and PSETEX. Returns True. The TTL is positive."""
     tx.put(key, value, expiry_at(tx.now_ms, ttl_ms, command))
     return True
 
 
 def set_if_missing(tx: Transaction, key: bytes, value: bytes) -> bool:
-    """SETNX. True if there was no such key."""
+    """SETNX. Returns True if there was no such key."""
     if tx.get(key) is not None:
         return False
     tx.put(key, value)
@@ -108,11 +114,14 @@ def set_if_missing(tx: Transaction, key: bytes, value: bytes) -> bool:
 def get_and_expire(
     tx: Transaction, key: bytes, ttl_ms: int | None, expires_ms: int | None, persist: bool
 ) -> bytes | None:
-    """GETEX. The value or None; it expires after `ttl_ms`, or at `expires_ms`, or never with `persist`, or as before."""
+    """GETEX. Returns the value or None.
+
+    It then expires after `ttl_ms`, at `expires_ms`, never with `persist`, or otherwise as before.
+    """
     found = check_string(tx.get(key))
     if found is None:
         return None
-    # Asked only when there is a string, as Redis does.
+    # As in Redis, checked only if there is a string.
     check_positive(ttl_ms, "getex")
     check_positive(expires_ms, "getex")
     value, old_ms = found
@@ -129,7 +138,7 @@ def get_and_expire(
 
 
 def get_and_delete(tx: Transaction, key: bytes) -> bytes | None:
-    """GETDEL. The value or None; the key is gone."""
+    """GETDEL. Deletes the key and returns the value, or None."""
     found = check_string(tx.get(key))
     if found is None:
         return None
@@ -138,21 +147,21 @@ def get_and_delete(tx: Transaction, key: bytes) -> bytes | None:
 
 
 def get_and_set(tx: Transaction, key: bytes, value: bytes) -> bytes | None:
-    """GETSET. The old value or None; the TTL is gone."""
+    """GETSET. Sets the value, removes the TTL, and returns the old value or None."""
     found = check_string(tx.get(key))
     tx.put(key, value)
     return None if found is None else found[0]
 
 
 def append(tx: Transaction, key: bytes, value: bytes) -> int:
-    """APPEND. The length; the TTL stays."""
+    """APPEND. Returns the new length. The TTL stays."""
     found = check_string(tx.get(key)) or (b"", 0)
     tx.put(key, _checked(found[0] + value), found[1])
     return len(found[0]) + len(value)
 
 
 def set_range(tx: Transaction, key: bytes, offset: int, value: bytes) -> int:
-    """SETRANGE. The length; zeros fill a gap, the TTL stays."""
+    """SETRANGE. Returns the new length. Zeros fill a gap, and the TTL stays."""
     if offset < 0:
         raise ResponseError("offset is out of range")
     found = check_string(tx.get(key)) or (b"", 0)
@@ -173,7 +182,10 @@ def _checked(value: bytes) -> bytes:
 
 
 def compare_and_set(tx: Transaction, key: bytes, expected: bytes, value: bytes, ttl_ms: int | None) -> bool:
-    """True if the key held `expected` and now holds `value`; its TTL stays, unless `ttl_ms` gives another."""
+    """Set the value if the key holds `expected`, and return True if it did.
+
+    The TTL stays, unless `ttl_ms` sets a new one.
+    """
     found = check_string(tx.get(key))
     if found is None or found[0] != expected:
         return False
@@ -182,7 +194,7 @@ def compare_and_set(tx: Transaction, key: bytes, expected: bytes, value: bytes, 
 
 
 def compare_and_delete(tx: Transaction, key: bytes, expected: bytes) -> bool:
-    """True if the key held `expected` and is now gone."""
+    """Delete the key if it holds `expected`, and return True if it did."""
     found = check_string(tx.get(key))
     if found is None or found[0] != expected:
         return False
@@ -195,7 +207,7 @@ Write = tuple[bytes, bytes | None, int | None]
 
 
 def write_many(tx: Transaction, writes: Iterable[Write]) -> bool:
-    """MSET and batches, in order; the last write of a key counts. Always True."""
+    """MSET and batches. Writes in order, so the last write to a key wins. Returns True."""
     now_ms = tx.now_ms
     for key, value, ttl_ms in writes:
         if value is None:
@@ -208,7 +220,7 @@ def write_many(tx: Transaction, writes: Iterable[Write]) -> bool:
 
 
 def write_if_all_missing(tx: Transaction, writes: Sequence[Write]) -> bool:
-    """MSETNX. True if none of the keys was there; else nothing is written."""
+    """MSETNX. Writes only if none of the keys exists, and returns True if it did."""
     return not any(tx.get(key) is not None for key, _, _ in writes) and write_many(tx, writes)
 
 
@@ -219,18 +231,24 @@ def get(records: Records, key: bytes) -> Op[bytes | None]:
 
 
 def get_many(records: Records, keys: Sequence[bytes]) -> Op[list[bytes | None]]:
-    """MGET. Values in the order of the keys, None for missing ones and collections, all of one moment."""
+    """MGET.
+
+    The values in the order of the keys, as of one moment; None for missing keys and collections.
+    """
     found = yield from records.find_all(keys)
     return [one[0] if one is not None and one[0].__class__ is bytes else None for one in found]
 
 
 def length(records: Records, key: bytes) -> Op[int]:
-    """STRLEN. 0 if there is no such key."""
+    """STRLEN. The length in bytes; 0 if there is no such key."""
     return len((yield from get(records, key)) or b"")
 
 
 def get_range(records: Records, key: bytes, start: int, end: int) -> Op[bytes]:
-    """GETRANGE. The bytes from `start` to `end`, both included, counted from the end if negative."""
+    """GETRANGE. The bytes from `start` to `end`, both included.
+
+    Negative positions count from the end.
+    """
     value = (yield from get(records, key)) or b""
     if start < 0 and end < 0 and start > end:
         return b""
@@ -239,7 +257,7 @@ def get_range(records: Records, key: bytes, start: int, end: int) -> Op[bytes]:
 
 
 def span(start: int, end: int, size: int) -> tuple[int, int]:
-    """Redis's inclusive range of bytes as [first, last)."""
+    """Convert Redis's inclusive byte range to [first, last)."""
     first = max(start + size if start < 0 else start, 0)
     last = min(max(end + size if end < 0 else end, 0), size - 1) + 1
     return first, max(first, last)

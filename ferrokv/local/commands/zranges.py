@@ -1,4 +1,4 @@
-"""Ranges of a sorted set: by rank, by score, by member; forwards and backwards, with offset and limit."""
+"""Ranges of a sorted set: by rank, score or member, in both directions, with offset and limit."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ Scored = list[tuple[bytes, float]]
 
 
 class Span(NamedTuple):
-    """Which members: for "rank", positions [first, last] as Redis counts; else elements [low, high) of their index.
+    """A range of members.
 
-    `skip` and `limit` count in the direction of the reading; a negative limit is none.
+    For "rank", it is positions [first, last] as Redis counts them; otherwise elements [low, high)
+    of an index. `skip` and `limit` count in reading direction; a negative limit means none.
     """
 
     kind: Literal["rank", "score", "member"]
@@ -43,31 +44,37 @@ class Span(NamedTuple):
 
     @classmethod
     def by_rank(cls, first: Any, last: Any, *, reverse: bool = False) -> Span:
-        """From position `first` to `last`, both included, counted from the end if negative."""
+        """Positions from `first` to `last`, both included.
+
+        Negative positions count from the end.
+        """
         return cls("rank", first=_position(first), last=_position(last), reverse=reverse)
 
     @classmethod
     def by_score(cls, low: Value, high: Value, *, reverse: bool = False) -> Span:
-        """Scores from `low` to `high` as Redis spells them: a number, one behind "(", or an infinity."""
+        """Scores from `low` to `high` in Redis's notation: "5", "(5" or an infinity."""
         (least, least_open), (most, most_open) = _score_bound(low), _score_bound(high)
-        # Behind a score come the members; above all of them is the next score.
+        # The members follow the score in the key; after all of them comes the next score.
         start = encode_score(least) if not least_open else _after(encode_score(least))
         end = _after(encode_score(most)) if not most_open else encode_score(most)
         return cls("score", BY_SCORE + start, BY_SCORE + end, reverse=reverse)
 
     @classmethod
     def by_member(cls, low: Value, high: Value, *, reverse: bool = False) -> Span:
-        """Members from `low` to `high` as Redis spells them: "-", "+", "[x" or "(x"."""
+        """Members from `low` to `high` in Redis's notation: "-", "+", "[x" or "(x"."""
         return cls("member", _member_bound(low, above=False), _member_bound(high, above=True), reverse=reverse)
 
     def part(self, skip: Any, limit: Any) -> Span:
-        """The span without its first `skip` members, and with `limit` at most; None for both changes nothing."""
+        """Skip the first `skip` members and return at most `limit`.
+
+        None for both changes nothing.
+        """
         if (skip is None) != (limit is None):
             raise DataError("``start`` and ``num`` (or ``offset`` and ``num``) must both be specified")
         return self if skip is None else self._replace(skip=_position(skip), limit=_position(limit))
 
     def read(self, records: Records, opened: Opened) -> Op[Scored]:
-        """(member, score) in the direction of the reading."""
+        """Return (member, score) pairs in reading direction."""
         if self.kind == "rank":
             return (yield from self._read_ranks(records, opened))
         if self.low >= self.high or self.skip < 0:
@@ -93,7 +100,7 @@ class Span(NamedTuple):
         if first > last:
             return []
         prefix = opened.prefix
-        # From whichever end is nearer.
+        # Read from the nearer end.
         turned = first > size - 1 - last
         near = size - 1 - last if turned else first
         pairs = yield from read_range(
@@ -118,19 +125,20 @@ def _position(value: Any) -> int:
 
 
 def _after(data: bytes) -> bytes:
-    """The smallest eight bytes above."""
+    """Return the next larger value of eight bytes."""
     return (int.from_bytes(data, "big") + 1).to_bytes(8, "big")
 
 
 def _score_bound(bound: Value) -> tuple[float, bool]:
-    """The score, and whether it is left out itself."""
+    """Return the score, and whether it is excluded."""
     text = encode_value(bound)
     is_open = text.startswith(b"(")
-    return decode_score(text[is_open:] or b"0", NOT_A_FLOAT), is_open  # nothing counts as zero, as strtod says
+    # An empty number counts as zero, as by strtod.
+    return decode_score(text[is_open:] or b"0", NOT_A_FLOAT), is_open
 
 
 def _member_bound(bound: Value, *, above: bool) -> bytes:
-    """Where a range of the index by member begins, or (`above`) ends."""
+    """Return where a range of the index by member begins, or with `above` where it ends."""
     text = encode_value(bound)
     if text == b"-":
         return BY_MEMBER
@@ -138,6 +146,6 @@ def _member_bound(bound: Value, *, above: bool) -> bytes:
         return _AFTER_MEMBERS
     if text[:1] not in (b"[", b"("):
         raise ResponseError(NOT_A_STRING)
-    # Behind a member comes what is just above it.
+    # Appending a zero byte gives the next possible member.
     is_behind = (text[:1] == b"(") != above
     return BY_MEMBER + text[1:] + (b"\0" if is_behind else b"")

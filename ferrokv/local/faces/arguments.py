@@ -1,4 +1,4 @@
-"""What callers pass to commands, checked, and turned into what command functions take. Nothing here waits."""
+"""Checks the arguments of commands and converts them for the command functions. Nothing waits."""
 
 from __future__ import annotations
 
@@ -29,49 +29,49 @@ from ..commands.zranges import Span
 from ..format.limits import ARGUMENTS_MAX, BATCH_BYTES_MAX
 from ..format.roots import TYPES
 
-CHOICE_MAX: Final = 1 << 20  # members drawn by one command
+CHOICE_MAX: Final = 1 << 20  # random members that one command may return
 Names = Key | Iterable[Key]
 Cast = Callable[[float], Any]
 
 
 def encode_names(names: Names, more: tuple[Key, ...] = ()) -> list[bytes]:
-    """Keys given as one, as several arguments, or as an iterable."""
+    """Encode keys given singly, as several arguments, or as an iterable."""
     keys = [encode_key(name) for name in (*_listed(names), *more)]
     _check_size(keys)
     return keys
 
 
 def encode_some_names(names: Names, more: tuple[Key, ...], command: str) -> list[bytes]:
-    """At least one key. `ResponseError` in Redis's words for none."""
+    """Encode at least one key. Without any, `ResponseError` with Redis's message."""
     return _some(encode_names(names, more), command)
 
 
 def encode_values(values: Iterable[Value], command: str) -> list[bytes]:
-    """At least one value."""
+    """Encode at least one value."""
     encoded = [encode_value(value) for value in values]
     _check_size(encoded)
     return _some(encoded, command)
 
 
 def encode_members(values: Iterable[Value], command: str) -> list[bytes]:
-    """At least one field of a hash or member of a set."""
+    """Encode at least one field of a hash or member of a set."""
     encoded = [encode_member(value) for value in values]
     _check_size(encoded)
     return _some(encoded, command)
 
 
 def encode_fields(keys: Value | Iterable[Value], more: tuple[Value, ...], command: str) -> list[bytes]:
-    """Fields given as one, as several arguments, or as an iterable."""
+    """Encode fields given singly, as several arguments, or as an iterable."""
     given = [keys] if isinstance(keys, int | float) else _listed(keys)
     return encode_members((*given, *more), command)
 
 
 def _listed(given: Any) -> Iterable[Any]:
-    """One name, or several."""
+    """Return an iterable over one name or several."""
     if isinstance(given, str | bytes | bytearray | memoryview):
         return (given,)
     if not isinstance(given, Iterable):
-        raise DataError(f"a name, or an iterable of names, not {type(given).__name__}")
+        raise DataError(f"expected a name or an iterable of names, not {type(given).__name__}")
     return given
 
 
@@ -91,7 +91,7 @@ def _check_size(encoded: Sequence[bytes]) -> None:
 def encode_pairs(
     key: Value | None, value: Value | None, mapping: Mapping[Any, Value] | None, items: Sequence[Value] | None
 ) -> list[tuple[bytes, bytes]]:
-    """The fields and values of HSET, which may be given in three ways at once."""
+    """Encode the fields and values of HSET. Its three ways of giving them may be combined."""
     if key is None and not mapping and not items:
         raise DataError("'hset' with no key value pairs")
     given: list[Value] = list(items or ())
@@ -109,7 +109,7 @@ def encode_pairs(
 
 
 def encode_mapping(mapping: object, command: str) -> list[Write]:
-    """The writes of MSET."""
+    """Convert the mapping of MSET to writes."""
     if not isinstance(mapping, Mapping) or not mapping:
         raise DataError(f"{command} needs a mapping of at least one key")
     batch = WriteBatch()
@@ -125,7 +125,7 @@ def encode_getex(
     pxat: int | datetime | None = None,
     persist: bool = False,
 ) -> tuple[int | None, int | None, bool]:
-    """TTL in ms, moment in ms, and whether to take the TTL away, as GETEX's options say."""
+    """Convert GETEX's options to a TTL in ms, an expiry time in ms, and whether to persist."""
     if sum(given is not None for given in (ex, px, exat, pxat)) + persist > 1:
         raise DataError("``ex``, ``px``, ``exat``, ``pxat``, and ``persist`` are mutually exclusive.")
     ttl_ms = encode_ttl(ex) if ex is not None else encode_ttl(px, unit_ms=1) if px is not None else None
@@ -138,14 +138,14 @@ def encode_getex(
 
 
 def encode_new_ttl(ex: Expiry | None, px: Expiry | None) -> int | None:
-    """The TTL in ms of `compare_and_set`, or None to keep the old one."""
+    """Return the new TTL of `compare_and_set` in ms, or None to keep the old one."""
     ttl_ms = encode_getex(ex, px)[0]
     strings.check_positive(ttl_ms, "set")
     return ttl_ms
 
 
 def negative(amount: int) -> int:
-    """The amount of a decrement as that of an increment."""
+    """Turn the amount of a decrement into that of an increment."""
     number = counters.check_amount(amount)
     if number == INT64_MIN:
         raise ResponseError("decrement would overflow")
@@ -153,26 +153,26 @@ def negative(amount: int) -> int:
 
 
 def encode_positive_ttl(ttl: Expiry, command: str, *, unit_ms: int = 1000) -> int:
-    """A TTL in ms that is at least one."""
+    """Convert a TTL to ms. It must be at least 1 ms."""
     ttl_ms = encode_ttl(ttl, unit_ms=unit_ms)
     strings.check_positive(ttl_ms, command)
     return ttl_ms
 
 
 def check_batch(batch: object) -> list[Write]:
-    """The writes of a batch, copied, so that the batch can be filled again."""
+    """Return a copy of the batch's writes, so that the caller can reuse the batch."""
     if not isinstance(batch, WriteBatch):
-        raise DataError(f"write takes a WriteBatch, not {type(batch).__name__}")
+        raise DataError(f"write needs a WriteBatch, not {type(batch).__name__}")
     return list(batch.writes)
 
 
 def check_int(value: Any) -> int:
-    """An int of 64 bits. `ResponseError` in Redis's words for anything else."""
+    """Return the value if it is a 64-bit int; otherwise `ResponseError` with Redis's message."""
     return counters.check_amount(value)
 
 
 def check_choice(count: Any) -> int:
-    """How many to draw, with repetition if negative."""
+    """Check how many random elements to draw; a negative count allows repetition."""
     number = check_int(count)
     if abs(number) > CHOICE_MAX:
         raise ResponseError("value is out of range")
@@ -180,7 +180,7 @@ def check_choice(count: Any) -> int:
 
 
 def check_count(value: Any) -> int:
-    """A count that may not be negative."""
+    """Check a count that must not be negative."""
     number = check_int(value)
     if number < 0:
         raise ResponseError("value is out of range, must be positive")
@@ -204,7 +204,7 @@ def is_before(where: str) -> bool:
 
 
 def check_bit_range(start: int | None, end: int | None, mode: str | None) -> tuple[int | None, int | None]:
-    """The range of BITCOUNT, of which both ends or none are given."""
+    """Check the range of BITCOUNT, which has both ends or neither."""
     if mode is not None and start is None:
         raise ResponseError("syntax error")
     if (start is None) != (end is None):
@@ -215,7 +215,7 @@ def check_bit_range(start: int | None, end: int | None, mode: str | None) -> tup
 def check_position_range(
     start: int | None, end: int | None, mode: str | None
 ) -> tuple[int | None, int | None, str | None]:
-    """The range of BITPOS."""
+    """Check the range of BITPOS."""
     if start is None and end is not None:
         raise DataError("start argument is not set, when end is specified")
     if mode is not None and end is None:
@@ -224,21 +224,21 @@ def check_position_range(
 
 
 def check_seconds(seconds: float) -> float:
-    """A time to wait."""
+    """Check a waiting time in seconds."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < float("inf"):
-        raise DataError(f"a time to wait is a finite number of seconds, not below zero: found={seconds!r}")
+        raise DataError(f"a waiting time must be a finite, non-negative number of seconds: found={seconds!r}")
     return seconds
 
 
 def check_bit(bit: Any) -> int:
-    """0 or 1."""
+    """Check that the bit is 0 or 1."""
     if isinstance(bit, bool) or bit not in (0, 1):
         raise DataError("bit must be 0 or 1")
     return int(bit)
 
 
 def encode_type(name: str | None) -> str | None:
-    """The type that a scan is to be filtered by."""
+    """Check the type that a scan filters by; None means any."""
     if name is None:
         return None
     lower = name.lower() if isinstance(name, str) else ""
@@ -248,19 +248,19 @@ def encode_type(name: str | None) -> str | None:
 
 
 def encode_scores(mapping: object) -> list[tuple[bytes, float]]:
-    """The members and scores of ZADD."""
+    """Encode the members and scores of ZADD."""
     if not isinstance(mapping, Mapping) or not mapping:
         raise DataError("ZADD requires at least one element/score pair")
     return [(encode_member(member), encode_score_value(score)) for member, score in mapping.items()]
 
 
 def encode_score_value(score: Value) -> float:
-    """One score."""
+    """Convert one score to a float."""
     return decode_score(encode_value(score))
 
 
 def make_add_options(mapping: object, nx: bool, xx: bool, gt: bool, lt: bool, ch: bool, incr: bool) -> AddOptions:
-    """The options of ZADD, checked as redis-py does."""
+    """Check the options of ZADD, as redis-py does."""
     if nx and xx:
         raise DataError("ZADD allows either 'nx' or 'xx', not both")
     if gt and lt:
@@ -281,7 +281,10 @@ def make_span(
     offset: int | None,
     num: int | None,
 ) -> Span:
-    """What ZRANGE's arguments mean. With `desc`, bounds of scores and members come highest first, as in Redis."""
+    """Convert the arguments of ZRANGE.
+
+    With `desc`, score and member bounds come highest first, as in Redis.
+    """
     if byscore and bylex:
         raise DataError("``byscore`` and ``bylex`` can not be specified together.")
     if (offset is None) != (num is None):
@@ -297,7 +300,7 @@ def make_span(
 
 
 def encode_weights(keys: Names | Mapping[Any, float], command: str) -> list[tuple[bytes, float]]:
-    """Keys with the weights of their scores, 1 unless a mapping says another."""
+    """Return keys with the weights of their scores: 1, or as a mapping says."""
     if isinstance(keys, Mapping):
         weights = [(encode_key(key), _weight(weight)) for key, weight in keys.items()]
     else:
@@ -312,7 +315,7 @@ def _weight(weight: Value) -> float:
 
 
 def check_aggregate(name: str | None) -> Aggregate:
-    """How to make one score of several."""
+    """Check how scores of one member are combined."""
     upper = "SUM" if name is None else str(name).upper()
     if upper == "SUM":
         return "SUM"
@@ -324,7 +327,7 @@ def check_aggregate(name: str | None) -> Aggregate:
 
 
 def check_numkeys(numkeys: int, keys: Sequence[bytes], too_few: str) -> list[bytes]:
-    """The keys, if they are as many as was said."""
+    """Return the keys, after checking that there are `numkeys` of them."""
     if check_int(numkeys) < 1:
         raise ResponseError(too_few)
     if numkeys > len(keys):
@@ -335,16 +338,16 @@ def check_numkeys(numkeys: int, keys: Sequence[bytes], too_few: str) -> list[byt
 
 
 def check_quota(max_bytes: object) -> int | None:
-    """A number of bytes, or None."""
+    """Check that a quota is a positive number of bytes, or None."""
     if max_bytes is not None and (
         isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or not 0 < max_bytes < 1 << 63
     ):
-        raise DataError(f"a quota is a positive number of bytes, or None: found={max_bytes!r}")
+        raise DataError(f"a quota must be a positive number of bytes, or None: found={max_bytes!r}")
     return max_bytes
 
 
 def check_offset(offset: Any) -> int:
-    """The place of a bit. `ResponseError` in Redis's words for what is none."""
+    """Check a bit offset. `ResponseError` with Redis's message if it is invalid."""
     try:
         return check_int(offset)
     except ResponseError:

@@ -1,4 +1,4 @@
-"""`Deferral`: many writes, and one wait for all of them to be durable."""
+"""`Deferral`: many writes, and a single wait until all of them are durable."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from .unsettled import Unsettled
 
 
 class Deferral:
-    """Made by `deferral()`; `within(deferral)` gives the commands of a handle whose writes it gathers.
+    """Collects writes and makes them durable together. Created by `deferral()`.
 
-    A context manager of both kinds, which closes and settles it at its end, also when its block raises. One deferral serves any
-    number of handles, keyspaces, threads and event loops on one store. After a fork it belongs to the parent: a child has nothing
-    to settle.
+    `within(deferral)` returns the commands of a handle, writing through the deferral. It is a
+    context manager for `with` and `async with`; leaving the block closes and settles it, also when
+    the block raises.
+
+    One deferral may serve any number of handles, keyspaces, threads and event loops on one store.
+    After a fork it belongs to the parent, and the child has nothing to settle.
     """
 
     __slots__ = ("_unsettled",)
@@ -27,42 +30,55 @@ class Deferral:
 
     @property
     def is_inherited(self) -> bool:
-        """True in a forked child, to which it does not belong."""
+        """True in a forked child, which must not use it."""
         return self._unsettled.is_inherited
 
     def unsettled(self, store: Store) -> Unsettled:
-        """What the commands of a handle on `store` write to. `DataError` if that is another store."""
+        """Return the object that the commands of a handle on `store` write to.
+
+        `DataError` if the deferral was made for another store.
+        """
         if store is not self._unsettled.store:
-            raise DataError("a deferral is used with handles on the store that it was made for")
+            raise DataError("a deferral works only with handles on the store that it was made for")
         return self._unsettled
 
     def append(self) -> None:
-        """Append to the WAL what is gathered, without a sync: the next sync of whoever covers it, and other transactions see it."""
+        """Append what was collected to the WAL, without a sync.
+
+        From then on, other transactions see it, and anybody's next sync makes it durable.
+        """
         self._unsettled.append()
 
     async def aappend(self) -> None:
-        """As `append`, awaiting."""
+        """As `append`, for asyncio."""
         await self._unsettled.aappend()
 
     def settle(self) -> None:
-        """Wait until all that was written so far, and that its commands saw, is durable, with at most one sync. It can go on.
+        """Wait until everything written so far, and everything its commands have seen, is durable.
 
-        Raises the first error of a gathered write, which its caller could not get: then that write, and some behind it, may be
-        missing. What forgiving commands wrote is only logged.
+        Costs at most one sync; the deferral can be used again afterwards. Raises the first error of
+        a collected write, which could not be reported when it was made: that write, and some made
+        after it, may be missing. Errors of forgiving commands are only logged.
         """
         self._unsettled.settle()
 
     async def asettle(self) -> None:
-        """As `settle`, awaiting. Who is cancelled stops waiting; the writes go on."""
+        """As `settle`, for asyncio. Cancelling stops the waiting, not the writes."""
         await self.begin_settling()
 
     def begin_settling(self) -> Awaitable[None]:
-        """`asettle` in two steps: all that is left to write is on its way when this returns; what it returns waits."""
+        """Start `asettle`, and return an awaitable that finishes it.
+
+        When this returns, everything left to write has been queued.
+        """
         unsettled = self._unsettled
         return unsettled.finish_settling(unsettled.begin_settling(asyncio.get_running_loop()))
 
     def close(self) -> None:
-        """End it, before the last `settle`: what is written through it later is durable when it is answered, as elsewhere."""
+        """Stop collecting. Later writes through the deferral are durable when they return.
+
+        Call it before the last `settle`.
+        """
         self._unsettled.close()
 
     def __enter__(self) -> Self:

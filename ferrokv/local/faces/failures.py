@@ -1,4 +1,8 @@
-"""What the settling of a deferral has to raise, and what it only logs."""
+"""The errors of a deferral: what settling raises, and what it only logs.
+
+A caller may declare a write forgiving, as caches do: losing it is logged, not raised. Every other
+failure must reach somebody exactly once, so the first one is kept until a settling has raised it.
+"""
 
 from __future__ import annotations
 
@@ -13,43 +17,50 @@ INTERRUPTED: Final = "writes of a deferral were interrupted, and may be missing"
 
 
 class Failures:
-    """The first failure that somebody minds and has not been told of. All but `tell` are called under the deferral's lock."""
+    """The first failure that has to be raised and has not been raised yet.
+
+    Every method but `tell` is called under the deferral's lock.
+    """
 
     def __init__(self) -> None:
-        self.is_minded = (
-            False  # something was done since the last settling began, or failed, whose loss has to be raised
-        )
+        # Something whose loss has to be raised was done since the last settling began, or failed.
+        self.is_minded = False
         self._error: FerroKVError | None = None
         self._is_told = False
 
     @property
     def is_kept(self) -> bool:
-        """True if there is one to tell."""
+        """True if there is a failure to raise."""
         return self._error is not None
 
     def keep(self, asked: Asked, error: BaseException) -> None:
-        """Keep the error of a request, if it is about anything that somebody minds."""
-        if not isinstance(error, FerroKVError):  # of a signal handler in the middle of the write
+        """Keep the error of a request, unless everything it concerns is forgiving."""
+        if not isinstance(error, FerroKVError):  # raised by a signal handler in the middle of the write
             error = StoreUncertain(f"{INTERRUPTED}: {error!r}")
         self.is_minded |= asked.minded  # it is not durable yet
         if asked.minded or not all(entry.forgiving for entry in asked.taken.values()):
             if self._error is None or self._is_told:
                 self._error, self._is_told = error, False
         elif asked.taken:
-            logger.warning("gathered writes were lost, which is ignored: writes=%d error=%s", len(asked.taken), error)
+            logger.warning("collected writes were lost; this is ignored: writes=%d error=%s", len(asked.taken), error)
 
     def forget_told(self) -> None:
-        """A settling begins."""
+        """Forget a failure that was raised, because another settling begins."""
         if self._is_told:
             self._error, self._is_told = None, False
 
     def tell(self, error: FerroKVError | None = None) -> None:
-        """Raise what is kept. An `error` of the settling itself is raised if anybody minds, and logged if not."""
-        # A settling that was refused before it took anything along has left the flag standing.
+        """Raise the failure that was kept, if any.
+
+        `error` is an error of the settling itself. It is raised if anything that is not forgiving
+        depended on it, and logged otherwise.
+        """
+        # If the settling was refused before it took anything along, `is_minded` is still set.
         failure = self._error or (error if self.is_minded else None)
         if failure is not None:
-            # Order: forgotten by the next settling only, since a signal handler may raise before this does.
+            # Order: forgotten only by the next settling, since a signal handler may raise before
+            # this does.
             self._is_told = True
             raise failure
         if error is not None:
-            logger.warning("writes were not made durable, which is ignored: %s", error)
+            logger.warning("writes were not made durable; this is ignored: %s", error)

@@ -1,4 +1,4 @@
-"""Commands of a deferral on their way: what they take along, and what comes back."""
+"""The requests that a deferral sends to the writer: what they take along, and what comes back."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ from .pipelines import run_nested
 
 T = TypeVar("T")
 Name = tuple[str, bytes]
-"""A keyspace and a user key."""
+"""Keyspace and user key."""
 
 
 class Entry(NamedTuple):
-    """A gathered write: the value or None to delete, when it expires or 0, and whether nobody minds if it is lost."""
+    """A collected write that has not reached the writer yet.
+
+    `value` is None for a deletion, and `expires_ms` 0 without a TTL. `forgiving` means that losing
+    the write is logged and not raised.
+    """
 
     value: bytes | None
     expires_ms: int
@@ -25,18 +29,26 @@ class Entry(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a command answered or raised; the records that it wrote, and keys of those that it may have seen undurable."""
+    """What a command returned or raised, and what it changed.
+
+    `changes` are the records that it wrote; `seen` are keys that it may have read before they were
+    durable.
+    """
 
     answer: Any
     error: Exception | None
     changes: dict[bytes, Any]
     seen: set[bytes]
     prefixes: dict[str, bytes]
-    remade: bool  # a keyspace was cleared or made, and that is not durable
+    remade: bool  # a keyspace was cleared or created, and that is not durable yet
 
 
 class Asked(NamedTuple):
-    """A request on its way, what of the gathered writes it took along, COMMIT before it, and whether its own failure is minded."""
+    """A request on its way.
+
+    `taken` are the collected writes it took along, `commit` is COMMIT before it was sent, and
+    `minded` says whether its own failure has to be raised.
+    """
 
     request: Request
     taken: dict[Name, Entry]
@@ -47,7 +59,10 @@ class Asked(NamedTuple):
 def run_deferred(
     tx: Transaction, taken: dict[Name, Entry], command: Callable[..., Any] | None, args: tuple[Any, ...]
 ) -> Outcome:
-    """Gathered writes and then a command, as one command. What the command raises leaves the gathered writes standing."""
+    """Run collected writes and then a command, as one command of the writer.
+
+    If the command raises, the collected writes still count.
+    """
     answer = error = None
     for (keyspace, key), entry in taken.items():
         inside = tx.inside(keyspace)
@@ -58,24 +73,24 @@ def run_deferred(
     if command is not None:
         try:
             answer = run_nested(tx, command, args)
-        except Exception as raised:  # noqa: BLE001 - also what a function of the caller's raises
+        except Exception as raised:  # noqa: BLE001 - includes whatever a caller's function raises
             error = raised
     prefixes = dict(tx.catalogue.prefixes)
     return Outcome(answer, error, dict(tx.changes), tx.unsynced_keys(), prefixes, tx.is_catalogue_unsynced)
 
 
 def run_read(tx: Transaction, command: Callable[..., Op[T]], args: tuple[Any, ...]) -> T:
-    """A command that only reads, on the newest state."""
+    """Run a command that only reads, on the newest state."""
     answer: T = tx.complete(command(tx, *args))
     return answer
 
 
 def wake(request: Request) -> None:
-    """Tell the waiter of a request that never reached the writer."""
+    """Wake the waiter of a request that never reached the writer."""
     if request.lock is not None:
         request.lock.release()
     elif request.loop is not None and request.future is not None:
-        with suppress(RuntimeError):  # the loop was closed, and nobody waits in it any more
+        with suppress(RuntimeError):  # the loop was closed, so nobody waits in it any more
             request.loop.call_soon_threadsafe(_fail_future, request)
 
 

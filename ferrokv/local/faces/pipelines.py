@@ -1,6 +1,8 @@
-"""Pipelines: commands that are gathered and then run as one, with redis-py's WATCH. And transactions by a function.
+"""Pipelines, with redis-py's WATCH, and transactions given as a function.
 
-Both run as one command of the writer, so they are serializable across threads, event loops and processes, and cost one sync.
+A pipeline collects commands and then runs them together. Both it and a transaction run as a single
+command of the writer, so they are serializable across threads, event loops and processes, and cost
+one sync.
 """
 
 from __future__ import annotations
@@ -32,9 +34,9 @@ from .queued.strings import QueuedStringReads, QueuedStringWrites
 
 P = ParamSpec("P")
 T = TypeVar("T")
-NOT_PLAIN: Final = "a transaction is a plain function of one argument, which neither awaits nor yields nor blocks"
+NOT_PLAIN: Final = "a transaction is a plain function of one argument, without await, yield or blocking calls"
 Watched = dict[bytes, Found | None]
-"""Key -> what it held when it was watched. The root of a collection counts its changes."""
+"""Key -> what it held when it was watched. The root record of a collection counts its changes."""
 
 
 class Tx(
@@ -51,19 +53,22 @@ class Tx(
     BlockingSortedSetReads,
     BlockingSortedSetWrites,
 ):
-    """What `transaction(fn)` gives to `fn`: the commands, each answered at once from the newest state and the changes made so far.
+    """The commands inside `transaction(fn)`: the argument of `fn`.
 
-    Usable until `fn` returns, by its thread. A command that raises has changed nothing; `fn` may go on. Blocking pops do not wait.
+    Each command is answered at once, from the newest state and the changes made so far. If a
+    command raises, it has changed nothing, and `fn` may continue. Blocking pops do not wait. Valid
+    until `fn` returns, and only in the thread that runs it.
     """
 
     __slots__ = ("_open_transactions", "_transaction")
 
     def __init__(self, transaction: Transaction, open_transactions: list[Transaction]) -> None:
         self._transaction = transaction
-        self._open_transactions = open_transactions  # shared with those of other keyspaces; empty when it is over
+        # Shared with the `Tx` of other keyspaces; empty once it is over.
+        self._open_transactions = open_transactions
 
     def keyspace(self, name: str) -> Tx:
-        """Another keyspace in the same transaction."""
+        """Return the commands of another keyspace in the same transaction."""
         return Tx(self._open().inside(encode_keyspace(name)), self._open_transactions)
 
     def scan(
@@ -75,7 +80,10 @@ class Tx(
         reverse: bool = False,
         limit: int | None = None,
     ) -> list[tuple[bytes, bytes]]:
-        """Keys of [start, end) that have the prefix and hold strings, with their values, in key order or in reverse."""
+        """Return (key, value) of string keys in [start, end) with the prefix, up to `limit`.
+
+        They are in key order, or in reverse order with `reverse`.
+        """
         return self._query(read_pairs, make_range(start, end, prefix, reverse, limit))
 
     def _open(self) -> Transaction:
@@ -103,7 +111,7 @@ class Tx(
 
 
 def run_nested(transaction: Transaction, command: Callable[..., T], args: tuple[Any, ...]) -> T:
-    """The command's answer; its writes count unless it raises."""
+    """Run a command and return its answer. If it raises, its writes are discarded."""
     nested = transaction.nested()
     answer = command(nested, *args)
     transaction.absorb(nested)
@@ -111,7 +119,7 @@ def run_nested(transaction: Transaction, command: Callable[..., T], args: tuple[
 
 
 def run_function(transaction: Transaction, function: Callable[[Tx], T]) -> T:
-    """A user's transaction, as a command."""
+    """Run a caller's transaction function, as a command of the writer."""
     open_transactions = [transaction]
     try:
         answer = function(Tx(transaction, open_transactions))
@@ -124,14 +132,17 @@ def run_function(transaction: Transaction, function: Callable[[Tx], T]) -> T:
 
 
 def check_function(function: Callable[[Tx], T]) -> Callable[[Tx], T]:
-    """The function of a transaction. `DataError` for one that would have to be awaited: it runs on the writer's thread."""
+    """Return the function.
+
+    `DataError` for a coroutine function: it could not be awaited by the writer.
+    """
     if not callable(function) or inspect.iscoroutinefunction(function):
         raise DataError(NOT_PLAIN)
     return function
 
 
 class Queued(NamedTuple):
-    """A command that waits in a pipeline."""
+    """A command waiting in a pipeline."""
 
     command: Callable[..., Any]
     args: tuple[Any, ...]
@@ -152,9 +163,10 @@ class Queue(
     QueuedSortedSetReads,
     QueuedSortedSetWrites,
 ):
-    """What both kinds of pipeline are: each command is gathered and answers the pipeline itself, until `execute` runs all.
+    """The base of both kinds of pipeline.
 
-    After `watch` and before `multi`, commands are not gathered but run at once. Not shared between threads or tasks.
+    A command is queued and returns the pipeline itself, until `execute` runs everything. Between
+    `watch` and `multi`, commands run at once instead. Not safe to share between threads or tasks.
     """
 
     __slots__ = ("_handle", "_is_explicit", "_queued", "_watched")
@@ -169,10 +181,10 @@ class Queue(
         return len(self._queued)
 
     def __bool__(self) -> bool:
-        return True  # also when nothing is gathered yet, as in redis-py
+        return True  # true even when empty, as in redis-py
 
     def multi(self) -> None:
-        """Gather from now on, after `watch`."""
+        """Queue commands from now on, after `watch`."""
         if self._is_explicit:
             raise ResponseError("Cannot issue nested calls to MULTI")
         if self._queued:
@@ -191,7 +203,7 @@ class Queue(
 
     def _note(self, watched: Watched) -> bool:
         for key, found in watched.items():
-            self._watched.setdefault(key, found)  # what was seen first counts
+            self._watched.setdefault(key, found)  # the first value seen is the one that counts
         return True
 
     @property
@@ -199,7 +211,7 @@ class Queue(
         return bool(self._watched) and not self._is_explicit
 
     def _take(self) -> tuple[Watched, list[Queued]]:
-        """What is to be run; the pipeline is empty and can be filled again."""
+        """Return what has to be run, and empty the pipeline for reuse."""
         work = self._watched, self._queued
         self._clear()
         return work
@@ -228,28 +240,32 @@ class Queue(
 
 
 class BlockingPipeline(Queue):
-    """A pipeline for threads, made by `pipeline`."""
+    """A pipeline for threads, created by `pipeline`."""
 
     __slots__ = ()
 
     def watch(self, *names: Key) -> bool:
-        """True. `execute` raises `WatchError` if one of the keys is changed before it; commands until `multi` run at once."""
+        """Watch keys: `execute` raises `WatchError` if one of them changes first. Returns True.
+
+        Commands run at once until `multi`.
+        """
         return self._note(self._handle._query(read_watched, self._names_to_watch(names)))
 
     def unwatch(self) -> bool:
-        """True. No key is watched any more."""
+        """Stop watching all keys. Returns True."""
         self._watched = {}
         return True
 
     def reset(self) -> None:
-        """Forget everything, so that the pipeline can be filled again."""
+        """Discard all commands and watches, so that the pipeline can be reused."""
         self._clear()
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:
-        """The answers in the order of the commands, all run as one, with one sync.
+        """Run all commands atomically with one sync, and return their answers in order.
 
-        A command that fails does not undo the others, as in Redis. Its error is raised when all have run, or without
-        `raise_on_error` stands in its place. `WatchError` before anything is run.
+        As in Redis, a command that fails does not undo the others. Its error is raised after all
+        commands have run, or put in its place in the list if `raise_on_error` is False.
+        `WatchError` is raised before anything runs.
         """
         watched, queued = self._take()
         if not watched and not any(one.is_write for one in queued):
@@ -264,28 +280,35 @@ class BlockingPipeline(Queue):
 
 
 class Pipeline(Queue):
-    """A pipeline for asyncio, made by `pipeline`. After `watch` and before `multi`, what commands answer has to be awaited."""
+    """A pipeline for asyncio, created by `pipeline`.
+
+    Between `watch` and `multi`, commands run at once and have to be awaited.
+    """
 
     __slots__ = ()
 
     async def watch(self, *names: Key) -> bool:
-        """True. `execute` raises `WatchError` if one of the keys is changed before it; commands until `multi` run at once."""
+        """Watch keys: `execute` raises `WatchError` if one of them changes first. Returns True.
+
+        Commands run at once until `multi`.
+        """
         return self._note(await self._handle._query(read_watched, self._names_to_watch(names)))
 
     async def unwatch(self) -> bool:
-        """True. No key is watched any more."""
+        """Stop watching all keys. Returns True."""
         self._watched = {}
         return True
 
     async def reset(self) -> None:
-        """Forget everything, so that the pipeline can be filled again."""
+        """Discard all commands and watches, so that the pipeline can be reused."""
         self._clear()
 
     async def execute(self, raise_on_error: bool = True) -> list[Any]:
-        """The answers in the order of the commands, all run as one, with one sync.
+        """Run all commands atomically with one sync, and return their answers in order.
 
-        A command that fails does not undo the others, as in Redis. Its error is raised when all have run, or without
-        `raise_on_error` stands in its place. `WatchError` before anything is run.
+        As in Redis, a command that fails does not undo the others. Its error is raised after all
+        commands have run, or put in its place in the list if `raise_on_error` is False.
+        `WatchError` is raised before anything runs.
         """
         watched, queued = self._take()
         if not watched and not any(one.is_write for one in queued):
@@ -300,12 +323,15 @@ class Pipeline(Queue):
 
 
 def read_watched(records: Records, keys: list[bytes]) -> Op[Watched]:
-    """What the keys hold."""
+    """Return what the keys hold."""
     return dict(zip(keys, (yield from records.find_all(keys)), strict=True))
 
 
 def run_queued(tx: Transaction, watched: Watched, queued: Sequence[Queued]) -> list[Any]:
-    """A pipeline, as a command: the answers, with errors in the places of commands that failed."""
+    """Run a pipeline as a command of the writer.
+
+    A failed command's error takes the place of its answer.
+    """
     for key, seen in watched.items():
         if tx.get(key) != seen:
             raise WatchError("Watched variable changed.")
@@ -316,26 +342,26 @@ def run_queued(tx: Transaction, watched: Watched, queued: Sequence[Queued]) -> l
                 answers.append(run_nested(tx, one.command, one.args))
             else:
                 answers.append(tx.complete(one.command(tx, *one.args)))
-        except Exception as error:  # noqa: BLE001 - also what a function of the caller's raises, such as score_cast_func
+        except Exception as error:  # noqa: BLE001 - such as errors of score_cast_func
             answers.append(error)
     return answers
 
 
 def run_reads(records: Records, queued: Sequence[Queued]) -> Op[list[Any]]:
-    """A pipeline that only reads: as of one moment, without a turn at writing."""
+    """Run a pipeline that only reads, on one view and without waiting for the writer."""
     answers: list[Any] = []
     for one in queued:
         try:
             answers.append((yield from one.command(records, *one.args)))
         except OSError as error:
             answers.append(named(error, "reading"))
-        except Exception as error:  # noqa: BLE001 - also what a function of the caller's raises, such as score_cast_func
+        except Exception as error:  # noqa: BLE001 - such as errors of score_cast_func
             answers.append(error)
     return answers
 
 
 def finish(answers: list[Any], raise_on_error: bool) -> list[Any]:
-    """The answers, or the first error."""
+    """Return the answers, or raise the first error."""
     if raise_on_error:
         for i, answer in enumerate(answers):
             if isinstance(answer, FerroKVError):

@@ -1,4 +1,7 @@
-"""What the two faces share: choosing the view, and the pages of scans. Nothing here waits."""
+"""What the two interfaces share: choosing the view to read, and the pages of scans.
+
+Nothing waits.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 if TYPE_CHECKING:
     Searching = GeneratorType[Request, Any, bytes | None]
-"""An operation, by the class that is cheap to tell from bytes"""
+"""An operation that searches for a value. A generator is cheap to tell from bytes by its class."""
 
 
 _closing = RLock()
@@ -41,14 +44,14 @@ _closing = RLock()
 
 def _renew_in_child() -> None:
     global _closing
-    _closing = RLock()  # another thread of the parent may have held it
+    _closing = RLock()  # another thread of the parent may hold it
 
 
 in_child(_renew_in_child)
 
 
 class Reader:
-    """A keyspace of a store, now or (in a snapshot) at one moment."""
+    """A keyspace of a store: the newest state, or for a snapshot the state at one moment."""
 
     __slots__ = ("__weakref__", "_keyspace", "_store", "_view")
 
@@ -58,11 +61,14 @@ class Reader:
         self._view = view
 
     def _take_store(self) -> Store | None:
-        """The store of a handle that is being closed, to one caller; None to all others."""
+        """Take the store out of a handle that is being closed.
+
+        Only one caller gets it; others get None.
+        """
         notice()
         if not isinstance(self._store, ClosedStore):
             refuse_reentry()
-            self._store.refuse_reentry()  # before anything is taken, so that the handle stays usable
+            self._store.refuse_reentry()  # before taking anything, so that the handle stays usable
         with _closing:
             store: Store | ClosedStore = self._store
             self._store = ClosedStore("the handle was closed")  # type: ignore[assignment]
@@ -72,7 +78,10 @@ class Reader:
         return store
 
     def _probe(self, name: Key) -> bytes | Searching | None:
-        """The value of a key from memory, or the operation that finds it. The hot path of `get`."""
+        """Return a key's value from memory, or an operation that finds it.
+
+        The hot path of `get`.
+        """
         key = name if name.__class__ is bytes and 0 < len(name) < 65_536 else encode_key(name)
         engine = self._store.engine
         if not engine.steady[0]:
@@ -93,26 +102,32 @@ class Reader:
         return found  # type: ignore[return-value]
 
     def _attended(self) -> Engine:
-        """The engine, after what has to be looked at first: this process may be a fork that Python was not told of."""
+        """Return the engine, after handling what is pending: this may be an unnoticed fork."""
         if not self._store.engine.steady[0]:
             self._store.attend()
         return self._store.engine
 
     def _get_behind(self, key: bytes) -> Op[bytes | None]:
-        """The value of a key once this process has seen what others have written."""
+        """Catch up with what other processes wrote, then look up the key."""
         engine = self._store.engine
         yield from catch_up(engine)
         return (yield from find_newest(engine, self._keyspace, key))
 
     def _finish_get(self, found: bytes | Searching) -> Op[bytes | None]:
-        """What `get` answers when `_probe` did not give plain bytes. `ResponseError` for a collection."""
+        """Complete `get` when `_probe` did not return plain bytes.
+
+        `ResponseError` for a collection.
+        """
         value = (yield from found) if isinstance(found, GeneratorType) else found
         if value is not None:
             check_string((value, 0))
         return value
 
     def _ask(self, command: Callable[Concatenate[Records, P], Op[T]], *args: P.args, **kwargs: P.kwargs) -> Op[T]:
-        """Run a reading command over one view that no writer changes: the snapshot's, or one pinned for this call."""
+        """Run a reading command on one view that no writer changes.
+
+        That is the snapshot's view, or one pinned for this call.
+        """
         engine = self._store.engine
 
         def ask(view: View) -> Op[T]:
@@ -126,32 +141,39 @@ class Reader:
         return (yield from ask_newest(engine, ask))
 
     def when_replaced(self, callback: Callable[[], None]) -> None:
-        """Have `callback()` called, once and from any thread, when the directory turns out to have been removed or replaced.
+        """Call `callback()` once if the directory turns out to have been removed or replaced.
 
-        From then on every handle on it raises `StoreReplaced`, and a new opening finds what is there. It must not block or raise.
+        It is called from any thread, and must not block or raise. From then on every handle on the
+        directory raises `StoreReplaced`, and opening it again finds what is there now.
         """
         self._attended()
         self._store.heirs.append(callback)
 
     def _owners(self) -> Owners:
-        """Who this process is, for locks."""
+        """Return this process's identity, for locks."""
         storage = self._attended().storage
         return Owners(storage.announced(), storage.is_announced, storage.random_bytes)
 
     def _pin(self) -> View:
-        """The view of a new snapshot. Blocks only for what others have just written, which the page cache has."""
+        """Return a pinned view for a new snapshot.
+
+        Blocks only to read what others have just written, which is in the page cache.
+        """
         engine = self._attended()
         complete(catch_up(engine), engine.storage)
         return complete(pin_view(engine), engine.storage)
 
     def close_after_fork(self) -> None:
-        """For a snapshot in a forked child: its memtables may have been in the middle of a change."""
+        """Disable a snapshot in a forked child.
+
+        Its memtables may have been forked in the middle of a change.
+        """
         self._view = None
         self._store = ClosedStore("the snapshot was taken by the parent process")  # type: ignore[assignment]
 
 
 class ScanPages:
-    """The pages of one scan over a view that stays pinned from the first page to `close`."""
+    """The pages of one scan, over a view that stays pinned from the first page until `close`."""
 
     __slots__ = ("__weakref__", "_asked", "_prefix_bytes", "_reader", "_remaining", "_scan", "_started", "_unpin")
 
@@ -178,7 +200,7 @@ class ScanPages:
             self._scan = scans.open_scan(view, prefix, self._asked, engine.clock)
 
     def next_page(self) -> Op[list[tuple[bytes, bytes]] | None]:
-        """The next keys with strings, perhaps none; None at the end."""
+        """Return the next (key, value) pairs of string keys, possibly none; None at the end."""
         pairs = yield from self._next_records(strings=True)
         if pairs is None or self._remaining == 0:
             return None
@@ -188,7 +210,7 @@ class ScanPages:
         return pairs
 
     def _next_records(self, *, strings: bool) -> Op[list[tuple[bytes, bytes]] | None]:
-        """The next keys with what they hold, perhaps collections."""
+        """Return the next keys with what they hold; with `strings`, without collections."""
         if self._reader is None:
             raise StoreClosed("the scan was begun by the parent process")
         if not self._started:
@@ -206,7 +228,7 @@ class ScanPages:
             view.unpin()
 
     def close_after_fork(self) -> None:
-        """In a forked child: go no further."""
+        """Disable the scan in a forked child."""
         self._reader = self._scan = self._unpin = None
 
 
@@ -222,7 +244,7 @@ class KeyPages(ScanPages):
         self._type = encode_type(type_name)
 
     def next_keys(self) -> Op[list[bytes] | None]:
-        """The next keys, perhaps none; None at the end."""
+        """Return the next keys, possibly none; None at the end."""
         records = yield from self._next_records(strings=False)
         if records is None:
             return None

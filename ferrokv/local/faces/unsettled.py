@@ -1,13 +1,20 @@
-"""What a deferral is made of: many writes of one caller, each answered at once, and one wait for all of them to be durable.
+"""The protocol behind a deferral: many writes by one caller, and one wait for durability.
 
-A web request that writes ten times does not need ten syncs, only that all is durable before its response leaves. So a deferral
-gathers plain writes; what has an answer (INCR, SET NX, a transaction) is run and appended to the WAL without a sync, together with
-what was gathered before it; and `settle` has one sync cover everything. Until then nobody else sees any of it, for readers see
-only what is durable, and nothing is acknowledged: this is a group commit whose end the caller chooses.
+A web request that makes ten writes does not need ten syncs, only that all of them are durable
+before its response leaves. So plain writes are collected in memory; a command that needs an answer
+(INCR, SET NX, a transaction) is appended to the WAL without a sync, after everything collected
+before it; and `settle` makes one sync cover it all. Readers see only what is durable, so until then
+nobody else sees these writes and nothing is acknowledged: a group commit whose end the caller
+chooses.
 
-Answers tell of what is appended, by whomever. So `settle` also waits for what its commands may have *seen*, even if they wrote
-nothing, and reads behind them see it, too: those of keys that were appended and not durable run as transactions. Of keys that it
-wrote itself a deferral knows the value, as long as nobody else's commit became durable since.
+An answer may depend on what *others* have appended but not synced, such as a refused SET NX. So
+`settle` waits for the end of the WAL as the last command saw it, even if that wrote nothing, and
+reads of keys that were written or seen undurable run as transactions. The value of a key that the
+deferral wrote itself is known, as long as nobody else's commit became durable since.
+
+While only one thread uses the deferral, it leads: it writes in that thread if nobody else is
+writing. Once other threads or event loops join, all commands go through the writer's queue, in the
+order in which they took the lock.
 """
 
 from __future__ import annotations
@@ -32,7 +39,7 @@ from .outcomes import Asked, Entry, Name, Outcome, run_deferred, wake
 
 GATHERED_RECORDS_MAX: Final = 1_000
 GATHERED_BYTES_MAX: Final = 1 << 20
-# Commands whose first argument names all keys that they read.
+# Commands that read only the keys named by their first argument.
 _ONE_KEY: Final = frozenset({strings.get, expiry.ttl, expiry.pttl, expiry.expiretime, expiry.pexpiretime})
 _MANY_KEYS: Final = frozenset({strings.get_many, keys.exists})
 UNKNOWN: Final = object()
@@ -46,36 +53,33 @@ class Unsettled:
         self._keyspace = keyspace
         self._pid = os.getpid()
         self._thread = get_ident()
-        self._lock = RLock()  # owner of everything below; never held across I/O
+        self._lock = RLock()  # owns everything below; never held across I/O
         self._is_closed = False
         self._is_queueing = False  # True once another thread or an event loop uses it
-        self._leads: Asked | None = None  # what its one thread is at itself
-        self._behind: list[Asked] = []  # commands that came meanwhile, from others
-        self._gathered: dict[Name, Entry] = {}  # plain writes that no answered request has taken along
-        self._fresh: dict[Name, Entry] = {}  # those of them that no request has taken along
+        self._leads: Asked | None = None  # the request that its only thread is serving itself
+        self._behind: list[Asked] = []  # requests that others made meanwhile
+        self._gathered: dict[Name, Entry] = {}  # collected writes not covered by an answered request
+        self._fresh: dict[Name, Entry] = {}  # those of them not taken along by any request
         self._fresh_bytes = 0
-        self._asked: list[Asked] = []  # whose outcome nobody has looked at, in order
-        self._touched: set[bytes] = set()  # internal keys that were written or seen, and perhaps are not durable
-        # What those of them hold that it wrote itself, as long as COMMIT is `_commit`.
+        self._asked: list[Asked] = []  # requests whose outcome has not been taken in, in order
+        self._touched: set[bytes] = set()  # internal keys written or seen that may not be durable
+        # What this deferral wrote to those keys; valid while COMMIT is `_commit`.
         self._known: dict[bytes, Any] = {}
         self._commit = 0
-        self._prefixes: dict[str, bytes] = {}  # of the keyspaces, as the newest outcome left them
-        self._all_touched = False  # a keyspace was cleared, or made
-        self._target = 0  # a place in the WAL behind all that was written or seen; 0 if that is durable
+        self._prefixes: dict[str, bytes] = {}  # keyspace prefixes, as of the newest outcome
+        self._all_touched = False  # a keyspace was cleared or created
+        self._target = 0  # WAL position after everything written or seen; 0 if all of it is durable
         self._failures = Failures()
 
     @property
     def is_inherited(self) -> bool:
-        """True in a forked child, to which it does not belong."""
+        """True in a forked child, which must not use it."""
         return os.getpid() != self._pid
 
     # -- writing -------------------------------------------------------------------------------------------------
 
     def gather(self, keyspace: str, writes: Iterable[Write], forgiving: bool) -> bool | None:
-        """Keep plain writes until the next command. True if so much is gathered that there should be one now.
-
-        None, and nothing is kept, once it is closed.
-        """
+        """Collect plain writes. True: a command should follow now. None: closed, none collected."""
         self._check_own()
         now_ms = self.store.engine.clock()
         entries = {
@@ -85,7 +89,8 @@ class Unsettled:
         with self._lock:
             if self._is_closed:
                 return None
-            # Order: what is only in the second, after a signal, would be read and never written.
+            # Order: if a signal interrupts here, a write that is only in `_gathered` would be read
+            # but never written.
             self._fresh.update(entries)
             self._gathered.update(entries)
             self._fresh_bytes += sum(len(key) + len(entry.value or b"") for (_, key), entry in entries.items())
@@ -101,9 +106,9 @@ class Unsettled:
         *,
         wants_sync: bool = False,
     ) -> Any:
-        """The answer. A deferral that only one thread uses writes in that thread if nobody else is writing."""
+        """Run a command. A deferral used by one thread writes in it if nobody else is writing."""
         if self._leads is not None and get_ident() == self._thread:
-            raise StoreBusy("a signal handler or destructor can not write in the middle of a write by its own thread")
+            raise StoreBusy("a signal handler or destructor cannot write in the middle of its own thread's write")
         try:
             asked = self._ask(keyspace, command, args, forgiving, wants_sync=wants_sync)
             lock = asked.request.lock
@@ -115,40 +120,40 @@ class Unsettled:
                 finally:
                     self._stop_leading()
             return self._note(asked)
-        except BaseException:  # of a signal handler, too, which may raise anywhere above
+        except BaseException:  # a signal handler may raise anywhere above
             self._recover()
             raise
 
     async def aperform(
         self, keyspace: str, command: Callable[..., Any] | None, args: tuple[Any, ...], forgiving: bool = False
     ) -> Any:
-        """The answer. A caller who is cancelled does not learn the outcome; the next one who asks does, or `settle`."""
+        """As `perform`. After a cancellation, the next command or `settle` takes in the outcome."""
         loop = asyncio.get_running_loop()
         return await self._await(self._ask(keyspace, command, args, forgiving, wants_sync=False, loop=loop))
 
     def perform_unawaited(self, keyspace: str, command: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        """Have a command run behind all others that nobody waits for. Never raises."""
+        """Queue a command after all others, without waiting for it. Never raises."""
         self._is_queueing = True
         with suppress(FerroKVError):
             self._ask(keyspace, command, args, True, wants_sync=False)
 
     def append(self) -> None:
-        """As of `Deferral`."""
+        """See `Deferral.append`."""
         if self._fresh and not self.is_inherited:
             self.perform(self._keyspace, None, (), True)
 
     async def aappend(self) -> None:
-        """As of `Deferral`."""
+        """See `Deferral.aappend`."""
         if self._fresh and not self.is_inherited:
             await self.aperform(self._keyspace, None, (), True)
 
     def close(self) -> None:
-        """From now on nothing is gathered, and what is asked is durable when it is answered."""
+        """Stop collecting. From now on a command is durable when it is answered."""
         with self._lock:
             self._is_closed = True
 
     def settle(self) -> None:
-        """As of `Deferral`."""
+        """See `Deferral.settle`."""
         if not self._is_settled():
             try:
                 self.perform(self._keyspace, None, (), True, wants_sync=True)
@@ -157,11 +162,11 @@ class Unsettled:
             self._tell()
 
     def begin_settling(self, loop: asyncio.AbstractEventLoop) -> Asked | None:
-        """Put everything on its way that `finish_settling` waits for; None if nothing is left to do. Waits for nothing."""
+        """Queue all that `finish_settling` waits for; None if nothing is left. Never waits."""
         return None if self._is_settled() else self._ask(self._keyspace, None, (), True, wants_sync=True, loop=loop)
 
     async def finish_settling(self, begun: Asked | None) -> None:
-        """As of `Deferral.settle`, after `begin_settling`. Who is cancelled stops waiting; the writes go on."""
+        """Complete `begin_settling`, as `Deferral.settle`. Cancelling stops only the waiting."""
         if begun is not None:
             try:
                 await self._await(begun)
@@ -179,7 +184,10 @@ class Unsettled:
         wants_sync: bool,
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> Asked:
-        """Have a command run behind everything gathered. One order for all who share this: that of the lock."""
+        """Queue a command after everything collected.
+
+        The lock gives all users of the deferral one order.
+        """
         self._check_own()
         mine = loop is None and get_ident() == self._thread
         with self._lock:
@@ -188,7 +196,8 @@ class Unsettled:
             taken = self._fresh
             request = Request(run_deferred, keyspace, (taken, command, args))
             request.wants_sync = wants_sync or self._is_closed
-            # What is minded from now on is minded by the next settling: this one may not cover it.
+            # A failure to be raised from now on belongs to the next settling: this one may not
+            # cover it.
             asked = Asked(request, taken, self.store.engine.words[COMMIT], wants_sync and self._failures.is_minded)
             if loop is not None:
                 request.for_loop(loop)
@@ -199,8 +208,8 @@ class Unsettled:
                 if wants_sync:
                     self._failures.is_minded = False
                 self._fresh, self._fresh_bytes = {}, 0
-                # Order: in the queue before the lock is free, so that nothing which is written later comes before it; but behind
-                # what the first thread is just writing by itself.
+                # Order: queue before releasing the lock, so that later writes come later; but wait
+                # behind what the first thread is serving itself.
                 if self._leads is not None:
                     self._behind.append(asked)
                 elif self._is_queueing:
@@ -222,14 +231,17 @@ class Unsettled:
             raise
 
     def _stop_leading(self) -> None:
-        """Let what others have asked meanwhile go on its way. Can be begun again, should a signal handler raise in it."""
+        """Queue the requests that others made meanwhile.
+
+        Safe to repeat if a signal handler raises in it.
+        """
         with self._lock:
             while self._behind:
                 asked = self._behind[0]
                 try:
-                    if not asked.request.since:  # else it is in the queue
+                    if not asked.request.since:  # otherwise it is already queued
                         self._submit(asked)
-                except FerroKVError:  # for the waiter, who is told by the request itself
+                except FerroKVError:  # the request itself tells its waiter
                     wake(asked.request)
                 if self._behind and self._behind[0] is asked:
                     del self._behind[0]
@@ -250,7 +262,7 @@ class Unsettled:
     # -- signal handlers that raise ------------------------------------------------------------------------------
 
     def _recover(self) -> None:
-        """Behind any exception in the first thread: others go on, and what may never be answered is told at the settling."""
+        """After an exception in the first thread: send others on, report what stays unanswered."""
         if get_ident() != self._thread:
             return
         with self._lock:
@@ -261,7 +273,7 @@ class Unsettled:
                     self._give_up(asked)
 
     def _give_up(self, asked: Asked) -> None:
-        """Whether what it took along will be written is not known, unless it took nothing yet. Under the lock."""
+        """Forget a request. Its outcome is unknown, unless it took nothing along. Under the lock."""
         if not any(other is asked for other in self._asked):
             return
         if self._leads is asked:
@@ -276,7 +288,7 @@ class Unsettled:
     # -- outcomes ------------------------------------------------------------------------------------------------
 
     def _note(self, asked: Asked, *, raises: bool = True) -> Any:
-        """Learn from the outcome what was written, and give the answer. Those of callers who left come first, in order."""
+        """Take in a request's outcome, after those of callers that left, and return its answer."""
         with self._lock:
             self._note_answered()
             if any(other is asked for other in self._asked):
@@ -288,19 +300,19 @@ class Unsettled:
         return request.answer.answer if error is None else None
 
     def _note_answered(self) -> None:
-        """Take in what is answered, perhaps to callers who have left. Under the lock."""
+        """Take in outcomes that have arrived, even if their callers left. Called under the lock."""
         while self._asked and self._asked[0].request.is_done:
             self._take_in(self._asked[0])
 
     def _take_in(self, asked: Asked) -> None:
-        """Learn from an outcome. Under the lock."""
+        """Update the state from an outcome. Called under the lock."""
         self._forget(asked)
         request = asked.request
         if request.error is not None:
             self._failures.keep(asked, request.error)
         elif isinstance(request.answer, Outcome):
             self._learn(asked, request.answer)
-        # Order: at last, so that what a signal handler interrupts is done once more.
+        # Order: last, so that a step interrupted by a signal handler is repeated.
         self._asked = [other for other in self._asked if other is not asked]
 
     def _forget(self, asked: Asked) -> None:
@@ -311,10 +323,10 @@ class Unsettled:
     def _learn(self, asked: Asked, outcome: Outcome) -> None:
         words = self.store.engine.words
         commit = words[COMMIT]
-        self._is_unsynced()  # so that what is durable is not remembered for ever by who never settles
+        self._is_unsynced()  # forget what is durable, even if this deferral is never settled
         self._target = words[APPENDED]
         if commit != asked.commit or (self._commit != commit and self._known):
-            self._known = {}  # somebody else's commit became durable meanwhile, and may have changed the same keys
+            self._known = {}  # another commit became durable meanwhile, and may have changed the same keys
         if commit == asked.commit:
             self._known.update(outcome.changes)
         self._commit = commit
@@ -330,7 +342,7 @@ class Unsettled:
             raise StoreClosed("the deferral was begun by the parent of this process")
 
     def _is_settled(self) -> bool:
-        """True if nothing is left to wait for, or somebody else's sync has covered all of it."""
+        """True if nothing is left to wait for, or another sync has covered all of it."""
         if self.is_inherited:
             return True
         with self._lock:
@@ -342,7 +354,7 @@ class Unsettled:
             return True
 
     def _is_unsynced(self) -> bool:
-        """True if something was written or seen that may not be durable. Forgets what is. Under the lock."""
+        """True if something written or seen may not be durable. Forgets what is. Under the lock."""
         if not self._target:
             return False
         if is_reached(self.store.engine.words[COMMIT], self._target):
@@ -358,7 +370,7 @@ class Unsettled:
     # -- reading -------------------------------------------------------------------------------------------------
 
     def find(self, keyspace: str, key: bytes) -> object:
-        """What this deferral knows of a key: bytes, None for deleted or expired, UNKNOWN, or False for one that it has not met."""
+        """What it knows of a key: bytes, None (deleted or expired), UNKNOWN, or False (not met)."""
         with self._lock:
             if self._asked:
                 self._note_answered()
@@ -378,7 +390,7 @@ class Unsettled:
         return None if entry[1] and entry[1] <= self.store.engine.clock() else entry[0]
 
     def is_apart(self, keyspace: str, command: Callable[..., Any], args: tuple[Any, ...]) -> bool:
-        """True if a command can not see anything that this deferral wrote or saw and that is not durable."""
+        """True if the command cannot see any undurable write that this deferral made or saw."""
         with self._lock:
             if not self._gathered and not self._asked and not self._is_unsynced():
                 return True

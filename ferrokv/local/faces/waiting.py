@@ -1,4 +1,4 @@
-"""How long a blocking command waits."""
+"""Deadlines of blocking commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..commands.floats import decode_score
 
 
 class Patience:
-    """How long one caller waits. 0 and None: for ever."""
+    """How long one caller waits. A timeout of 0 or None waits forever."""
 
     __slots__ = ("_deadline",)
 
@@ -27,5 +27,5 @@ class Patience:
 
     @property
     def left(self) -> float | None:
-        """Seconds until the time is over, or None."""
+        """Seconds until the deadline, never below 0; None without a deadline."""
         return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())

@@ -1,1 +1,1 @@
-"""Threads and processes around the engine: the writer, background work, and one shared store for each directory."""
+"""Threads and processes around the engine, and the one store per directory."""

@@ -1,6 +1,7 @@
-"""Who may write: requests to a keyspace that is far over its quota wait for eviction, and nobody else waits for them.
+"""Admission to writing: writes to a keyspace that is far over its quota wait for eviction.
 
-The compactor of whichever process says by a word of the control page which keyspaces those are (upkeep/quotas.py).
+Writes to other keyspaces do not wait. Whichever process compacts says in a word of the control page
+which keyspaces are over (upkeep/quotas.py).
 """
 
 from __future__ import annotations
@@ -16,25 +17,29 @@ from .waiters import Request, deliver
 
 
 class Admission:
-    """Of one process. Owner: the writer thread; `keeps` may be asked by anybody, `first` is appended to by anybody."""
+    """The admission of one process. Owned by the writer thread.
+
+    Any thread may call `keeps` and append to `first`.
+    """
 
     def __init__(self, engine: Engine, wake_background: Callable[[], None]) -> None:
         self._engine = engine
         self._wake_background = wake_background
-        self.first: deque[Request] = deque()  # what makes room goes before all others
-        self.is_open = False  # True once the store is closing: what is queued is written
+        self.first: deque[Request] = deque()  # requests that make room go before all others
+        self.is_open = False  # True once the store is closing: whatever is queued is written
 
     def keeps(self, request: Request) -> bool:
-        """True if the request has to wait. About 0.1 µs for a store without quotas."""
+        """True if the request has to wait. Takes about 0.1 µs in a store without quotas."""
         engine = self._engine
         if not engine.view.catalogue.quotas or self.is_open or engine.failure is not None:
             return False
         return request.command is not None and not request.makes_room and is_overfull(engine, request.keyspace)
 
     def next_of(self, waiting: deque[Request]) -> Request | None:
-        """Take the next request to be served; None if all have to wait. Requests to one keyspace stay in their order.
+        """Take the next request to serve, or None if all have to wait.
 
-        Those that have waited for `busy_timeout` are answered with `StoreBusy`.
+        Requests to the same keyspace keep their order. Those that have waited for `busy_timeout`
+        are answered with `StoreBusy`.
         """
         if self.first:
             return self.first.popleft()
@@ -60,7 +65,7 @@ class Admission:
         for request in late:
             waiting.remove(request)
             request.error = StoreBusy(
-                f"the keyspace is over its quota, and nothing was evicted in time: keyspace={request.keyspace!r} "
+                f"the keyspace is over its quota and eviction was not fast enough: keyspace={request.keyspace!r} "
                 f"quota={self._engine.view.catalogue.quotas.get(request.keyspace)} busy_timeout={timeout:.3g} "
                 f"compactor_pid={self._engine.compactor_pid}"
             )

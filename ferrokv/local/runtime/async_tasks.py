@@ -1,4 +1,4 @@
-"""Awaiting a task. Apart from `long_tasks` so that threads need no asyncio."""
+"""Awaiting a long task. Separate from `long_tasks`, so that threads need not import asyncio."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ T = TypeVar("T")
 
 
 async def run_task(store: Store, progress: Progress | None, run: Callable[[LongTask], T]) -> T:
-    """What `run(task)` returns in a thread of the store's pool. `progress` is called in the loop.
+    """Run `run(task)` in a thread of the store's pool and return its result.
 
-    Cancelling ends the task, and waits for that: a step, and the removal of what it made. What `progress` raises ends it, too.
+    `progress` is called in the event loop; an exception that it raises ends the task. Cancelling
+    ends the task, and waits until its current step is over and its output has been removed.
     """
     loop = asyncio.get_running_loop()
     task = LongTask(store, progress)
@@ -28,7 +29,7 @@ async def run_task(store: Store, progress: Progress | None, run: Callable[[LongT
         tell = partial(_tell, task, progress)
         task.progress = lambda done, total: loop.call_soon_threadsafe(tell, done, total)
     running = loop.run_in_executor(store.pool, run, task)
-    # Of a caller who does not even wait for the end nobody learns what came of it.
+    # If the caller does not even wait for the end, nobody retrieves the result.
     running.add_done_callback(_forget)
     try:
         await asyncio.wait((running,))
@@ -38,7 +39,7 @@ async def run_task(store: Store, progress: Progress | None, run: Callable[[LongT
         raise
     answer = running.result()
     if task.reason is not None:
-        raise task.reason  # from the last call of `progress`
+        raise task.reason  # raised by the last call of `progress`
     return answer
 
 
@@ -46,7 +47,7 @@ def _tell(task: LongTask, progress: Progress, done: int, total: int) -> None:
     if task.reason is None:
         try:
             progress(done, total)
-        except Exception as error:  # noqa: BLE001 - it belongs to the caller
+        except Exception as error:  # noqa: BLE001 - for the caller
             task.stop(error)
 
 

@@ -1,11 +1,13 @@
-"""Background work: flushes and compactions on one thread, in slices that leave the interpreter to others in between.
+"""Background work: flushes, compactions and eviction, on one thread and in small steps.
 
-One process at a time does it for all, under the compact lock, which it gives back when nothing is due. The others look at the
-VERSION word for what came of it.
+One process at a time does it for all, under the compact lock, and releases the lock when nothing is
+due; the others see the result through the VERSION word. Each round removes unused files, runs jobs
+that callers submitted, then flushes and compacts step by step. A flush goes first, even in the
+middle of a compaction. Where no thread can run, callers do it in `help`.
 
-A thread that merges in Python without a break raises the 99th percentile of a cached read from 10 µs to 5 ms (the GIL's
-switch interval); a nap of a millisecond after each page brings it back. The more compaction is behind, the less it gives way: at
-first it only yields every few pages, and when writers are nearly stopped not even that.
+A thread that merges without a break raises the 99th percentile of a cached read from 10 µs to 5 ms
+(the GIL's switch interval); a nap of 1 ms after each page brings it back. The further compaction is
+behind, the less it yields: only every few pages, and when writers are nearly stopped, never.
 """
 
 from __future__ import annotations
@@ -39,35 +41,35 @@ from .waiters import Request, Stopping, deliver, fail_all
 
 NAP_SECONDS: Final = 0.001
 RETRY_SECONDS: Final = 1.0
-ELSEWHERE_SECONDS: Final = 0.05  # how soon to look whether another process has done what is due
-TICK_SECONDS: Final = 10.0  # how soon an idle process lets go of tables that others have replaced
+ELSEWHERE_SECONDS: Final = 0.05  # how soon to check whether another process did the work
+TICK_SECONDS: Final = 10.0  # how soon an idle process releases replaced tables
 JOBS_MAX: Final = 1024
-SLICE_SECONDS: Final = 0.1  # of a caller's time, at first
+SLICE_SECONDS: Final = 0.1  # initial slice of a caller's time
 PAGES_EACH_YIELD: Final = 4  # about a millisecond of work
 
 
-# Lets threads go on that wait for the interpreter. Far cheaper than `time.sleep(0)`, which waits for a timer of the kernel (50 µs).
+# Lets threads run that wait for the GIL. `time.sleep(0)` waits for a kernel timer (50 µs) instead.
 yield_interpreter: Final[Callable[[], object]] = getattr(os, "sched_yield", partial(time.sleep, 0))
 
 
 class Background:
-    """Flushes when memtables are sealed and compacts when levels are full; `submit` asks for either by hand."""
+    """Flushes sealed memtables and compacts levels that are full. `submit` requests either."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._wake = threading.Event()
         self._stopping = False
         self._jobs: deque[Request] = deque()
-        self._waits = False  # for room: it was said once; owner: the thread
+        self._waits = False  # waiting for room was logged once; owner: the thread
         self.lookout = Lookout(engine)
-        self._has_thread = False  # else callers help
-        # Held by whoever flushes or compacts: the compact lock is one among processes, and keeps no thread from another.
-        self._turn = threading.RLock()  # re-entrant only so that its owner can be told from others
+        self._has_thread = False  # if False, callers help
+        # Held to flush or compact: the compact lock excludes processes, not threads.
+        self._turn = threading.RLock()  # re-entrant only so that its owner can be identified
         self._is_mine: Callable[[], bool] = self._turn._is_owned  # type: ignore[attr-defined]
         self._slice_seconds = SLICE_SECONDS
         self._slice_end = 0.0
         self._gate = threading.RLock()
-        self._pages = 0  # of flushes and merges; owner: the thread
+        self._pages = 0  # pages flushed and merged; owner: the thread
         self._flushed: Callable[[], None] = lambda: None
         self._write: Callable[[Request], None] = lambda request: None
         self._thread = threading.Thread(target=self._run, name="ferrokv-background", daemon=True)
@@ -81,9 +83,10 @@ class Background:
         *,
         threads: bool = True,
     ) -> None:
-        """Begin; `flushed` is called after each flush, `write` queues a request for the writer, `write_first` before all others.
+        """Start. `flushed` is called after each flush; `write` queues a write, `write_first` ahead.
 
-        `given_up` shuts the store down. Without `threads` nothing happens but in `help` and `submit`.
+        `given_up` shuts the store down. Without `threads`, work happens only in `help` and
+        `submit`.
         """
         self._flushed = flushed
         self._room = RoomMaker(
@@ -98,14 +101,11 @@ class Background:
             self._thread.start()
 
     def wake(self) -> None:
-        """There may be something to do. Any thread."""
+        """Say that there may be work. Any thread."""
         self._wake.set()
 
     def submit(self, request: Request) -> None:
-        """Queue a job: `args` is ("flush",) or ("compact",). Any thread.
-
-        `StoreBusy` for a signal handler or destructor that came in the middle of such work by its own thread.
-        """
+        """Queue a job: `args` is ("flush",) or ("compact",). Any thread; `StoreBusy` on re-entry."""
         if self._is_mine():
             raise StoreBusy("a signal handler or destructor cannot flush while its own thread flushes")
         with self._gate:
@@ -131,41 +131,42 @@ class Background:
         return self._thread
 
     def stop(self) -> None:
-        """Give up what is under way, fail what is queued, and end. Blocks for at most one slice of work."""
+        """Abandon current work, fail queued jobs, end the thread. Blocks for at most one slice."""
         with self._gate:
             self._stopping = True
         self._wake.set()
         if self._thread.ident is not None:
             self._thread.join()
-        with self._turn:  # a caller who helps is waited for, too
+        with self._turn:  # also wait for a caller that helps
             late = list(self._jobs)
             self._jobs.clear()
-        fail_all(late, StoreClosed("the store was closed before this work was done"))
+        fail_all(late, StoreClosed("the store was closed before the job was done"))
         deliver(late)
 
     def go_without_thread(self) -> None:
-        """Give up what is under way and end the thread; from now on callers help. Blocks for at most one slice of work."""
+        """Abandon current work, end the thread, have callers help. Blocks for one slice at most."""
         self.stop()
         with self._gate:
             self._has_thread = self._stopping = False
 
     def help(self) -> None:
-        """Where there is no thread: what it would do now, in the caller's, a slice of a compaction or one flush at a time.
+        """Without a thread: do a slice of a compaction, or one flush, in the caller's thread.
 
-        Nothing is held when this returns. A compaction that does not end within its slice is given up, and the next one is longer.
+        Holds nothing on return. Work that exceeds its slice restarts later with a longer one.
         """
         if self._has_thread or self._stopping or not (self._wake.is_set() or self.lookout.is_due):
             return
         if self._is_mine():
             return
         try:
-            # Order: `_stopping` under the turn, since whoever stops the work sets it first and then waits for the turn.
+            # Order: check `_stopping` under the turn: a stop sets it first, then waits for the
+            # turn.
             if self._turn.acquire(blocking=False) and not self._stopping:
                 self.lookout.look(stopping=self._stopping)
                 self._slice_end = time.monotonic() + self._slice_seconds
                 self._round(idle=False)
         finally:
-            if self._is_mine():  # asked for, since a signal can come right behind the taking
+            if self._is_mine():  # asked, since a signal can arrive right after it was taken
                 self._slice_end = 0.0
                 self._turn.release()
 
@@ -182,7 +183,7 @@ class Background:
                 wait = None if self._stopping else self._round(idle=idle)
 
     def _round(self, *, idle: bool) -> float | None:
-        """Do what there is to do. How long to wait for the next time; None once the store is closing, or a slice is over."""
+        """Do what is due. Returns seconds to wait; None if the store closes or a slice is over."""
         self._wake.clear()
         try:
             wait = ELSEWHERE_SECONDS if self._work(idle=idle) else TICK_SECONDS
@@ -191,22 +192,22 @@ class Background:
         except Stopping:
             return None
         except (StoreFull, StoreBusy) as error:
-            # Once: a disk may stay full for days. And the words alone: a handler may keep what it is given, and the error's
-            # frames know files.
-            logger.log(logging.DEBUG if self._waits else logging.WARNING, "background work waits: %s", str(error))
+            # Warn once: a disk may stay full for days. Log only text: the error's frames hold
+            # files.
+            logger.log(logging.DEBUG if self._waits else logging.WARNING, "background work is waiting: %s", str(error))
             self._waits = True
             return RETRY_SECONDS
         except FerroKVError as error:
             logger.error("background work stopped: %s", str(error))
             return RETRY_SECONDS if self._engine.failure is None else TICK_SECONDS
-        except Exception:  # noqa: BLE001 - the thread must live on, or writers would wait for ever
-            logger.exception("background work met an unexpected error")
+        except Exception:  # noqa: BLE001 - the thread must survive, or writers would wait forever
+            logger.exception("unexpected error in background work")
             return RETRY_SECONDS
         finally:
             self._flushed()
 
     def _wait(self, seconds: float) -> bool:
-        """True as soon as there may be something to do. Meanwhile the directory is looked at each second."""
+        """Wait, checking the directory every second. True as soon as there may be work."""
         end = time.monotonic() + seconds
         while True:
             rest = end - time.monotonic()
@@ -218,7 +219,7 @@ class Background:
                 return False
 
     def _work(self, *, idle: bool) -> bool:
-        """Do what there is to do. True if something is due that another process is at, so that its result is looked for soon."""
+        """Do what is due. True if another process is at it, so that its result is checked soon."""
         engine = self._engine
         complete(refresh(engine), engine.storage)
         complete(remove_waiting(engine), engine.storage)
@@ -228,7 +229,7 @@ class Background:
             return False
         room_to_seal = len(engine.view.sealed) < engine.options.sealed_memtables_max
         if engine.is_short and engine.view.active.entries and room_to_seal:
-            self._tell(Request(None, "", ()))  # what was deleted gives nothing back before it is flushed
+            self._tell(Request(None, "", ()))  # deleting frees no space until it is flushed
         try:
             if not complete(begin_compacting(engine, 0), engine.storage):
                 return True
@@ -237,8 +238,8 @@ class Background:
                 self._flushed()
             end_compacting(engine)
         except (Stopping, StoreFull):
-            # What was in hand is removed, and nothing is in doubt, unless the manifest says so: the next one goes on with the
-            # merge under way.
+            # The unfinished output is removed and nothing is in doubt, except perhaps the manifest.
+            # The next holder continues the merge under way.
             end_compacting(engine)
             raise
         finally:
@@ -246,20 +247,20 @@ class Background:
         self._drop_expired()
         if self._jobs:
             self._wake.set()
-        # What is only in memory counts once nobody writes any more.
+        # Once nobody writes any more, data that is only in memory counts towards quotas too.
         return not idle and quota_due(engine, idle=True)
 
     def _drop_expired(self) -> None:
-        """Have the writer delete long expired collections, so that their elements may go. Nobody waits for it."""
+        """Have the writer delete long-expired collections, so that their elements can go."""
         for keyspace, keys in take_expired_roots(self._engine).items():
             self._tell(Request(drop_expired, keyspace, (keys,)))
 
     def _tell(self, request: Request) -> None:
-        """Queue a write that nobody waits for, and that would be found due again."""
+        """Queue a write that nobody waits for. If it fails, it will be found due again."""
         try:
             self._write(request)
         except FerroKVError as error:
-            logger.info("a deletion waits for the next round: %s", str(error))
+            logger.info("postponing a write to the next round: %s", str(error))
 
     def _due(self, *, idle: bool) -> bool:
         engine = self._engine
@@ -269,18 +270,18 @@ class Background:
         return engine.is_short or engine_is_due or compaction_due(engine)
 
     def _step(self) -> bool:
-        """One flush or one compaction, if any is due."""
+        """Do one flush or compaction if any is due."""
         engine = self._engine
         if engine.failure is not None:
             return False
-        # Order: first of all the reserve, from what the last step has given back.
+        # Order: rebuild the reserve first, from the space that the last step freed.
         if engine.is_short:
             complete(rebuild(engine), engine.storage)
         if flush_due(engine):
             try:
                 self._flush()
             except StoreFull:
-                # A cleared keyspace's tables go without any room.
+                # Dropping the tables of a cleared keyspace needs no space.
                 if not complete(compact_once(engine), engine.storage, self._pause_compaction):
                     raise
             return True
@@ -292,12 +293,12 @@ class Background:
 
     def _flush(self) -> None:
         sealed = self._engine.view.sealed
-        # A flush is short, and comes to its end also in a caller's slice.
+        # A flush is short, and always runs to its end, even in a caller's slice.
         slice_end, self._slice_end = self._slice_end, 0.0
         try:
             complete(flush(self._engine), self._engine.storage, self._nap)
             if self._engine.is_short:
-                complete(rebuild(self._engine), self._engine.storage)  # before anybody is told, and writes
+                complete(rebuild(self._engine), self._engine.storage)  # before writers are told
             complete(count_written(self._engine, sealed), self._engine.storage, self._nap)
         finally:
             self._slice_end = slice_end
@@ -307,7 +308,7 @@ class Background:
         try:
             self._carry_out(request)
         except Stopping:
-            fail_all([request], StoreClosed("the store was closed before this work was done"))
+            fail_all([request], StoreClosed("the store was closed before the job was done"))
             deliver([request])
             raise
         except Exception as error:  # noqa: BLE001 - it belongs to the caller
@@ -335,11 +336,11 @@ class Background:
             engine.unlock_compact()
         self._drop_expired()
         if request.args == ("compact",) and engine.compactor.damaged:
-            raise copy(next(iter(engine.compactor.damaged.values())))  # all else is compacted
+            raise copy(next(iter(engine.compactor.damaged.values())))  # everything else is compacted
         request.answer = True
 
     def _flush_all(self) -> None:
-        """Flush what is sealed by now; a full disk takes it piece by piece."""
+        """Flush everything sealed so far. A full disk takes it piece by piece."""
         engine = self._engine
         end = engine.view.active.number
         while any(memtable.number < end for memtable in engine.view.sealed):
@@ -349,10 +350,10 @@ class Background:
                 complete(rebuild(engine), engine.storage)
 
     def _check_stopping(self) -> None:
-        """Between two pages: end if the store is closing, and every few pages let other threads go on.
+        """Between two pages: stop if the store is closing; every few pages, yield the GIL.
 
-        A thread that computes keeps the interpreter for 5 ms once it has it, so each yield may cost that much. When writers are
-        nearly stopped, the interpreter's own switching has to do.
+        A yield may cost 5 ms, since a thread that computes keeps the GIL that long. When writers
+        are nearly stopped, the GIL's own switching has to do.
         """
         if self._stopping:
             raise Stopping
@@ -368,18 +369,18 @@ class Background:
         self._check_stopping()
 
     def _pause_compaction(self) -> None:
-        """Between two pages of a compaction: let flushes go first, then others run."""
+        """Between two pages of a compaction: let flushes go first, then let other threads run."""
         self._flush_first()
         self._nap()
 
     def _flush_first(self) -> None:
-        complete(catch_up(self._engine), self._engine.storage)  # nobody else in this process may be reading
-        # On a full disk a merge may have the spare table in use: what it gives back comes first.
+        complete(catch_up(self._engine), self._engine.storage)  # perhaps nothing else here follows the WAL
+        # On a full disk, a merge may be using the spare table; what the merge frees comes first.
         if self._engine.failure is None and not self._engine.is_short and flush_due(self._engine):
             self._flush()
 
     def _nap(self) -> None:
-        """Between two pages: leave the interpreter to others, unless writers or callers wait, or soon will."""
+        """Between two pages: yield the GIL, unless writers or callers wait or soon will."""
         engine = self._engine
         self.lookout.look(stopping=self._stopping)
         pressed = len(engine.view.sealed) > 1 or pressure(engine) >= 0
@@ -391,7 +392,7 @@ class Background:
             time.sleep(NAP_SECONDS)
 
     def _end_slice(self) -> None:
-        """A caller has helped for long enough. What is in hand is begun again, with more time."""
+        """End a caller's slice. Unfinished work starts over next time, with a longer slice."""
         self._slice_seconds *= 2
         self._wake.set()
         raise Stopping

@@ -1,4 +1,7 @@
-"""Once a second: is this still the directory that was opened (`opening/same_directory.py`), and what else is due by then."""
+"""Checks once a second that the directory is still the one that was opened, and runs other chores.
+
+See `opening/same_directory.py` for the check.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +15,20 @@ from ..storage.drivers import complete
 
 
 def _nothing() -> None:
-    """Nobody is to be told."""
+    """Do nothing."""
 
 
 class Lookout:
-    """Of one store. Owner: whoever has the turn of the background, whose thread may also look between two turns."""
+    """The watch of one store. Owned by whoever has the background's turn.
+
+    The background thread may also look between two turns.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._next_at = 0.0
         self.given_up: Callable[[], None] = _nothing
-        """Shuts the store down; called once."""
+        """Shuts the store down. Called once."""
         self.each_second: Callable[[], None] = _nothing
         """Called after each look."""
 
@@ -32,14 +38,17 @@ class Lookout:
         return time.monotonic() >= self._next_at
 
     def look(self, *, stopping: bool) -> None:
-        """Look, if that is due. If the directory was replaced, have the store given up, unless it is stopping anyway."""
+        """Look if it is due.
+
+        If the directory was replaced, give the store up, unless it is stopping anyway.
+        """
         engine = self._engine
         if engine.failure is None and self.is_due:
             self._next_at = time.monotonic() + LOOK_SECONDS
             try:
                 complete(look(engine), engine.storage)
             except (FerroKVError, OSError) as error:
-                logger.info("the directory could not be looked at: %s", error)
+                logger.info("cannot check the directory: %s", error)
             if not stopping:
                 self.each_second()
         if isinstance(engine.failure, StoreReplaced) and not stopping:

@@ -1,4 +1,4 @@
-"""What `stats()` says of a store."""
+"""Collects the figures of `stats()`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .brake import Brake
 
 
 def stats_of(directory: Directory, storage: LocalStorage, engine: Engine, brake: Brake) -> Stats:
-    """Numbers from memory, and a few file system calls to see who else is alive."""
+    """Build `Stats` from memory, with a few file system calls to see which processes are alive."""
     view = engine.view
     counters = engine.counters
     waiting = engine.compactor.waiting
     processes = storage.attached()
-    # The word keeps the pid of a holder that died, for the next one to clean up after.
+    # The word keeps the pid of a dead holder, which the next holder has to clean up after.
     living = {engine.process_id, *(process.pid for process in processes)}
     levels = tuple(
         LevelStats(

@@ -1,8 +1,10 @@
-"""What has to be done in a forked child, at the latest at its first call.
+"""What a forked child has to do before its first use of a store.
 
-`os.fork` tells us, and it is done at once. A fork by C code, such as uWSGI's, tells nobody: then it is done by `notice`, which
-every call reaches. By that time the child may have threads of its own, and any lock may be held by a thread that only its parent
-has: nothing here waits for a lock of before the fork, and whatever needs a lock in the child gets a new one.
+`os.fork` runs a hook in the child, so the work happens at once. A fork in C code, such as uWSGI's,
+runs no hook; then `notice`, which every call reaches, detects it by the pid. By that time the child
+may have threads of its own, and any lock may be held by a thread that exists only in the parent. So
+nothing here waits for a lock from before the fork, and every lock that the child needs is made
+anew.
 """
 
 from __future__ import annotations
@@ -17,16 +19,19 @@ logger = logging.getLogger("ferrokv.local.runtime")
 _steps: list[Callable[[], None]] = []
 _known_pid = os.getpid()
 _at_work_pid = 0
-_gates = {_known_pid: RLock()}  # by pid, so that nobody in a parent has the one of its child
+_gates = {_known_pid: RLock()}  # by pid, so that no thread of the parent can hold the child's
 
 
 def in_child(step: Callable[[], None]) -> None:
-    """Have `step()` called in each forked child before anything else is done there."""
+    """Register `step()` to be called in each forked child before anything else."""
     _steps.append(step)
 
 
 def notice() -> bool:
-    """True if this process turns out to be a fork that Python was not told of. Returns when everything is renewed. Any thread."""
+    """Return True if this process turns out to be a fork that Python was not told of.
+
+    Returns once everything is renewed. Any thread.
+    """
     pid = os.getpid()
     if pid == _known_pid:
         return False
@@ -44,8 +49,8 @@ def _renew() -> None:
         try:
             step()
         except Exception:
-            logger.exception("a forked child could not give up what belongs to its parent")
-    # Order: what others wait for comes last.
+            logger.exception("a forked child failed to give up what belongs to its parent")
+    # Order: last, set what other threads wait for.
     for other in [known for known in _gates if known != pid]:
         del _gates[other]
     _known_pid = pid

@@ -1,7 +1,8 @@
-"""What is done at the very end of the interpreter, behind all of its handlers and threads: announcements are taken back.
+"""Removes this process's announcements at the very end of the interpreter.
 
-Nothing that outlives the modules (a handler, a fork hook) may lead to this one, so that its end is that of the modules. If it comes
-too late, or never, the kernel lets go of the locks, and the next opening removes what stands for nobody any more.
+It runs after all exit handlers and threads, when the modules themselves are torn down; so nothing
+that outlives the modules, such as a handler or fork hook, may reference this one. If it runs too
+late or never, the kernel releases the locks, and the next opening removes stale announcements.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from .store import Store
 
 
 class _Last:
-    """Dies with its module."""
+    """Destroyed together with its module."""
 
     def __del__(self) -> None:
-        with suppress(Exception):  # the interpreter is half gone
+        with suppress(Exception):  # the interpreter is partly torn down
             notice()
             for store in opened():
                 if store.__class__ is Store:

@@ -1,7 +1,8 @@
-"""Long tasks: work over the whole store that a caller waits for, in steps that let other threads in.
+"""Long tasks: verifications and backups, which read the whole store in steps.
 
-A blocking caller runs one in its own thread, an asyncio caller in the store's pool (`async_tasks.py`). It locks nothing of the
-store, and ends early when the store is closed or the caller gives up.
+A caller waits for its task, while other threads run between the steps. A blocking caller runs it in
+its own thread, an asyncio caller in the store's pool (`async_tasks.py`). A task holds no lock of
+the store, and ends early when the store is closed or the caller gives up.
 """
 
 from __future__ import annotations
@@ -23,59 +24,62 @@ if TYPE_CHECKING:
     from ..upkeep.meter import Progress
     from .store import Store
 
-# What only tasks need is imported when one begins: few processes have any.
+# Modules that only tasks need are imported when one begins: few processes have any.
 
-ERRANDS_MAX: Final = 2  # of a store, so that reads of the asyncio face find threads in its pool
+ERRANDS_MAX: Final = 2  # per store, so that threads of its pool stay free for asyncio reads
 
 
 class LongTasks:
-    """Those of one store that are under way. No lock guards them, since a forked child may find it held by nobody."""
+    """The running tasks of one store.
+
+    No lock guards them, since a forked child might inherit it while its holder is gone.
+    """
 
     def __init__(self) -> None:
         self._running: set[LongTask] = set()
         self._stopped = False
 
     def stop(self) -> None:
-        """Have all end at their next step, and take no more."""
+        """End all tasks at their next step, and accept no more."""
         self._stopped = True
         for task in list(self._running):
-            task.stop(StoreClosed("the store was closed before this work was done"))
+            task.stop(StoreClosed("the store was closed before the task was done"))
 
     @contextmanager
     def including(self, task: LongTask) -> Iterator[None]:
-        """The task is under way."""
-        # Order: added before the look at the mark, so that one of the two sees the other.
+        """Count the task as running."""
+        # Order: add the task before checking the flag, so that this or `stop` sees the other.
         self._running.add(task)
         try:
             if self._stopped:
                 raise StoreClosed("the store is closing; open it again")
             if len(self._running) > ERRANDS_MAX:
-                raise StoreBusy(f"too many verifications and backups are under way: limit={ERRANDS_MAX}")
+                raise StoreBusy(f"too many verifications and backups are running: limit={ERRANDS_MAX}")
             yield
         finally:
             self._running.discard(task)
 
 
 class LongTask:
-    """One verification or backup. `stop` may come from any thread."""
+    """One verification or backup. `stop` may be called from any thread."""
 
     def __init__(self, store: Store, progress: Progress | None) -> None:
         if progress is not None and not callable(progress):
-            raise DataError(f"progress is a function of two numbers, or None: found={progress!r}")
+            raise DataError(f"progress must be a function of two numbers, or None: found={progress!r}")
         store.attend()
         self._engine = store.engine
         self._directory = store.directory
         self._tasks = store.long_tasks
-        self.progress = progress  # how to call it from the task's thread
+        self.progress = progress  # called from the task's thread
         self._pid = os.getpid()
-        self.reason: Exception | None = None  # why it has to end; set once
+        self.reason: Exception | None = None  # why the task has to end; set once
 
     def stop(self, reason: Exception) -> None:
-        """Raise `reason` from the task at its next step."""
+        """Make the task raise `reason` at its next step."""
         self.reason = self.reason or reason
 
     def verify(self) -> VerifyReport:
-        """What a check of everything found. Blocks."""
+        """Check the whole store. Blocks."""
         from ..upkeep.verify import verify
 
         with self._tasks.including(self):
@@ -83,7 +87,7 @@ class LongTask:
         return VerifyReport(*found)
 
     def back_up(self, path: str | os.PathLike[str]) -> BackupReport:
-        """A copy of the store at `path`. Blocks."""
+        """Write a copy of the store to `path`. Blocks."""
         from ..upkeep.backup import target_error
 
         with self._tasks.including(self):
@@ -106,7 +110,8 @@ class LongTask:
         try:
             copy = complete(back_up(self._engine, storage, self.progress), self._engine.storage, self._pause)
         except BaseException:
-            # Order: the lock goes with the storage, after this. In a forked child both are the parent's.
+            # Order: the lock is released with the storage, after this. In a forked child both are
+            # the parent's.
             if self._is_own:
                 remove_target(target)
             raise
@@ -114,12 +119,12 @@ class LongTask:
 
     @property
     def _is_own(self) -> bool:
-        """False in a child that was forked in the middle."""
+        """False in a child forked while the task was running."""
         return os.getpid() == self._pid
 
     def _pause(self) -> None:
         if not self._is_own:
-            raise StoreClosed("the work was begun by the parent process")
+            raise StoreClosed("the task was started by the parent process")
         if self.reason is not None:
             raise self.reason
         time.sleep(NAP_SECONDS)

@@ -1,6 +1,7 @@
-"""Writes that nobody waits for and that have to happen: the release of a lock whose holder was interrupted, or met a full disk.
+"""Writes that must happen although nobody waits for them: lock releases that failed.
 
-One that meets `StoreFull` or `StoreBusy` was not applied. It is tried again once a second until it is, or until the store is
+A holder may be interrupted while releasing, or hit a full disk. A write that gets `StoreFull` or
+`StoreBusy` was not applied. It is retried once a second until it succeeds, or until the store is
 closed, which frees the locks of this process anyway.
 """
 
@@ -14,27 +15,27 @@ from ...errors import FerroKVError, StoreBusy, StoreFull
 from ..log.transaction import Command
 from .waiters import Request
 
-OWED_MAX: Final = 10_000  # those beyond are given up: the disk has been full for long, and locks have timeouts
+OWED_MAX: Final = 10_000  # beyond this, drop: the disk has been full for long, and locks have timeouts
 
 
 class Owed:
-    """Of one store. All methods from any thread."""
+    """The owed writes of one store. All methods may be called from any thread."""
 
     def __init__(self, submit: Callable[[Request], None]) -> None:
         self._submit = submit
         self._late: deque[Request] = deque(maxlen=OWED_MAX)
 
     def owe(self, command: Command, keyspace: str, args: tuple[Any, ...]) -> None:
-        """Have the command done, now or as soon as it can be. Never raises, never waits."""
+        """Run a command now, or as soon as possible. Never raises or waits."""
         self._try(Request(command, keyspace, args))
 
     def pay(self) -> None:
-        """Try again what could not be done."""
+        """Retry what failed before."""
         for _ in range(len(self._late)):
             try:
                 late = self._late.popleft()
             except IndexError:
-                return  # another thread pays, too
+                return  # another thread is retrying, too
             self._try(Request(late.command, late.keyspace, late.args))
 
     def _try(self, request: Request) -> None:
@@ -47,13 +48,13 @@ class Owed:
             return
 
     def note(self, request: Request) -> None:
-        """What came of it."""
+        """Keep the request for a retry if there was no room for it."""
         if isinstance(request.error, (StoreFull, StoreBusy)):
             self._late.append(request)
 
 
 class _Receipt:
-    """In the place of a waiter's lock: told when the answer is there."""
+    """Takes the place of a waiter's lock: told when the answer is there."""
 
     __slots__ = ("_owed", "_request")
 
@@ -62,5 +63,5 @@ class _Receipt:
         self._request = request
 
     def release(self) -> None:
-        """The answer is there."""
+        """Take note of the answer."""
         self._owed.note(self._request)

@@ -1,7 +1,8 @@
-"""A few threads for reads that have to wait for the disk.
+"""A few threads for reads that wait for the disk.
 
-Not `ThreadPoolExecutor`, whose threads the interpreter joins at its end: a child that was forked without Python's hooks would wait
-for ever for those of its parent. It also takes no work once the interpreter has begun to end.
+`ThreadPoolExecutor` will not do: the interpreter joins its threads at exit, and a child forked
+without Python's hooks would wait forever for those of its parent. It also takes no work once the
+interpreter has begun to exit.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ POOL_THREADS: Final = 4
 
 
 class Pool(Executor):
-    """Up to four threads, started when they are needed. Where none can be started any more, the caller does the work itself."""
+    """Up to four threads, started on demand.
+
+    If none can be started, the caller does the work itself.
+    """
 
     def __init__(self) -> None:
         self._queue: SimpleQueue[Work | None] = SimpleQueue()
@@ -30,7 +34,7 @@ class Pool(Executor):
         self._starting = threading.Lock()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """The future of what `fn` returns."""
+        """Run `fn` in a thread, and return the future of its result."""
         future: Future[T] = Future()
         work = (future, fn, args, kwargs)
         if may_run() and (self._idle.acquire(blocking=False) or self._start() or self._threads):
@@ -56,7 +60,7 @@ class Pool(Executor):
             thread = threading.Thread(target=self._run, name=f"ferrokv-io_{len(self._threads)}", daemon=True)
             try:
                 thread.start()
-            except RuntimeError:  # no more threads, for this process or at its end
+            except RuntimeError:  # thread limit reached, or the interpreter is exiting
                 return False
             self._threads.append(thread)
             return True
@@ -64,7 +68,7 @@ class Pool(Executor):
     def _run(self) -> None:
         while (work := self._queue.get()) is not None:
             _do(work)
-            del work  # before waiting: it holds what the caller gave
+            del work  # before waiting, since it references the caller's arguments
             self._idle.release()
 
 
@@ -74,7 +78,7 @@ def _do(work: Work) -> None:
         return
     try:
         answer = fn(*args, **kwargs)
-    except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits for the future
+    except BaseException as error:  # noqa: BLE001 - for whoever waits for the future
         future.set_exception(error)
     else:
         future.set_result(answer)

@@ -1,4 +1,14 @@
-"""Which stores this process has open: one for each directory, shared by handles, opened anew in a forked child."""
+"""The stores that this process has open: one per directory, shared by all of its handles.
+
+A store is opened by its first handle and shut down with its last one. `_lock` serializes opening
+and shutting down, which may take long. `_counting` guards the number of handles and is held for a
+moment only, so that sharing a handle never waits for a disk.
+
+In a forked child, every store of the parent is given up without unlocking anything, and opens its
+directory again on first use (`ForkedStore`). At exit, stores finish what is queued but stay open,
+for exit handlers that were registered earlier. If the directory was replaced, its store is retired
+here, so that a new opening finds what is there now.
+"""
 
 from __future__ import annotations
 
@@ -19,23 +29,24 @@ from ..storage.local import LocalStorage
 from .forks import in_child, notice
 from .store import ClosedStore, Store, make_store
 
-_lock = RLock()  # held while a store is opened or shut down; re-entrant only so that re-entry can be refused
-_counting = RLock()  # held for a moment only, so that sharing a handle never waits for a disk
-_stores: dict[tuple[str, bool], Store] = {}  # by path, and whether it is to read only
+_lock = RLock()  # held to open or shut down a store; re-entrant only so that re-entry can be refused
+_counting = RLock()  # guards `Store.handles`; held briefly
+_stores: dict[tuple[str, bool], Store] = {}  # by path and read_only
 _snapshots: WeakSet[Closable] = WeakSet()
 
 
 class Closable(Protocol):
-    """A snapshot."""
+    """A snapshot or scan."""
 
     def close_after_fork(self) -> None:
-        """Its memtables may have been in the middle of a change when the process forked."""
+        """Disable it in a forked child: its memtables may be in the middle of a change."""
 
 
 def open_store(path: str | os.PathLike[str], given: Mapping[str, object], *, read_only: bool = False) -> Store:
-    """The process's store for the directory, opened if it is not yet. Blocks; any thread.
+    """Return this process's store for a directory, opening it if needed. Blocks; any thread.
 
-    Options count for the first opening; later ones may leave them out or repeat them. `DataError` if they differ.
+    The first opening sets the options. Later ones may omit or repeat them; `DataError` if they
+    differ.
     """
     notice()
     options = Options.checked(given)
@@ -55,7 +66,10 @@ def open_store(path: str | os.PathLike[str], given: Mapping[str, object], *, rea
 
 
 def share_store(store: Store, *, first: bool = False) -> Store:
-    """One more handle on an open store. `StoreClosed` if its last one is just being closed. Never waits for I/O."""
+    """Add a handle to an open store. Never waits for I/O.
+
+    `StoreClosed` if its last handle is being closed.
+    """
     notice()
     with _counting:
         if not store.handles and not first:
@@ -65,10 +79,11 @@ def share_store(store: Store, *, first: bool = False) -> Store:
 
 
 def release_store(store: Store) -> None:
-    """One handle less; with the last one the store is shut down. Blocks.
+    """Remove a handle; removing the last one shuts the store down. Blocks.
 
-    `StoreBusy`, and nothing is changed, for a signal handler or destructor that came in the middle of a write, an opening or a
-    closing by its own thread. In one of the store's own threads, which can not wait for itself, another thread does it.
+    `StoreBusy`, with nothing changed, in a signal handler or destructor that interrupted a write,
+    an opening or a closing of its own thread. One of the store's own threads cannot wait for
+    itself, so there another thread does the work.
     """
     notice()
     if store.owns_thread(current_thread()):
@@ -78,7 +93,7 @@ def release_store(store: Store) -> None:
     store.refuse_reentry()
     with _lock:
         if isinstance(store, ClosedStore):
-            return  # its directory was replaced, and it was shut down for all of its handles
+            return  # its directory was replaced, so it was shut down for all its handles
         with _counting:
             store.handles -= 1
             last = not store.handles
@@ -94,7 +109,7 @@ def _forget(store: Store) -> None:
 
 
 def _is_elsewhere(store: Store) -> bool:
-    """True if a store of this process is not the one that an opening of its path would find."""
+    """True if opening its path now would find another store."""
     if isinstance(store, ClosedStore):
         return True
     if store.__class__ is not Store:
@@ -105,7 +120,10 @@ def _is_elsewhere(store: Store) -> bool:
 
 
 def _retire(store: Store) -> None:
-    """Shut down a store whose directory was replaced, whoever still has a handle on it. Blocks; not from its own threads."""
+    """Shut down a store whose directory was replaced, even if it still has handles.
+
+    Blocks; not for its own threads.
+    """
     with _lock:
         if store.__class__ is Store:
             _forget(store)
@@ -114,14 +132,14 @@ def _retire(store: Store) -> None:
 
 
 def _retire_later(store: Store) -> None:
-    """The same, from one of the store's own threads."""
+    """As `_retire`, from one of the store's own threads."""
     Thread(target=_retire, args=(store,), name="ferrokv-release").start()
 
 
 def refuse_reentry() -> None:
-    """`StoreBusy` for a signal handler or destructor that came in the middle of an opening or closing by its own thread."""
+    """Raise `StoreBusy` in a handler or destructor that interrupted an opening or closing."""
     if _lock._is_owned():  # type: ignore[attr-defined]
-        raise StoreBusy("a signal handler or destructor came in the middle of an opening or closing by its own thread")
+        raise StoreBusy("a signal handler or destructor interrupted an opening or closing of its own thread")
 
 
 def _check_same(options: Options, given: Mapping[str, object]) -> None:
@@ -129,23 +147,28 @@ def _check_same(options: Options, given: Mapping[str, object]) -> None:
     if differing:
         name = differing[0]
         found, asked = getattr(options, name), given[name]
-        raise DataError(f"the store is open in this process with other options: {name}={found!r}, not {asked!r}")
+        raise DataError(
+            f"the store is already open in this process with other options: {name}={found!r}, not {asked!r}"
+        )
 
 
 def _prepare_for_exit() -> None:
-    """At exit: what is queued is finished. Handlers that were registered before this one still find the stores open."""
-    notice()  # a child that never called may end here, and has none of its parent's threads
+    """At exit, finish what is queued.
+
+    Exit handlers registered earlier still find the stores open.
+    """
+    notice()  # a child that never called ferrokv may exit here, without its parent's threads
     for store in list(_stores.values()):
         if store.__class__ is Store:
             _prepare_store(store)
 
 
 def _prepare_store(store: Store) -> None:
-    """One store that meets an error must not keep the others from it."""
+    """Prepare one store; an error must not affect the others."""
     try:
         store.go_without_threads()
     except Exception:  # noqa: BLE001
-        logger.exception("a store could not be prepared for the exit: path=%s", store.directory.path)
+        logger.exception("cannot prepare a store for exit: path=%s", store.directory.path)
 
 
 def opened() -> list[Store]:
@@ -154,32 +177,34 @@ def opened() -> list[Store]:
 
 
 def remember_snapshot(snapshot: Closable) -> None:
-    """Have the snapshot closed in a forked child."""
+    """Have the snapshot or scan disabled in a forked child."""
     _snapshots.add(snapshot)
 
 
 def _renew_in_child() -> None:
-    """After a fork: the threads are gone and the locks belong to the parent. Close copies, unlock nothing, open at next use.
+    """After a fork, give up what belongs to the parent.
 
-    Also long after it, by `notice`, when threads of this process may be using the stores of before.
+    The parent's threads do not exist here, and the locks are the parent's: close copies of
+    descriptors, unlock nothing, and reopen on next use. `notice` may call this long after the fork,
+    when threads of this process already use the old stores.
     """
     global _counting, _lock
     _lock, _counting = RLock(), RLock()
     locks.renew_fork_gate()
     steps: list[Callable[[], None]] = [snapshot.close_after_fork for snapshot in list(_snapshots)]
     steps += [store.leave_to_parent for store in _stores.values()]
-    # Also those that the parent was just opening or closing: their lock must end with the parent.
+    # Also what the parent was just opening or closing: those locks must end with the parent.
     steps += [storage.abandon for storage in list(LocalStorage.unclosed)]
     for step in steps:
         _insist_in_child(step)
 
 
 def _insist_in_child(step: Callable[[], None]) -> None:
-    """One thing that can not be given up must not keep the child from giving up the others."""
+    """Run one step; if it fails, the others must still run."""
     try:
         step()
     except Exception:  # noqa: BLE001
-        logger.exception("a forked child could not give up what belongs to its parent")
+        logger.exception("a forked child failed to give up what belongs to its parent")
 
 
 def _before_fork() -> None:
@@ -191,7 +216,7 @@ def _after_fork_in_parent() -> None:
 
 
 atexit.register(_prepare_for_exit)
-# Not by a name of this module, which handlers and fork hooks keep beyond the modules' end.
+# Do not keep it in a name of this module: handlers and fork hooks outlive the modules.
 import_module(".interpreter_exit", __package__)
 Store.retire_later = _retire_later
 in_child(_renew_in_child)

@@ -1,4 +1,7 @@
-"""Making room for keyspaces that are over their quota, step by step, on the background thread and under the compact lock."""
+"""Makes room for keyspaces over their quota, step by step, on the background thread.
+
+The compact lock is held meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,16 @@ from ..upkeep.quotas import (
 )
 from .waiters import Request
 
-EVICTIONS_EACH: Final = 1000  # by one commit
-ASK_SECONDS: Final = 0.02  # how often to look whether the writer waits for a flush
+EVICTIONS_EACH: Final = 1000  # per commit
+ASK_SECONDS: Final = 0.02  # how often to check whether the writer waits for a flush
 
 
 class RoomMaker:
-    """Of one process. `pause` and `breathe` come between two pages, with and without naps, and raise when the work has to end."""
+    """Eviction by one process.
+
+    `pause` and `breathe` are called between two pages, with and without naps; they raise when the
+    work has to end.
+    """
 
     def __init__(
         self,
@@ -45,14 +52,14 @@ class RoomMaker:
         self._breathe = breathe
 
     def flush_early(self, *, idle: bool) -> None:
-        """Have memtables flushed before they are full if a keyspace with a small quota is over it."""
+        """Flush memtables before they are full if a keyspace with a small quota is over it."""
         engine = self._engine
         if quota_due(engine, idle=idle) and complete(flush_for_quota(engine, idle=idle), engine.storage):
             self._ask_first(Request(None, "", ()))
             self._flush()
 
     def make_room(self) -> bool:
-        """One step towards the quotas of keyspaces; False if none is due."""
+        """Take one step towards the quotas. False if none is due."""
         engine = self._engine
         if not tables_changed(engine):
             return False
@@ -68,7 +75,7 @@ class RoomMaker:
         return True
 
     def _evict(self, found: Victims) -> list[bytes]:
-        """Delete victims, durably; the internal keys of those that are gone."""
+        """Durably delete victims, and return the internal keys of those deleted."""
         gone: list[bytes] = []
         for i in range(0, len(found.records), EVICTIONS_EACH):
             some = found.records[i : i + EVICTIONS_EACH]
@@ -76,7 +83,10 @@ class RoomMaker:
         return gone
 
     def _ask_first(self, request: Request) -> Any:
-        """The answer of a request that makes room; flushes go on meanwhile, for the writer may wait for one."""
+        """Submit a request that makes room, and return its answer.
+
+        Flushes continue meanwhile, for the writer may be waiting for one.
+        """
         request.makes_room = True
         answered = request.for_thread()
         self._write_first(request)

@@ -1,4 +1,4 @@
-"""One open directory in one process: engine, threads and locks, shared by every handle on it."""
+"""An open directory in one process: engine, threads and locks, shared by all of its handles."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ EXIT_SECONDS: Final = 1.0
 
 
 class Store:
-    """Made by `open_store`. `engine` raises `StoreClosed` once the store is closed."""
+    """Created by `open_store`. `engine` raises `StoreClosed` once the store is closed."""
 
     retire_later: ClassVar[Callable[[Store], None]]
-    """Has a store that was given up shut down by another thread; set by the registry."""
+    """Has another thread shut down a store that was given up. Set by the registry."""
 
     def __init__(self, directory: Directory, storage: LocalStorage, engine: Engine) -> None:
         self.directory = directory
@@ -54,7 +54,7 @@ class Store:
         self.engine = engine
         self.handles = 0  # owner: the registry's lock
         self.long_tasks = LongTasks()
-        self.heirs: list[Callable[[], None]] = []  # who is told, once, that the directory was replaced
+        self.heirs: list[Callable[[], None]] = []  # called once if the directory turns out to be replaced
         self.watch = Watch(engine)
         self._pid = os.getpid()
         self._background = Background(engine)
@@ -78,9 +78,10 @@ class Store:
         )
 
     def go_without_threads(self) -> None:
-        """At the interpreter's end, before it stops them: finish what is queued. The store stays open, and callers do all work.
+        """Finish what is queued and end the threads, before the interpreter stops them.
 
-        The next process finds it as after `shut_down`, but for the announcement, which goes last (registry.py).
+        The store stays open, and callers do all work from then on. The next process finds it as
+        after `shut_down`, except for the announcement, which is removed last (registry.py).
         """
         steps: tuple[Callable[[], None], ...] = (self._end_long_tasks, self._background.go_without_thread)
         if not self.storage.read_only:
@@ -93,24 +94,25 @@ class Store:
         self.long_tasks = LongTasks()
 
     def _flush_at_exit(self) -> None:
-        # Other threads may go on writing, and help, until the interpreter ends. One that waits for room has the writer's turn and
-        # wants the background's, so it is not waited for without a bound.
+        # Other threads may keep writing and helping until the interpreter ends. One that waits for
+        # room has the writer's turn and wants the background's, so do not wait for it indefinitely.
         self._background.exclusively(partial(self._writer.exclusively, self._flush_for_next_opening, EXIT_SECONDS))
 
     @property
     def pool(self) -> Pool:
-        """Threads for reads that have to wait for the disk; made when first needed."""
+        """Threads for reads that wait for the disk. Created when first needed."""
         with self._pool_lock:
             if self._pool is None:
-                from .pool import Pool  # takes milliseconds, and few processes need it
+                from .pool import Pool  # takes milliseconds to import, and few processes need it
 
                 self._pool = Pool()
             return self._pool
 
     def attend(self) -> None:
-        """See to what `engine.steady` tells of: in a child that was forked without Python's hooks this turns into another store.
+        """Handle whatever `engine.steady` signals.
 
-        `StoreReplaced` when the directory was.
+        In a child forked without Python's hooks, this turns into a store of the child.
+        `StoreReplaced` if the directory was replaced.
         """
         if not notice() and self.__class__ is Store and self.is_replaced:
             self.tell_heirs()
@@ -125,24 +127,24 @@ class Store:
         Store.retire_later(self)
 
     def tell_heirs(self) -> None:
-        """Have those who asked for it know that another opening finds another store."""
+        """Call those who asked to be told that the directory was replaced."""
         heirs, self.heirs = self.heirs, []
         for call in heirs:
             call()
 
     def refuse_reentry(self) -> None:
-        """`StoreBusy` for a signal handler or destructor that came in the middle of a write by its own thread."""
+        """Raise `StoreBusy` in a handler or destructor that interrupted its own thread's write."""
         if self._writer.mine or self._background.mine:
             raise StoreBusy(
-                "a signal handler or destructor can not close the store in the middle of a write by its own thread"
+                "a signal handler or destructor cannot close the store in the middle of its own thread's write"
             )
 
     def owns_thread(self, thread: Thread) -> bool:
-        """True for the store's own threads, in which the garbage collector may run somebody's destructor."""
+        """True for the store's own threads, where garbage collection may run any destructor."""
         return thread in (self._writer.thread, self._background.thread, self.watch.thread)
 
     def end_waiting(self, owner: object) -> None:
-        """Those who wait through a handle, which is closed, get `StoreClosed`."""
+        """End the waits of a handle that is being closed, with `StoreClosed`."""
         self.watch.end_for(owner)
 
     def submit(self, request: Request) -> None:
@@ -151,7 +153,7 @@ class Store:
         self._writer.submit(request)
 
     def serve(self, request: Request) -> None:
-        """Have a write done and wait for it: in this thread when nobody else is writing."""
+        """Do a write and wait for it; in this thread if nobody else is writing."""
         self._check_writable()
         if not self._writer.lead(request):
             lock = request.for_thread()
@@ -164,11 +166,10 @@ class Store:
         self._background.submit(request)
 
     def _check_writable(self) -> None:
-        # Asked once more, since another thread of the child may have noticed first, and has opened the directory again.
+        # Check again: another thread of the child may have noticed first and reopened the
+        # directory.
         if self._is_parents and not notice() and self.__class__ is Store and self._is_parents:
-            raise StoreClosed(
-                "the store was being closed by the parent of this process when it was forked; open it again"
-            )
+            raise StoreClosed("the parent process was closing the store when this process was forked; open it again")
         if not self.engine.steady[0]:
             self.attend()
         if self.storage.read_only:
@@ -179,14 +180,14 @@ class Store:
         return os.getpid() != self._pid
 
     def stats(self) -> Stats:
-        """Numbers from memory, and a few file system calls to see who else is alive."""
+        """Figures from memory, with a few file system calls to see which processes are alive."""
         self.attend()
         return stats_of(self.directory, self.storage, self.engine, self._writer.brake)
 
     def shut_down(self) -> None:
-        """Finish queued writes, flush what would take long to replay, stop the threads, release the directory. Blocks.
+        """Finish queued writes, flush what is slow to replay, stop the threads, close the files.
 
-        Verifications and backups end with `StoreClosed`; those in the pool are waited for.
+        Blocks. Verifications and backups end with `StoreClosed`; those in the pool are waited for.
         """
         interrupted = None
         writing = () if self.storage.read_only else (self._writer.stop,)
@@ -201,12 +202,13 @@ class Store:
             raise interrupted
 
     def _leave_page(self) -> None:
-        """Give the slot back, and let go of the page, before the storage takes it away.
+        """Release the slot and let go of the control page, before the storage unmaps it.
 
-        Snapshots end with the store, so their tables may go, and table files that are open are closed.
+        Snapshots end with the store, so tables kept for them can be removed, and open tables are
+        closed.
         """
         engine = self.engine
-        if self.is_replaced:  # the page and the names may be those of another store
+        if self.is_replaced:  # the page and the names may belong to another store
             engine.pins.slot = None
         else:
             engine.pins.leave()
@@ -214,7 +216,7 @@ class Store:
         engine.block_cache.files.shed()
         slot, engine.slot = engine.slot, None
         if slot is not None and not self.is_replaced:
-            slot.release()  # once: it may be somebody else's soon
+            slot.release()  # only once: another process may take it next
         engine.words = ClosedWords()
 
     def _stop_pool(self) -> None:
@@ -222,14 +224,17 @@ class Store:
             self._pool.shutdown(wait=True)
 
     def _flush_for_next_opening(self) -> None:
-        """Only for who has the turns of writer and background. A failure costs the next opening some milliseconds."""
+        """Flush.
+
+        Requires the turns of writer and background. Failing costs the next opening milliseconds.
+        """
         engine = self.engine
         unflushed = sum(memtable.wal_bytes for memtable in engine.view.memtables)
         if engine.storage.read_only or engine.failure is not None or unflushed < engine.options.memtable_bytes // 4:
             return
         try:
             if self.storage.attached():
-                return  # the store goes on without this process
+                return  # other processes keep the store open
             begin_writing(engine, 0)
             rotate(engine)
             if complete(begin_compacting(engine, 0), self.storage):
@@ -238,27 +243,27 @@ class Store:
                     complete(rebuild(engine), self.storage)
                 end_compacting(engine)
         except (FerroKVError, OSError) as error:
-            logger.warning("could not flush at closing: %s", str(error))
+            logger.warning("cannot flush while closing: %s", str(error))
         finally:
-            with suppress(OSError):  # closing the descriptors lets go of the locks, too
+            with suppress(OSError):  # closing the descriptors releases the locks, too
                 engine.unlock_compact()
                 engine.unlock_write()
 
     def leave_to_parent(self) -> None:
-        """In a forked child: close copies of descriptors, unlock nothing, and open the directory again at the next use."""
+        """In a forked child: close copies of descriptors, unlock nothing, reopen on next use."""
         forked = ForkedStore(self.directory, self.options, self.handles, self.heirs)
         self.storage.abandon()
         self._turn_into(forked)
 
     def _turn_into(self, other: ClosedStore | ForkedStore) -> None:
-        # Order: the class first, so that a thread that asks meanwhile gets an answer, or a `StoreClosed`.
+        # Order: the class first, so that a concurrent caller gets an answer or `StoreClosed`.
         self.__class__ = type(other)  # type: ignore[assignment]
         self.__dict__.clear()
         self.__dict__.update(other.__dict__)
 
 
 class ClosedStore:
-    """What a store, or the store of a closed handle, turns into: every use raises `StoreClosed`."""
+    """What a store, or the store of a closed handle, turns into. Every use raises `StoreClosed`."""
 
     def __init__(self, why: str, error: type[FerroKVError] = StoreClosed) -> None:
         self.why = why
@@ -269,14 +274,14 @@ class ClosedStore:
         return False
 
     def refuse_reentry(self) -> None:
-        """Nothing is under way."""
+        """Nothing to refuse: no work is running."""
 
     def __getattr__(self, name: str) -> object:
         raise self.error(f"{self.why}; open it again")
 
 
 class ClosedWords:
-    """What the control page of a closed store turns into, for readers that are still under way in other threads."""
+    """What a closed store's control page turns into, for readers still running in other threads."""
 
     def __getitem__(self, index: int, /) -> int:
         raise StoreClosed("the store was closed meanwhile; open it again")
@@ -286,7 +291,10 @@ class ClosedWords:
 
 
 class ForkedStore:
-    """What a store turns into in a forked child. The first use opens the directory again, and this becomes a store of the child."""
+    """What a store turns into in a forked child.
+
+    The first use opens the directory again, and this object becomes a store of the child.
+    """
 
     def __init__(self, directory: Directory, options: Options, handles: int, heirs: list[Callable[[], None]]) -> None:
         self.directory = directory
@@ -299,16 +307,16 @@ class ForkedStore:
         return False
 
     def refuse_reentry(self) -> None:
-        """Nothing is under way."""
+        """Nothing to refuse: no work is running."""
 
     def end_waiting(self, owner: object) -> None:
-        """Nobody waits: those who did are in the parent."""
+        """Nothing to end: all waiters are in the parent."""
 
     def shut_down(self) -> None:
-        """Nothing is open."""
+        """Nothing to shut down."""
 
     def leave_to_parent(self) -> None:
-        """Nothing is open in the parent either."""
+        """Nothing to leave: the parent had not opened it either."""
 
     def __getattr__(self, name: str) -> object:
         with _reviving:
@@ -326,16 +334,17 @@ _reviving = RLock()
 
 def _renew_in_child() -> None:
     global _reviving
-    _reviving = RLock()  # another thread of the parent may have held it
+    _reviving = RLock()  # another thread of the parent may hold it
 
 
 in_child(_renew_in_child)
 
 
 def _uninterrupted(step: Callable[[], None]) -> BaseException | None:
-    """Repeat a step of closing until no signal handler interrupts it; what interrupted, to be raised when all is done.
+    """Repeat a step of closing until no signal handler interrupts it.
 
-    A directory whose lock is released while a thread still writes would be open to another process too early.
+    Returns the interrupting exception, to be raised when everything is done. If a directory's lock
+    were released while a thread still writes, another process could open it too early.
     """
     interrupted: BaseException | None = None
     for _ in range(INSIST_ATTEMPTS_MAX):
@@ -349,7 +358,7 @@ def _uninterrupted(step: Callable[[], None]) -> BaseException | None:
 
 
 def make_store(directory: Directory, options: Options, clock: Clock | None = None) -> Store:
-    """Recover the directory, or attach to it beside others, and start."""
+    """Recover the directory, or attach to it beside other processes, and start."""
     storage: LocalStorage | None = None
     try:
         storage = LocalStorage(directory)
@@ -366,11 +375,11 @@ def make_store(directory: Directory, options: Options, clock: Clock | None = Non
 
 
 def _opening_error(directory: Directory, error: OSError) -> FerroKVError:
-    """The error for a failed request of an opening."""
+    """The error for a system call that failed while opening."""
     if error.errno in NO_SPACE:
         return StoreFull(f"no space to open the store: path={directory.path} reason={error.strerror}")
     if error.errno in NO_DESCRIPTORS:
         return StoreBusy(f"no free file descriptor to open the store: path={directory.path} reason={error.strerror}")
     return StorePathError(
-        f"the store can not be opened: path={directory.path} file={error.filename} reason={error.strerror}"
+        f"the store cannot be opened: path={directory.path} file={error.filename} reason={error.strerror}"
     )

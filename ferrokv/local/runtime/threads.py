@@ -1,4 +1,7 @@
-"""Where threads of ours would get no turn, callers do all of the work themselves, and nothing is held from one call to the next."""
+"""Whether background threads may run.
+
+If not, callers do all work and hold nothing between calls.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,16 @@ import threading
 
 
 def may_run() -> bool:
-    """False at the end of the interpreter, in uWSGI without `enable-threads`, and in uWSGI's master.
+    """False while the interpreter exits, in uWSGI without `enable-threads`, and where uWSGI forks.
 
-    From the moment when the main thread has ended, Python 3.12 and later start no thread, and before it stops those that there are.
-    uWSGI lets threads run only while a request waits for something. Stopped in between, they would hold locks of all processes.
-    Its master forks workers without asking Python, whenever one has died. If a thread of the master held the interpreter's lock at
-    that moment, nobody in the worker would ever let it go, and the worker would hang before its first request.
+    Once the main thread has ended, Python 3.12 and later starts no threads, and soon stops those
+    that run. uWSGI runs threads only while a request is waiting. A thread stopped midway would hold
+    locks that all processes need.
+
+    uWSGI's master forks workers in C, without asking Python, whenever one has died. If a thread of
+    the master held the interpreter's lock at that moment, nothing in the worker would ever release
+    it, and the worker would hang before its first request. Without a master, the first process
+    forks the others in the same way.
     """
     if not threading.main_thread().is_alive():
         return False
@@ -21,7 +28,8 @@ def may_run() -> bool:
     if given is None:
         return True
     options = {_text(name): _text(value) for name, value in given.items()}
-    return _runs_threads(options) and not ("master" in options and _is_no_worker(uwsgi))
+    forks = "master" in options or getattr(uwsgi, "numproc", 1) > 1
+    return _runs_threads(options) and not (forks and _is_no_worker(uwsgi))
 
 
 def _is_no_worker(uwsgi: object) -> bool:

@@ -1,4 +1,4 @@
-"""Who waits for a write, and how the answer reaches it: a raw lock for threads, a future for event loops."""
+"""Requests to the writer, and how their answers reach the caller: a lock or an asyncio future."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ if TYPE_CHECKING:
 
 
 class Stopping(BaseException):
-    """The store is closing, or a caller's slice is over: give up the work in hand."""
+    """The store is closing, or a caller's slice is over: abandon the current work."""
 
 
 class Releasable(Protocol):
-    """A lock that somebody waits for, or what else is to be told when an answer is there."""
+    """A lock that somebody waits for, or anything else to be told of an answer."""
 
     def release(self) -> None:
-        """The answer is there."""
+        """Called when the answer is there."""
 
 
 class Request:
-    """A command on its way to the writer. `answer` or `error` is set before the waiter is told.
+    """A command on its way to the writer.
 
-    A waiter that stops waiting (a cancelled task, an interrupted thread) does not stop the command.
+    `answer` or `error` is set before the waiter is told. A waiter that stops waiting (a cancelled
+    task, an interrupted thread) does not stop the command.
     """
 
     __slots__ = (
@@ -49,10 +50,11 @@ class Request:
         self.command = command
         self.keyspace = keyspace
         self.args = args
-        self.since = 0.0  # when it was queued, by the steady clock; 0 if it never was
-        # False: the answer may come once the write is appended, because the waiter will ask for a sync later (faces/deferral.py).
+        self.since = 0.0  # steady clock time at which it was queued; 0 if it was not
+        # If False, the answer may come once the write is appended, because the waiter will ask for
+        # a sync later (faces/deferral.py).
         self.wants_sync = True
-        self.makes_room = False  # True for the background's, which others wait for
+        self.makes_room = False  # True for requests of the background, which others wait for
         self.is_done = False  # True once `answer` or `error` is final
         self.answer: Any = None
         self.error: BaseException | None = None
@@ -61,31 +63,31 @@ class Request:
         self.loop: asyncio.AbstractEventLoop | None = None
 
     def for_thread(self) -> LockType:
-        """The lock that is released when the answer is there."""
+        """Return a lock that is released when the answer is there."""
         self.lock = lock = allocate_lock()
         lock.acquire()
         return lock
 
     def for_loop(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:
-        """The future of the running loop that gets the answer."""
+        """Return a future of the running loop that gets the answer."""
         self.loop = loop
         self.future = loop.create_future()
         return self.future
 
     def outcome(self) -> Any:
-        """The answer, or raise the error."""
+        """Return the answer, or raise the error."""
         if self.error is not None:
             raise self.error
         return self.answer
 
 
 def without_frames(error: BaseException) -> BaseException:
-    """The error, and what it was raised from, without tracebacks.
+    """Return the error, with its tracebacks and those of its causes removed.
 
-    Their frames know the request, which keeps the error: until the garbage collector runs, they would keep views and files, and
-    the disk may be full.
+    The frames know the request, which keeps the error. Until garbage collection, this cycle would
+    keep views and files alive, and the disk may be full.
     """
-    seen: set[int] = set()  # an error that was raised twice may be its own context
+    seen: set[int] = set()  # an error raised twice may be its own context
     link: BaseException | None = error
     while link is not None and id(link) not in seen:
         seen.add(id(link))
@@ -95,12 +97,15 @@ def without_frames(error: BaseException) -> BaseException:
 
 
 def wants_sync(served: Sequence[Request]) -> bool:
-    """True if somebody waits until it is durable."""
+    """True if anybody waits until the write is durable."""
     return served[0].wants_sync or any(request.wants_sync for request in served)
 
 
 def fail_all(requests: Iterable[Request], error: BaseException) -> None:
-    """Give each request that has no error of its own a copy, since an exception can be raised in one thread only."""
+    """Give the error to each request that has none.
+
+    Each gets a copy, since one exception cannot be raised in several threads.
+    """
     failed = [request for request in requests if request.error is None]
     for request in failed:
         if len(failed) == 1:
@@ -111,13 +116,13 @@ def fail_all(requests: Iterable[Request], error: BaseException) -> None:
 
 
 def deliver(requests: Sequence[Request]) -> None:
-    """Wake every waiter: one call into each event loop, one release for each thread."""
+    """Wake all waiters: one call into each event loop, one release for each thread."""
     for request in requests:
         request.is_done = True
     if len(requests) == 1 and requests[0].loop is None:
         if requests[0].lock is not None:
             requests[0].lock.release()
-        return  # else it was led by its own caller
+        return  # otherwise its own caller led it
     by_loop: dict[asyncio.AbstractEventLoop, list[Request]] = {}
     for request in requests:
         if request.lock is not None:
@@ -128,7 +133,7 @@ def deliver(requests: Sequence[Request]) -> None:
         try:
             loop.call_soon_threadsafe(_resolve, waiting)
         except RuntimeError:
-            continue  # the loop was closed, and nobody waits in it any more; the write stands
+            continue  # the loop was closed, so nobody waits in it; the write stands
 
 
 def _resolve(requests: list[Request]) -> None:
@@ -138,7 +143,7 @@ def _resolve(requests: list[Request]) -> None:
             continue
         if request.error is None:
             future.set_result(request.answer)
-        elif isinstance(request.error, StopIteration):  # which no future takes
+        elif isinstance(request.error, StopIteration):  # a future cannot hold it
             future.set_exception(RuntimeError(f"a command raised {request.error!r}"))
         else:
             future.set_exception(request.error)

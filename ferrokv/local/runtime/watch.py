@@ -1,8 +1,9 @@
-"""How this process waits for keys: the waiters of threads and of tasks, and one thread that listens for other processes.
+"""How this process waits for keys: its waiters, and one thread that listens for other processes.
 
-The thread runs only while somebody waits. It sleeps on the control page, follows the WAL when it is woken, and whoever shows a
-commit wakes those who wait for its keys (engine/wakeups.py). Once a second it looks for what nobody tells: a writer that died
-before it woke anybody, the end of a process that has a lock, an event loop that was closed.
+The thread runs only while somebody waits. It sleeps on a word of the control page. When woken, it
+follows the WAL, and whichever thread makes a commit visible wakes the waiters for its keys
+(engine/wakeups.py). Once a second the thread also checks what nobody signals: a writer that died
+before waking anybody, the death of a process that holds a lock, and an event loop that was closed.
 """
 
 from __future__ import annotations
@@ -32,25 +33,28 @@ if TYPE_CHECKING:
     import asyncio
 
 TICK_SECONDS: Final = 1.0
-# After news that nobody here waited for. So a busy store wakes a process that waits for something else 2,000 times a second at
-# most, and a write of a store where all are awake need not wake anybody.
+# How long to rest after news that nobody here waited for. This bounds the wake-ups in a busy store
+# to 2,000 per second and process, and saves a writer from waking processes that are awake.
 CALM_SECONDS: Final = 0.0005
 JOIN_SECONDS: Final = 0.01
 
 
 class Watch:
-    """The waiters of one store, in one process. All methods may be called from any thread."""
+    """The waiters of one store in one process. All methods may be called from any thread."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._pid = os.getpid()
-        self._thread: threading.Thread | None = None  # owner, of this and the next: the engine's lock
+        self._thread: threading.Thread | None = None  # owner of this and the next: the engine's lock
         self._stopping = False
-        self._wanted = threading.Event()  # somebody is armed, or there is to be an end
+        self._wanted = threading.Event()  # somebody is armed, or the thread has to end
         engine.waited.tell = _tell
 
     def arm(self, waiter: Waiter) -> None:
-        """A change from now on wakes the waiter. The first one starts the thread. `StoreClosed` once the store is closing."""
+        """From now on a change wakes the waiter. Starts the thread if it is not running.
+
+        `StoreClosed` once the store is closing; `StoreBusy` if no thread can be started.
+        """
         engine = self._engine
         if waiter.kind == "locks":
             say_lock_is_waited_for(engine)
@@ -66,21 +70,24 @@ class Watch:
             with engine.lock:
                 self._thread = None
                 engine.waited.leave(waiter)
-            raise StoreBusy(f"no thread could be started to wait with: {error}") from error
+            raise StoreBusy(f"cannot start a thread to wait for other processes: {error}") from error
 
     def leave(self, waiter: Waiter, *, took: bool = False) -> None:
-        """The waiter waits no more. In a forked child, where the lock may belong to a thread that is not there, nothing is left."""
+        """The waiter stops waiting.
+
+        Does nothing in a forked child, where the lock may belong to a thread that does not exist.
+        """
         if os.getpid() == self._pid:
             with self._engine.lock:
                 self._engine.waited.leave(waiter, took=took)
 
     def is_first(self, waiter: Waiter) -> bool:
-        """As of `Waited`."""
+        """See `Waited.is_first`."""
         with self._engine.lock:
             return self._engine.waited.is_first(waiter)
 
     def end_for(self, owner: object) -> None:
-        """Those who wait through a handle, which is closed, get `StoreClosed`."""
+        """End the waits of a handle that is being closed, with `StoreClosed`."""
         with self._engine.lock:
             self._engine.waited.end_for(owner)
 
@@ -90,7 +97,7 @@ class Watch:
         return self._thread
 
     def stop(self) -> None:
-        """Everybody who waits gets `StoreClosed`, and the thread ends. Blocks for a moment."""
+        """End all waits with `StoreClosed`, and end the thread. Blocks briefly."""
         engine = self._engine
         with engine.lock:
             self._stopping = True
@@ -98,7 +105,8 @@ class Watch:
             thread = self._thread
             engine.waited.close()
         while thread is not None and thread.is_alive():
-            # Again and again, since it may have been about to fall asleep; others who are woken look, and sleep on.
+            # Repeat, since it may just be falling asleep. Other processes that this wakes go back
+            # to sleep.
             wake_sleepers(engine)
             thread.join(JOIN_SECONDS)
 
@@ -109,7 +117,7 @@ class Watch:
         while self._goes_on():
             woken = engine.waited.woken
             try:
-                if failed:  # it waits for the next tick, whatever is new
+                if failed:  # wait for the next tick, whatever is new
                     rest(engine, due - time.monotonic())
                 else:
                     sleep_until_news(engine, max(0.0, due - time.monotonic()))
@@ -120,17 +128,17 @@ class Watch:
                     self._tick()
             except FerroKVError:
                 failed = True
-            except Exception:  # noqa: BLE001 - those who wait would not be woken any more
-                logger.exception("waiting for other processes met an unexpected error")
+            except Exception:  # noqa: BLE001 - the thread must survive, or nobody would be woken
+                logger.exception("unexpected error while waiting for other processes")
                 failed = True
             if failed:
                 with engine.lock:
-                    engine.waited.wake_all()  # each meets the error by itself
+                    engine.waited.wake_all()  # each of them runs into the error itself
             elif engine.waited.woken == woken:
                 time.sleep(CALM_SECONDS)
 
     def _goes_on(self) -> bool:
-        """False when nobody has waited for a second: whoever waits often need not start a thread each time."""
+        """False when nobody has waited for a second, so frequent waiters reuse the thread."""
         engine, waited = self._engine, self._engine.waited
         for last in (False, True):
             with engine.lock:
@@ -154,12 +162,13 @@ class Watch:
         own = engine.storage.announced()
         dead = {holder for holder in holders if holder != own and not engine.storage.is_announced(holder)}
         with engine.lock:
-            # What is appended and not durable may free a lock: a process that stood still for seconds has not said that it waits.
+            # A write that is appended but not durable may free a lock, if a process that stalled
+            # for seconds has not said that it waits.
             waited.wake_heirs(dead if is_all_durable(engine) else None)
 
 
 def _tell(channel: Any, waiters: list[Any]) -> bool:
-    """Wake threads, or the tasks of one event loop by one call; False if the loop is closed."""
+    """Wake threads, or all tasks of one event loop with one call. False if the loop is closed."""
     if channel is None:
         for waiter in waiters:
             waiter.release()
@@ -177,7 +186,7 @@ def _resolve(waiters: list[AsyncWaiter]) -> None:
 
 
 class BlockingWaiter(Waiter):
-    """The waiter of a thread. Leaving its context is the end of the waiting."""
+    """The waiter of a thread. Leaving its context ends the waiting."""
 
     __slots__ = ("_lock", "_took", "watch")
 
@@ -194,21 +203,21 @@ class BlockingWaiter(Waiter):
         self.watch.leave(self, took=self._took)
 
     def prepare(self) -> None:
-        """A lock that nobody has released yet."""
+        """Make a new lock that nobody has released yet."""
         self._lock = allocate_lock()
         self._lock.acquire()
 
     def release(self) -> None:
-        """Let the thread go on. May be repeated; under the engine's lock."""
+        """Wake the thread. Safe to repeat; called under the engine's lock."""
         if self._lock.locked():
             self._lock.release()
 
     def arm(self) -> None:
-        """From now on a change wakes. Whoever has armed looks at the keys before it waits."""
+        """From now on a change wakes this waiter. After arming, check the keys before waiting."""
         self.watch.arm(self)
 
     def take(self) -> None:
-        """What it was woken for is taken."""
+        """Record that it took what it was woken for."""
         self._took = True
 
     @property
@@ -217,7 +226,10 @@ class BlockingWaiter(Waiter):
         return self.watch.is_first(self)
 
     def wait(self, seconds: float | None) -> bool:
-        """True once it is woken, False when the time is over. `StoreClosed` when the store is closed meanwhile."""
+        """Return True once woken, False on timeout.
+
+        `StoreClosed` if the store is closed meanwhile.
+        """
         if not self.is_woken:
             limit = threading.TIMEOUT_MAX
             self._lock.acquire(timeout=limit if seconds is None else min(max(seconds, 0.0), limit))
@@ -225,12 +237,12 @@ class BlockingWaiter(Waiter):
 
 
 class AsyncWaiter(Waiter):
-    """The waiter of a task. Leaving its context is the end of the waiting."""
+    """The waiter of a task. Leaving its context ends the waiting."""
 
     __slots__ = ("_future", "_took", "watch")
 
     def __init__(self, watch: Watch, kind: Kind, wanted: list[tuple[str, bytes]], owner: object) -> None:
-        from asyncio import get_running_loop  # which is there already, and need not be where nobody has an event loop
+        from asyncio import get_running_loop  # already imported here, but not in programs without an event loop
 
         super().__init__(kind, wanted, owner, get_running_loop())
         self.watch = watch
@@ -244,20 +256,20 @@ class AsyncWaiter(Waiter):
         self.watch.leave(self, took=self._took)
 
     def prepare(self) -> None:
-        """A future that has no answer yet."""
+        """Make a new future."""
         self._future = self.channel.create_future()
 
     def release(self) -> None:
-        """Let the task go on. In its event loop."""
+        """Wake the task. Called in its event loop."""
         if not self._future.done():
             self._future.set_result(None)
 
     def arm(self) -> None:
-        """From now on a change wakes. Whoever has armed looks at the keys before it waits."""
+        """From now on a change wakes this waiter. After arming, check the keys before waiting."""
         self.watch.arm(self)
 
     def take(self) -> None:
-        """What it was woken for is taken."""
+        """Record that it took what it was woken for."""
         self._took = True
 
     @property
@@ -266,9 +278,13 @@ class AsyncWaiter(Waiter):
         return self.watch.is_first(self)
 
     async def wait(self, seconds: float | None) -> bool:
-        """True once it is woken, False when the time is over. `StoreClosed` when the store is closed meanwhile."""
+        """Return True once woken, False on timeout.
+
+        `StoreClosed` if the store is closed meanwhile.
+        """
         deadline = None if seconds is None else self.channel.time() + seconds
-        # The call that tells it may come late, and meet the future of the next waiting. Only `is_woken` counts.
+        # The wake-up call may come late and hit the future of the next wait, so only `is_woken`
+        # counts.
         while not self.is_woken and (deadline is None or self.channel.time() < deadline):
             if self._future.done():
                 self.prepare()

@@ -1,8 +1,13 @@
-"""The writer: whoever has the turn takes the write lock among processes, and commits what is waiting as one group.
+"""The writer: group commit, one frame and one sync for everything that is waiting.
 
-That is a thread of its own, which signals and cancellation never reach. Only a blocking caller who finds nobody waiting and
-nobody at it takes the turn itself, which saves two thread switches, a quarter of a durable write. A signal handler may raise
-there at any point; the commit is made so that this leaves a consistent store (log/commit.py).
+Whoever has the turn takes the write lock among processes, runs the waiting commands as one group,
+appends them as one frame, releases the write lock, makes the frame durable and answers. Usually
+that is the writer thread, which signals and cancellation never reach.
+
+A blocking caller that finds an empty queue and nobody writing takes the turn itself: it leads. That
+saves two thread switches, a quarter of a durable write. A signal handler may raise there at any
+point; log/commit.py leaves a consistent store in every case. Where threads cannot run (threads.py),
+callers always lead, and do the background work as well.
 """
 
 from __future__ import annotations
@@ -26,17 +31,17 @@ from .brake import LOOK_SECONDS, Brake
 from .waiters import Request, deliver, fail_all, wants_sync, without_frames
 
 GROUP_REQUESTS_MAX: Final = 1024
-HELP_SECONDS: Final = 0.02  # between two looks whether another process has made room
+HELP_SECONDS: Final = 0.02  # between checks whether another process has made room
 QUEUE_REQUESTS_MAX: Final = 1 << 17
 GROUP_BYTES_MAX: Final = 1 << 20
-FULL_SECONDS: Final = 1.0  # how long a write waits for a flush on a full disk
+FULL_SECONDS: Final = 1.0  # how long a write waits for a flush when the disk is full
 
-_TIDY: Final = Request(None, "", ())  # a caller who led leaves the work behind the commit to the thread
+_TIDY: Final = Request(None, "", ())  # leaves the work after a commit to the thread, for a caller that led
 _NOBODY: Final[deque[Request]] = deque()
 
 
 class Writer:
-    """Takes requests in order of arrival. `submit` may be called from any thread."""
+    """Serves requests in order of arrival. `submit` may be called from any thread."""
 
     def __init__(
         self, engine: Engine, wake_background: Callable[[], None], help_background: Callable[[], None]
@@ -44,34 +49,34 @@ class Writer:
         self._engine = engine
         self._wake_background = wake_background
         self._help_background = help_background
-        self._has_thread = False  # else callers lead, and do the background's work; owner: the gate
+        self._has_thread = False  # if False, callers lead and do the background work; owner: the gate
         self._queue: SimpleQueue[Request | None] = SimpleQueue()
         self._room = threading.Condition()
         self.brake = Brake(engine)
         self.admission = Admission(engine, wake_background)
-        self._turn = threading.RLock()  # re-entrant only so that its owner can be told from others
+        self._turn = threading.RLock()  # re-entrant only so that its owner can be identified
         self._is_mine: Callable[[], bool] = self._turn._is_owned  # type: ignore[attr-defined]
-        self._serving = False  # a hint that somebody has the turn; owner: the turn
+        self._serving = False  # hint that the turn is taken; owner: the turn
         self._gate = threading.RLock()
         self._closing = False  # owner: the gate
         self._stopped = False  # owner: the turn
         self._thread = threading.Thread(target=self._run, name="ferrokv-writer", daemon=True)
 
     def start(self) -> None:
-        """Begin to take requests."""
+        """Start taking requests."""
         self._has_thread = True
         self._thread.start()
 
     def submit(self, request: Request) -> None:
-        """Queue the request; its waiter is told when it is durable.
+        """Queue a request. Its waiter is told once it is durable.
 
-        `StoreBusy` when too many are waiting already, or for a signal handler or destructor that came in the middle of a write
-        by its own thread; `StoreClosed` once the store is closing.
+        `StoreBusy` if too many requests are waiting, or in a signal handler or destructor that
+        interrupted a write of its own thread; `StoreClosed` once the store is closing.
         """
         self._refuse_reentry()
         if self._queue.qsize() >= QUEUE_REQUESTS_MAX:
             raise StoreBusy(f"too many writes are waiting: limit={QUEUE_REQUESTS_MAX}")
-        # Order: what is put under the gate stands before the end mark, so it is served.
+        # Order: a request queued under the gate comes before the end mark, so it is served.
         with self._gate:
             queued = self._has_thread or self._closing
             if queued:
@@ -80,17 +85,17 @@ class Writer:
             self._serve_here(request)
 
     def lead(self, request: Request) -> bool:
-        """Serve the request in the caller's thread if nobody is waiting or at it; False if it has to be submitted."""
+        """Serve the request in the caller's thread if nobody waits or writes; else return False."""
         self._refuse_reentry()
         if not self._has_thread:
             self._serve_here(request)
             return True
-        # Missing room needs a wait, which is left to the thread, where nothing interrupts it.
+        # Waiting for room is left to the thread, where nothing interrupts it.
         if self._serving or not self._queue.empty() or not self._has_room() or self.brake.is_on:
             return False
         if self.admission.keeps(request):
             return False
-        # Order: `with` alone, since a signal between a successful `acquire()` and a `try` would keep the turn for ever.
+        # Order: plain `with`: a signal between `acquire()` and a `try` would keep the turn forever.
         with self._turn:
             work_left = self._serve([request], _NOBODY)
         if work_left:
@@ -98,7 +103,7 @@ class Writer:
         return True
 
     def submit_first(self, request: Request) -> None:
-        """Queue a request of the background's, which makes room, before all that are waiting, and whatever is in their way."""
+        """Queue a request of the background that makes room, ahead of everything that waits."""
         with self._gate:
             if self._closing:
                 raise StoreClosed("the store is closing; open it again")
@@ -112,7 +117,7 @@ class Writer:
                 self._serve([request], _NOBODY)
 
     def stop(self) -> None:
-        """Finish what is queued or being led, then refuse everything. Blocks. The WAL has no owner afterwards."""
+        """Finish what is queued or led, then refuse everything. Blocks. No one owns the WAL then."""
         with self._gate:
             self._closing = True
             self.admission.is_open = True
@@ -122,7 +127,7 @@ class Writer:
             self._stopped = True
 
     def go_without_thread(self) -> None:
-        """Finish what is queued and end the thread; from now on callers lead. Blocks."""
+        """Finish what is queued and end the thread. From then on callers lead. Blocks."""
         with self._gate:
             self._has_thread = False
             self._queue.put(None)
@@ -130,7 +135,7 @@ class Writer:
             self._thread.join()
 
     def exclusively(self, work: Callable[[], None], seconds: float) -> None:
-        """Call `work()` while nobody of this process writes; not at all if somebody does for so many seconds."""
+        """Call `work()` while nobody here writes; skip it if the turn is taken for `seconds`."""
         try:
             if self._turn.acquire(timeout=seconds):
                 work()
@@ -143,11 +148,11 @@ class Writer:
         with self._turn:
             if self._serve([request], _NOBODY):
                 self._tidy()
-        # Order: behind the turn, so that other threads may write meanwhile.
+        # Order: after the turn, so that other threads can write meanwhile.
         self._help_background()
 
     def memtables_flushed(self) -> None:
-        """Background says that there is room again."""
+        """Tell waiting writers that a flush has made room. Called by the background work."""
         with self._room:
             self._room.notify_all()
 
@@ -159,7 +164,7 @@ class Writer:
 
     @property
     def mine(self) -> bool:
-        """True if the calling thread is in the middle of something here, or is the writer thread itself."""
+        """True if the calling thread is in the middle of a write or of a change to the queue."""
         owned: bool = self._gate._is_owned()  # type: ignore[attr-defined]
         return owned or self._is_mine() or self._engine.view.active.is_mine()
 
@@ -169,9 +174,9 @@ class Writer:
         return self._thread
 
     def _refuse_reentry(self) -> None:
-        # Ownership of the locks is asked for, and no flag, since a handler can come right behind the taking of a lock.
+        # Ask the locks rather than a flag: a handler can run right after a lock was taken.
         if self._is_mine() or self._engine.view.active.is_mine():
-            raise StoreBusy("a signal handler or destructor can not write in the middle of a write by its own thread")
+            raise StoreBusy("a signal handler or destructor cannot write in the middle of its own thread's write")
 
     def _run(self) -> None:
         waiting: deque[Request] = deque()
@@ -185,7 +190,7 @@ class Writer:
             open_ = self._take(waiting) and open_
             request = self.admission.next_of(waiting)
             if request is None:
-                # All of them wait for room in their keyspaces. Whatever comes meanwhile is looked at.
+                # All of them wait for room in their keyspaces. Meanwhile look at whatever arrives.
                 open_ = self._take_one(waiting) and self._take(waiting, QUEUE_REQUESTS_MAX) and open_
                 continue
             group = [request]
@@ -196,11 +201,11 @@ class Writer:
     def _tidy(self) -> None:
         try:
             self._after_commit()
-        except Exception:  # noqa: BLE001 - the thread must live on, or writers would wait for ever
-            logger.exception("the work behind a commit met an unexpected error")
+        except Exception:  # noqa: BLE001 - the thread must survive, or writers would wait forever
+            logger.exception("unexpected error in the work after a commit")
 
     def _take_one(self, waiting: deque[Request]) -> bool:
-        """Wait for another request, for a moment; False once the end is reached."""
+        """Wait a moment for another request. False once the end is reached."""
         try:
             request = self._queue.get(timeout=LOOK_SECONDS)
         except Empty:
@@ -210,7 +215,7 @@ class Writer:
         return request is not None
 
     def _take(self, waiting: deque[Request], limit: int = GROUP_REQUESTS_MAX) -> bool:
-        """Move what has been queued meanwhile; False once the end is reached."""
+        """Move newly queued requests to `waiting`. False once the end is reached."""
         get = self._queue.get_nowait
         try:
             while len(waiting) < limit:
@@ -223,7 +228,7 @@ class Writer:
         return True
 
     def _serve(self, served: list[Request], waiting: deque[Request]) -> bool:
-        """Commit the first request and as many of the waiting ones as fit, and answer them. True if work is left to do."""
+        """Commit the first request and as many waiting ones as fit; True if work is left to do."""
         self._serving = True
         try:
             self._attempt(served, waiting)
@@ -232,10 +237,11 @@ class Writer:
         except OSError as error:
             fail_all(served, without_frames(named(error, "writing")))
         except Exception as error:  # noqa: BLE001
-            # What a signal handler raised in a caller who leads, or a mistake of ours. Nobody is left waiting, and if bytes
-            # were on their way, INTENT says so, and the next commit of any process goes on from what is proven.
+            # A signal handler raised in a leading caller, or there is a bug. Nobody is left
+            # waiting. INTENT marks half-written bytes; the next commit of any process continues
+            # from the proven end.
             fail_all(served, error)
-        # Order: waking a waiter is the last thing before this thread waits itself, for it holds the interpreter until then.
+        # Order: wake waiters last, right before this thread waits: it holds the GIL until then.
         self._serving = False
         engine = self._engine
         work_left = rotation_due(engine) or engine.view.active.index_hungry or quota_due(engine)
@@ -251,7 +257,7 @@ class Writer:
         except StoreFull:
             if not self._wait_for_background() and len(served) == 1:
                 raise
-            # Each for itself, since what deletes goes on where other writes have no room.
+            # One by one, since deletions still work when other writes have no room.
             for request in served:
                 request.answer = request.error = None
                 try:
@@ -260,7 +266,7 @@ class Writer:
                     fail_all([request], without_frames(error))
 
     def _wait_for_background(self) -> bool:
-        """Give the background one turn to flush what a full disk lacks the room for; False if there is nothing to flush."""
+        """Have the background flush when the disk is full; False if there is nothing to flush."""
         engine = self._engine
         if not engine.is_short or not engine.view.sealed:
             return False
@@ -286,7 +292,7 @@ class Writer:
         is_awaited = group.frees_lock and is_lock_waited_for(engine)
         if not wants_sync(served) and not is_awaited and may_stay_unsynced(engine):
             return
-        # Also for commands that wrote nothing: what they saw may not be durable yet, and their answers tell of it.
+        # Also if nothing was written: answers may depend on writes that are not durable yet.
         make_durable(engine, wal, appended)
         show_durable(engine)
 
@@ -298,7 +304,7 @@ class Writer:
                 assert request.command is not None
                 request.answer = group.run(request.command, request.keyspace, request.args)
             except BaseException as error:
-                # It belongs to the caller of this command. In a caller who leads it may be a signal handler's, and goes its way.
+                # For the command's caller. A signal handler's error in a leading caller propagates.
                 if not isinstance(error, Exception) and threading.current_thread() is not self._thread:
                     raise
                 request.error = named(error, "reading") if isinstance(error, OSError) else error
@@ -314,9 +320,9 @@ class Writer:
             return engine.wal, engine.appended
 
     def _seal(self, request: Request) -> None:
-        """Rotate so that everything written before this request, in any process, can be flushed."""
+        """Rotate, so that all that any process wrote before this request can be flushed."""
         try:
-            self._begin(request, braked=False)  # it adds nothing, and whoever asks wants to catch up
+            self._begin(request, braked=False)  # it adds nothing, and its caller wants to catch up
             if self._engine.view.active.entries:
                 rotate(self._engine)
         finally:
@@ -324,14 +330,14 @@ class Writer:
         request.answer = True
 
     def _begin(self, request: Request, *, braked: bool = True) -> None:
-        """Take the write lock when there is room; `StoreBusy` when the request has waited for too long, in the queue included."""
+        """Take the write lock once there is room; `StoreBusy` if the request waited too long."""
         engine = self._engine
         now = time.monotonic()
         deadline = (request.since or now) + engine.options.busy_timeout
         if braked and not engine.is_short:
             self._slow_down()
         while True:
-            # What is written while the disk is full deletes, and is small.
+            # On a full disk, only deletions are written, and they are small.
             if braked and self.brake.is_stopped and not engine.is_short:
                 self._wait_for_room(deadline)
             begin_writing(engine, max(0.0, deadline - time.monotonic()))
@@ -341,11 +347,11 @@ class Writer:
             self._wait_for_room(deadline)
 
     def _has_room(self) -> bool:
-        """True if fewer memtables than the limit are still to be flushed."""
+        """True if fewer sealed memtables than the limit wait to be flushed."""
         return len(self._engine.view.sealed) < self._engine.options.sealed_memtables_max
 
     def _slow_down(self) -> None:
-        """Delay a commit for as long as the brake says; not at all once the store is closing."""
+        """Delay a commit as long as the brake says, but not once the store is closing."""
         seconds = self.brake.delay()
         if seconds > 0 and not self._closing:
             with self._room:
@@ -360,9 +366,9 @@ class Writer:
                 if rotation_due(engine):
                     rotate(engine)
             except (StoreFull, StoreBusy) as error:
-                logger.warning("the WAL could not be rotated yet: %s", str(error))
+                logger.warning("cannot rotate the WAL yet: %s", str(error))
             except FerroKVError as error:
-                logger.error("the WAL could not be rotated: %s", str(error))
+                logger.error("cannot rotate the WAL: %s", str(error))
             finally:
                 engine.unlock_write()
             self._wake_background()
@@ -371,17 +377,17 @@ class Writer:
         engine.view.active.feed_index()
 
     def _wait_for_room(self, deadline: float) -> None:
-        """Wait while compaction or flushes are too far behind; `StoreBusy` when that takes too long."""
+        """Wait while flushes or compaction are too far behind; `StoreBusy` if it takes too long."""
         self._wake_background()
         began = now = time.monotonic()
         while not self._has_thread and not self._may_go_on() and now < deadline:
-            self._help_background()  # or another process is at it
+            self._help_background()  # unless another process is doing it
             if not self._may_go_on():
                 time.sleep(HELP_SECONDS)
                 self._wake_background()
             now = time.monotonic()
         with self._room:
-            # Another process may be the one that makes room, and then nobody tells.
+            # Another process may make the room, and nobody signals that.
             while not (done := self._may_go_on()) and now < deadline:
                 self._room.wait(min(LOOK_SECONDS, deadline - now))
                 now = time.monotonic()

@@ -233,7 +233,7 @@ def test_aliases_that_are_none_of_ours(safe: Path) -> None:
     locmem = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     with override_settings(CACHES=locmem):
         for command in ("ferrokv_stats", "ferrokv_compact", "ferrokv_verify", "ferrokv_clear"):
-            with pytest.raises(CommandError, match="no FerroKVCache"):
+            with pytest.raises(CommandError, match="not a FerroKVCache"):
                 call(command)
             with pytest.raises(CommandError, match="nope"):
                 call(command, "--alias", "nope")

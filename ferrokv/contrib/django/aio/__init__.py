@@ -1,1 +1,1 @@
-"""The cache's methods for asyncio, from which those in `blocking` are made."""
+"""The asyncio methods of the cache. Those in `blocking` are generated from them."""

@@ -1,4 +1,12 @@
-"""Django's cache contract, on the event loop: no method needs a thread for what memory can answer."""
+"""Django's cache contract, on the event loop: a hit in memory never needs a thread.
+
+Values may carry tags. The keyspace `<cache>:tags` holds a random token for each tag that was ever
+deleted. A value that is set with tags is stored in an envelope with the tokens at that time, its
+guard, and counts only while all of them still match. So `delete_tag` just writes a new token: O(1),
+however many values have the tag. Tokens are looked up before a value is computed, so a value
+computed from data of before an invalidation does not count after it. Clearing the cache empties the
+tags' keyspace as well, and renews a token of its own there (EPOCH) that is part of every guard.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +26,10 @@ from .looking import AsyncLooking
 
 
 class AsyncContract(AsyncLooking):
-    """Each method is one atomic command of the store, among all threads, event loops and processes."""
+    """Each method is atomic among all threads, event loops and processes."""
 
     async def aget(self, key: Any, default: Any = None, version: int | None = None) -> Any:
-        """The value, or `default` if there is none that counts: none, expired, invalidated, or without a valid seal."""
+        """Return the value, or `default` if it is missing, expired, invalidated or badly sealed."""
         name = self._key(key, version)
         db = self._place.native_handle if CURRENT.get() is None else None
         stored = await (db or await self._a_store()).get(name)
@@ -43,7 +51,11 @@ class AsyncContract(AsyncLooking):
         xx: bool = False,
         tags: Sequence[str] | str | None = None,
     ) -> bool:
-        """True, or False when `nx` (only if missing) or `xx` (only if there) forbade it. `adelete_tag` of one of `tags` ends it."""
+        """Set a value. Returns True, or False if `nx` or `xx` prevents it.
+
+        `nx` sets the value only if there is none, `xx` only if there is one. `adelete_tag` of any
+        of its `tags` invalidates the value.
+        """
         name, stored, ttl_ms = self._key(key, version), await self._a_encode(value), self._ttl_ms(timeout)
         if tags:
             stored = seal_in(stored, None, await self._a_guard(tags))
@@ -70,11 +82,11 @@ class AsyncContract(AsyncLooking):
         *,
         tags: Sequence[str] | str | None = None,
     ) -> bool:
-        """True if there was no value, and now there is this one."""
+        """Set a value if there is none. Returns True if it was set."""
         return await self.aset(key, value, timeout, version, nx=True, tags=tags)
 
     async def atouch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
-        """True if there is a value; its timeout begins anew."""
+        """Start the timeout anew. Returns True if there is a value."""
         name, ttl_ms = self._key(key, version), self._ttl_ms(timeout)
         db = self._a_ready() or await self._a_store()
         if not await self._a_is_plain(db, name):
@@ -84,14 +96,14 @@ class AsyncContract(AsyncLooking):
         return bool(await db.pexpire(name, ttl_ms))
 
     async def adelete(self, key: Any, version: int | None = None) -> bool:
-        """True if there was a value."""
+        """Delete a value. Returns True if there was one."""
         name = self._key(key, version)
         db = self._a_ready() or await self._a_store()
         was_there = await self._a_is_there(await db.get(name))
         return bool(await db.delete(name)) and was_there
 
     async def aget_many(self, keys: Iterable[Any], version: int | None = None) -> dict[Any, Any]:
-        """The values that are there, by key, of one moment."""
+        """Return the values found, by key, all as of one moment."""
         names = self._keys(keys, version)
         if not names:
             return {}
@@ -112,7 +124,10 @@ class AsyncContract(AsyncLooking):
         *,
         tags: Sequence[str] | str | None = None,
     ) -> list[Any]:
-        """[]: all of them are set, as one batch with one sync, or an error was raised and none is; more than 50,000 in several."""
+        """Set all values in one batch with one sync, or none; more than 50,000 in several batches.
+
+        Returns []: whatever goes wrong is raised.
+        """
         guard = await self._a_guard(tags) if tags else None
         for batch in await self._in_thread_if_needed(self._batches, data, timeout, version, guard):
             if batch:
@@ -121,7 +136,7 @@ class AsyncContract(AsyncLooking):
         return []
 
     async def adelete_many(self, keys: Iterable[Any], version: int | None = None) -> None:
-        """Delete the keys, as one batch with one sync; more than 50,000 in several."""
+        """Delete the keys in one batch with one sync; more than 50,000 in several batches."""
         for names in in_parts(list(self._keys(keys, version))):
             db = self._a_ready() or await self._a_store()
             await db.delete(*names)
@@ -135,7 +150,10 @@ class AsyncContract(AsyncLooking):
     async def aincr(
         self, key: Any, delta: int = 1, version: int | None = None, *, ignore_key_check: bool = False
     ) -> int:
-        """The new value; the timeout stays. ValueError for a missing key, which `ignore_key_check` makes, without timeout, as 0."""
+        """Add to a number and return the result. The timeout stays.
+
+        ValueError for a missing key; with `ignore_key_check` it counts as 0 and gets no timeout.
+        """
         name = self._key(key, version)
         db = self._a_ready() or await self._a_store()
         try:
@@ -151,11 +169,14 @@ class AsyncContract(AsyncLooking):
             raise self._counter_error(key, error) from error
 
     async def adecr(self, key: Any, delta: int = 1, version: int | None = None) -> int:
-        """As `aincr`, downwards."""
+        """Subtract from a number; otherwise as `aincr`."""
         return await self.aincr(key, -delta, version=version)
 
     async def aincr_version(self, key: Any, delta: int = 1, version: int | None = None) -> int:
-        """The new version; value and timeout move there in one atomic step. ValueError for a missing key."""
+        """Atomically move value and timeout to a higher version, and return that version.
+
+        ValueError for a missing key.
+        """
         source, target, new_version = self._versions(key, delta, version)
         db = self._a_ready() or await self._a_store()
         try:
@@ -167,11 +188,11 @@ class AsyncContract(AsyncLooking):
         return new_version
 
     async def adecr_version(self, key: Any, delta: int = 1, version: int | None = None) -> int:
-        """As `aincr_version`, downwards."""
+        """As `aincr_version`, to a lower version."""
         return await self.aincr_version(key, -delta, version)
 
     async def aclear(self) -> None:
-        """Clear this cache's keyspace, and nothing else: a few records in one commit, whatever its size."""
+        """Clear this cache's keyspace and tags: a few records in one commit, whatever the size."""
         tags_keyspace = self._tags_place.keyspace
 
         def clear(tx: Tx) -> None:
@@ -179,14 +200,17 @@ class AsyncContract(AsyncLooking):
             tags = tx.keyspace(tags_keyspace)
             if tags.exists(EPOCH):
                 tags.flushdb()
-                # A value whose tags were looked up before must not count afterwards.
+                # A value whose tags were looked up before this must not count after it.
                 tags.set(EPOCH, new_token())
 
         db = self._a_ready() or await self._a_store()
         await db.transaction(clear)
 
     async def adelete_tag(self, *tags: str) -> None:
-        """End every value that was set with one of the tags, of every version. O(1) for each tag, whatever the number of values."""
+        """Invalidate every value that was set with one of the tags, of all versions.
+
+        O(1) for each tag, whatever the number of values.
+        """
         db = await self._a_store(self._tags_place)
         if await db.get(EPOCH) is None:
             await db.transaction(self._begin_epoch)
@@ -195,4 +219,4 @@ class AsyncContract(AsyncLooking):
             await db.write(batch)
 
     async def aclose(self, **kwargs: Any) -> None:
-        """Nothing: the store is shared, and Django calls this after every request."""
+        """Do nothing: the store is shared, and Django calls this after every request."""

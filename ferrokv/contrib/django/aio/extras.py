@@ -1,6 +1,6 @@
-"""What django-redis offers beyond Django's contract, under the same names, so that code that uses it goes on working.
+"""What django-redis offers beyond Django's contract, under the same names, for code that uses it.
 
-A missing key has the TTL 0 and one without timeout None, as in django-redis.
+As in django-redis, the TTL of a missing key is 0, and that of a key without timeout is None.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from ..patterns import glob_of, reversal_of
 from .contract import AsyncContract
 from .locks import AsyncAppendingLock
 
-DELETED_EACH: Final = 10_000  # by one commit
+DELETED_EACH: Final = 10_000  # per commit
 PAGE: Final = 500
 
 
 class AsyncExtras(AsyncContract):
-    """TTLs, keys by pattern, locks."""
+    """TTLs, keys by pattern, and locks."""
 
     async def apttl(self, key: Any, version: int | None = None) -> int | None:
-        """Milliseconds to live; None without timeout, 0 if there is no such key."""
+        """Return the remaining milliseconds; None without a timeout, 0 if there is no such key."""
         name = self._key(key, version)
         db = self._a_ready() or await self._a_store()
         stored = await db.get(name)
@@ -44,13 +44,13 @@ class AsyncExtras(AsyncContract):
         return None if left is None else (left + 500) // 1000
 
     async def apersist(self, key: Any, version: int | None = None) -> bool:
-        """True if the key had a timeout; now it has none."""
+        """Remove the timeout. Returns True if there was one."""
         name = self._key(key, version)
         db = self._a_ready() or await self._a_store()
         return await self._a_is_plain(db, name) and bool(await db.persist(name))
 
     async def aexpire(self, key: Any, timeout: float, version: int | None = None) -> bool:
-        """True if the key is there; it lives `timeout` seconds from now."""
+        """Let the key expire `timeout` seconds from now. Returns True if it exists."""
         name = self._key(key, version)
         db = self._a_ready() or await self._a_store()
         return await self._a_is_plain(db, name) and bool(await db.expire(name, timeout))
@@ -62,7 +62,10 @@ class AsyncExtras(AsyncContract):
         return await self._a_is_plain(db, name) and bool(await db.pexpire(name, timeout))
 
     async def aexpire_at(self, key: Any, when: datetime | int, version: int | None = None) -> bool:
-        """True if the key is there; it lives until a datetime, or a moment in seconds since 1970."""
+        """Let the key expire at a datetime, or at a moment in seconds since 1970.
+
+        True if it exists.
+        """
         name = self._key(key, version)
         db = self._a_ready() or await self._a_store()
         return await self._a_is_plain(db, name) and bool(await db.expireat(name, when))
@@ -76,7 +79,7 @@ class AsyncExtras(AsyncContract):
     async def aiter_keys(
         self, search: str, itersize: int | None = None, version: int | None = None
     ) -> AsyncGenerator[str, None]:
-        """The keys that match a glob, as callers name them, page by page."""
+        """Iterate over the keys that match a glob, as callers name them, page by page."""
         db = await self._a_settled_store()
         reverse = reversal_of(self, self._reverse_key, version)
         page = []
@@ -90,7 +93,7 @@ class AsyncExtras(AsyncContract):
             yield reverse(live)
 
     async def akeys(self, search: str, version: int | None = None) -> list[str]:
-        """The keys that match a glob, as callers name them."""
+        """Return the keys that match a glob, as callers name them."""
         db = await self._a_settled_store()
         names = await self._a_live_names(db, await db.keys(glob_of(self, search, version)))
         return list(map(reversal_of(self, self._reverse_key, version), names))
@@ -98,7 +101,7 @@ class AsyncExtras(AsyncContract):
     async def adelete_pattern(
         self, pattern: str, version: int | None = None, prefix: str | None = None, itersize: int | None = None
     ) -> int:
-        """How many keys matched the glob; they are gone, ten thousand by each commit."""
+        """Delete the keys that match a glob, 10,000 per commit, and return how many there were."""
         db = await self._a_settled_store()
         names = await db.keys(glob_of(self, pattern, version, prefix))
         deleted = 0
@@ -116,7 +119,10 @@ class AsyncExtras(AsyncContract):
         blocking_timeout: float | None = None,
         thread_local: bool = True,
     ) -> Lock:
-        """A lock among all processes: a context manager, freed after `timeout` or when its process ends."""
+        """Return a lock among all processes, to be used as a context manager.
+
+        It becomes free after `timeout`, or when its process ends.
+        """
         db = await self._place.native()
         name = self._key(key, version)
         return db.lock(name, timeout, sleep, blocking, blocking_timeout, AsyncAppendingLock, thread_local)

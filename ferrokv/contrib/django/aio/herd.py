@@ -1,7 +1,15 @@
-"""`get_or_set` that computes once: who misses a key first takes a lock among all processes, and the others wait for the value.
+"""`get_or_set` without a thundering herd: one caller computes a value, the others wait for it.
 
-With `stale_ttl` they do not even wait, but get the value that has just run out. The locks stand in a keyspace of their own beside
-the cache's. A process that dies frees its lock.
+1. A caller that misses a key tries to take a lock in the keyspace `<cache>:locks`. The holder looks
+   for the value once more, computes it, sets it unless another caller has, and releases the lock.
+   All of that is one deferral, so a miss costs one sync.
+2. Callers that do not get the lock watch the lock and the value. Each returns the value as soon as
+   it is there, or tries for the lock again once it is free. With `stale_ttl` they do not wait, but
+   get the value that has just expired.
+3. If the holder dies, its lock is free; waiters check for that every LOOK_SECONDS. After
+   WAIT_SECONDS the lock expires, and a waiter computes the value itself.
+
+A computation that asks for its own key does not wait for itself (herds.py).
 """
 
 from __future__ import annotations
@@ -23,14 +31,15 @@ from ..herds import Computation, is_shared, marked
 from ..pipelining import Pipelined
 from .extras import AsyncExtras
 
-# Then another computes, too, also if a lock could not be freed because the disk was full: better twice than never.
+# After this, a waiter computes too, even if a full disk kept the lock from being released: better
+# twice than never.
 WAIT_SECONDS: Final = 30.0
-# A change of either key wakes at once; nothing tells that the holder died, so that is looked for as soon as ever.
+# A change of either key wakes a waiter at once, but nothing signals that the holder died.
 LOOK_SECONDS: Final = 0.25
 
 
 class AsyncHerd(AsyncExtras):
-    """The herd is whoever asks for a key that is missing."""
+    """The herd is everybody who asks for a missing key."""
 
     async def aget_or_set(
         self,
@@ -42,11 +51,14 @@ class AsyncHerd(AsyncExtras):
         stale_ttl: float | None = None,
         tags: Sequence[str] | str | None = None,
     ) -> Any:
-        """The cached value, or `default`: a value, or a callable, which one caller among all processes runs while the others wait.
+        """Return the cached value, or compute it: one caller in all processes, the others wait.
 
-        With `stale_ttl` the value is kept that many seconds longer than its timeout, and who asks for it while it is computed anew
-        gets the old one at once. An invalidation of `tags` counts from before the computation, so what was computed from old data
-        does not outlive it. An asynchronous caller's `default` may be a coroutine function.
+        `default` is a value, or a callable that computes it. With `stale_ttl`, the value is kept
+        that many seconds beyond its timeout, and callers get the old value at once while a new one
+        is computed. An invalidation of `tags` during the computation counts, so a value computed
+        from old data does not survive it.
+
+        `default` may also be a coroutine function.
         """
         name = self._key(key, version)
         value, is_stale = await self._a_look(name)
@@ -60,7 +72,10 @@ class AsyncHerd(AsyncExtras):
         return await self._a_compute_once(computation)
 
     async def _a_compute_once(self, computation: Computation) -> Any:
-        """One sync for taking the lock, the value, and letting go of the lock: others who try for it see what is appended."""
+        """Compute under the lock. Taking the lock, the value and the release share one sync.
+
+        Others that try for the lock see it although it is not durable yet.
+        """
         async with Pipelined(self._place.path) as block:
             locks = await self._a_store(self._locks_place)
             lock = locks.lock(computation.name, WAIT_SECONDS, thread_local=False)
@@ -76,12 +91,12 @@ class AsyncHerd(AsyncExtras):
                     value, is_stale = await self._a_look(computation.name)
                     return value if value is not MISSING and not is_stale else await self._a_compute(computation, block)
             finally:
-                with suppress(LockError):  # cleared by somebody meanwhile
+                with suppress(LockError):  # somebody cleared it meanwhile
                     await asyncio.shield(lock.release())
 
     async def _a_waited(self, computation: Computation, deadline: float) -> Any:
-        """What somebody else computed, or is good enough until then; MISSING if it is time to try for the lock again."""
-        locks = await self._a_settled_store(self._locks_place)  # where a lock can be read, since it is durable now
+        """Wait for another caller's value. MISSING when it is time to try for the lock again."""
+        locks = await self._a_settled_store(self._locks_place)  # durable now, so that the lock can be read
         lock = locks.lock(computation.name)
         with locks.changes(computation.name, beside=await self._a_settled_store()) as changes:
             while True:
@@ -93,7 +108,7 @@ class AsyncHerd(AsyncExtras):
                 await changes.wait(LOOK_SECONDS)
 
     async def _a_look(self, name: bytes) -> tuple[Any, bool]:
-        """The value or MISSING, and whether it is stale."""
+        """Return the value or MISSING, and whether it is stale."""
         stored = await (self._a_ready() or await self._a_store()).get(name)
         if stored is None:
             return MISSING, False

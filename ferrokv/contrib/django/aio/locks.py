@@ -1,4 +1,4 @@
-"""Locks inside `pipelined`: what was written while holding one is seen by whoever has it next."""
+"""Locks inside `pipelined`: the next holder sees what was written under the lock."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from ..pipelining import current
 
 
 class AsyncAppendingLock(Lock):
-    """A lock whose release comes behind everything that the block has gathered, and is durable together with it."""
+    """A lock whose release comes after everything the block has collected.
+
+    The release becomes durable together with it.
+    """
 
     __slots__ = ()
 
     async def release(self) -> None:
-        """As of its base."""
+        """Append what the block has collected, then release the lock."""
         pipelined = current()
         try:
             if pipelined is not None:

@@ -27,14 +27,18 @@ TRIES_MAX: Final = 100
 
 
 class AsyncLooking(CacheBase):
-    """The store behind the cache, and liveness: tags and soft expiries make a value count as missing while it is still there."""
+    """The store behind the cache, and the liveness of values.
+
+    A value that is still stored counts as missing once its tags are invalidated or its soft expiry
+    has passed.
+    """
 
     def _a_ready(self) -> Any:
-        """The commands of the store, if nothing has to be waited for; else None."""
+        """Return the commands of the store if that needs no waiting, otherwise None."""
         return self._place.native_handle if CURRENT.get() is None else None
 
     async def _a_store(self, place: Place | None = None) -> Any:
-        """The commands of the store; inside `pipelined`, of its deferral."""
+        """Return the commands of the store; inside `pipelined`, those of its deferral."""
         place = place or self._place
         handle = await place.native()
         pipelined = CURRENT.get()
@@ -42,7 +46,7 @@ class AsyncLooking(CacheBase):
         return handle if deferral is None else handle.within(deferral, forgiving=self._ignores_failures)
 
     async def _a_settled_store(self, place: Place | None = None) -> Any:
-        """The store itself, once what `pipelined` has written to it so far is durable."""
+        """Return the store itself, once all that `pipelined` has written to it is durable."""
         place = place or self._place
         pipelined = current()
         if pipelined is not None:
@@ -52,9 +56,9 @@ class AsyncLooking(CacheBase):
     async def _a_open(
         self, stored: bytes, tokens: dict[bytes, bytes | None] | None = None
     ) -> tuple[bytes | None, bool]:
-        """The value in its envelopes, or None if its tags were invalidated; and whether it is stale.
+        """Unwrap a value: return it, or None if its tags were invalidated, and whether it is stale.
 
-        `tokens` holds what this call has looked up already, and takes in the rest.
+        `tokens` caches the tokens that this call has looked up.
         """
         if stored[:1] not in ENVELOPES:
             return stored, False
@@ -73,25 +77,28 @@ class AsyncLooking(CacheBase):
         return opened.inner, opened.soft_ms is not None and opened.soft_ms <= time.time() * 1000
 
     async def _a_value(self, stored: bytes | None, tokens: dict[bytes, bytes | None] | None = None) -> Any:
-        """What `get` answers, or MISSING."""
+        """Return what `get` returns, or MISSING."""
         if stored is None:
             return MISSING
         inner, is_stale = await self._a_open(stored, tokens)
         return MISSING if inner is None or is_stale else self._codec.decode(inner)
 
     async def _a_is_live(self, stored: bytes | None) -> bool:
-        """True if `get` would answer this value. It is loaded to know: for those who would keep a value that is none."""
+        """True if `get` would return this value.
+
+        The value is loaded to find out, for callers that would otherwise keep an unusable one.
+        """
         return await self._a_value(stored) is not MISSING
 
     async def _a_is_there(self, stored: bytes | None, tokens: dict[bytes, bytes | None] | None = None) -> bool:
-        """As `_a_is_live`, but nothing is loaded, so a value whose class is gone counts."""
+        """As `_a_is_live`, but without loading the value, so one whose class is gone counts."""
         if stored is None:
             return False
         inner, is_stale = await self._a_open(stored, tokens)
         return inner is not None and not is_stale and self._codec.verifies(inner)
 
     async def _a_guard(self, tags: Sequence[str] | str | None) -> Guard | None:
-        """The tags with their tokens now; None without tags."""
+        """Return the tags with their current tokens; None without tags."""
         names = self._tag_names(tags or ())
         if not names:
             return None
@@ -108,7 +115,7 @@ class AsyncLooking(CacheBase):
             await db.psetex(name, ttl_ms, stored)
 
     async def _a_put_if_missing(self, db: Any, name: bytes, stored: bytes, ttl_ms: int | None) -> bool:
-        """True if the key held nothing that counts, and now holds the value."""
+        """Set a key if it holds nothing that counts. Returns True if it was set."""
         for _ in range(TRIES_MAX):
             if await db.set(name, stored, px=ttl_ms, nx=True) is True:
                 return True
@@ -117,17 +124,21 @@ class AsyncLooking(CacheBase):
                 return False
             if found is not None:
                 await db.compare_and_delete(name, found)
-        return False  # others write it all the time
+        return False  # other callers keep writing it
 
     async def _a_is_plain(self, db: Any, name: bytes) -> bool:
-        """True if there is a value that counts. If it had a soft expiry it has only its TTL now, which the caller will change."""
+        """True if there is a value that counts.
+
+        A soft expiry is removed from it, so that only its TTL counts, which the caller is about to
+        change.
+        """
         found = await db.get(name)
         if not await self._a_is_there(found):
             return False
         return found[:1] != STALE or bool(await db.compare_and_set(name, found, without_soft_expiry(found)))
 
     async def _a_live_names(self, db: Any, names: Sequence[bytes]) -> list[bytes]:
-        """Those of the names whose values count."""
+        """Return those of the names whose values count."""
         stored = await db.mget(names) if names else []
         tokens: dict[bytes, bytes | None] = {}
         return [name for name, found in zip(names, stored, strict=True) if await self._a_is_there(found, tokens)]

@@ -1,4 +1,4 @@
-"""Sessions: the session engine's methods, each one atomic step of the store."""
+"""The methods of the session engine. Each one is a single atomic step of the store."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ..session_steps import SessionSteps, session_place
 
 
 class AsyncSessions(SessionSteps):
-    """Creating, saving, loading and deleting."""
+    """Creates, saves, loads and deletes sessions."""
 
     @staticmethod
     async def _a_store() -> Any:
-        """The commands of the sessions' keyspace; inside `pipelined`, of its deferral."""
+        """Return the commands of the sessions' keyspace; in `pipelined`, of its deferral."""
         place = session_place()
         handle = await place.native()
         pipelined = CURRENT.get()
@@ -28,7 +28,7 @@ class AsyncSessions(SessionSteps):
         return name is not None and bool(await (await self._a_store()).exists(name))
 
     async def acreate(self) -> None:
-        """Give this object the key of a new session, which is saved at once."""
+        """Give this object a new session key, and save the session at once."""
         old_key = self._session_key
         while True:
             self._session_key = await self._aget_new_session_key()  # type: ignore[attr-defined]
@@ -37,14 +37,19 @@ class AsyncSessions(SessionSteps):
             except CreateError:
                 continue
             except BaseException:
-                # With the key of a session that was never made, a second try would be taken for an update, and fail for ever.
+                # If the key of a session that was never created stayed, every further save would be
+                # an update and fail.
                 self._session_key = old_key
                 raise
             self.modified = True
             return
 
     async def asave(self, must_create: bool = False) -> None:
-        """Insert with `must_create` (else `CreateError`), or update what exists (else `UpdateError`), in one step."""
+        """Save the session in one atomic step.
+
+        With `must_create` it must be new, or `CreateError` is raised; otherwise it must exist, or
+        `UpdateError` is raised.
+        """
         if self.session_key is None:
             await self.acreate()
             return
@@ -60,7 +65,7 @@ class AsyncSessions(SessionSteps):
         self._note_saved(saving, saved)
 
     async def adelete(self, session_key: str | None = None) -> None:
-        """End a session; this one without an argument. It does not matter whether there is one."""
+        """Delete a session, by default this one. It need not exist."""
         name = self._name(self.session_key if session_key is None else session_key)
         if name is None:
             return
@@ -71,10 +76,10 @@ class AsyncSessions(SessionSteps):
             await db.transaction(self._deleting(name))
 
     async def aload(self) -> dict[str, Any]:
-        """The data; of an unknown session {}, and this object forgets its key."""
+        """Load the data. For an unknown session, return {} and forget the key."""
         name = self._name(self.session_key)
         return self._loaded(None if name is None else await (await self._a_store()).get(name))
 
     @classmethod
     async def aclear_expired(cls) -> None:
-        """Nothing: expired sessions are invisible at once, and compaction takes their space back."""
+        """Do nothing: expired sessions vanish by themselves; compaction reclaims their space."""

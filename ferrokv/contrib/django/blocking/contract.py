@@ -1,5 +1,13 @@
 # Made by `python -m tools.make_twins` from contrib/django/aio/contract.py; edit that.
-"""Django's cache contract, for threads."""
+"""Django's cache contract, for threads.
+
+Values may carry tags. The keyspace `<cache>:tags` holds a random token for each tag that was ever
+deleted. A value that is set with tags is stored in an envelope with the tokens at that time, its
+guard, and counts only while all of them still match. So `delete_tag` just writes a new token: O(1),
+however many values have the tag. Tokens are looked up before a value is computed, so a value
+computed from data of before an invalidation does not count after it. Clearing the cache empties the
+tags' keyspace as well, and renews a token of its own there (EPOCH) that is part of every guard.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +27,10 @@ from .looking import BlockingLooking
 
 
 class BlockingContract(BlockingLooking):
-    """Each method is one atomic command of the store, among all threads, event loops and processes."""
+    """Each method is atomic among all threads, event loops and processes."""
 
     def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
-        """The value, or `default` if there is none that counts: none, expired, invalidated, or without a valid seal."""
+        """Return the value, or `default` if it is missing, expired, invalidated or badly sealed."""
         name = self._key(key, version)
         db = self._place.blocking_handle if CURRENT.get() is None else None
         stored = (db or self._store()).get(name)
@@ -44,7 +52,11 @@ class BlockingContract(BlockingLooking):
         xx: bool = False,
         tags: Sequence[str] | str | None = None,
     ) -> bool:
-        """True, or False when `nx` (only if missing) or `xx` (only if there) forbade it. `adelete_tag` of one of `tags` ends it."""
+        """Set a value. Returns True, or False if `nx` or `xx` prevents it.
+
+        `nx` sets the value only if there is none, `xx` only if there is one. `delete_tag` of any
+        of its `tags` invalidates the value.
+        """
         name, stored, ttl_ms = self._key(key, version), self._encode(value), self._ttl_ms(timeout)
         if tags:
             stored = seal_in(stored, None, self._guard(tags))
@@ -71,11 +83,11 @@ class BlockingContract(BlockingLooking):
         *,
         tags: Sequence[str] | str | None = None,
     ) -> bool:
-        """True if there was no value, and now there is this one."""
+        """Set a value if there is none. Returns True if it was set."""
         return self.set(key, value, timeout, version, nx=True, tags=tags)
 
     def touch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
-        """True if there is a value; its timeout begins anew."""
+        """Start the timeout anew. Returns True if there is a value."""
         name, ttl_ms = self._key(key, version), self._ttl_ms(timeout)
         db = self._ready() or self._store()
         if not self._is_plain(db, name):
@@ -85,14 +97,14 @@ class BlockingContract(BlockingLooking):
         return bool(db.pexpire(name, ttl_ms))
 
     def delete(self, key: Any, version: int | None = None) -> bool:
-        """True if there was a value."""
+        """Delete a value. Returns True if there was one."""
         name = self._key(key, version)
         db = self._ready() or self._store()
         was_there = self._is_there(db.get(name))
         return bool(db.delete(name)) and was_there
 
     def get_many(self, keys: Iterable[Any], version: int | None = None) -> dict[Any, Any]:
-        """The values that are there, by key, of one moment."""
+        """Return the values found, by key, all as of one moment."""
         names = self._keys(keys, version)
         if not names:
             return {}
@@ -113,7 +125,10 @@ class BlockingContract(BlockingLooking):
         *,
         tags: Sequence[str] | str | None = None,
     ) -> list[Any]:
-        """[]: all of them are set, as one batch with one sync, or an error was raised and none is; more than 50,000 in several."""
+        """Set all values in one batch with one sync, or none; more than 50,000 in several batches.
+
+        Returns []: whatever goes wrong is raised.
+        """
         guard = self._guard(tags) if tags else None
         for batch in self._batches(data, timeout, version, guard):
             if batch:
@@ -122,13 +137,13 @@ class BlockingContract(BlockingLooking):
         return []
 
     def delete_many(self, keys: Iterable[Any], version: int | None = None) -> None:
-        """Delete the keys, as one batch with one sync; more than 50,000 in several."""
+        """Delete the keys in one batch with one sync; more than 50,000 in several batches."""
         for names in in_parts(list(self._keys(keys, version))):
             db = self._ready() or self._store()
             db.delete(*names)
 
     def has_key(self, key: Any, version: int | None = None) -> bool:
-        """True if `aget` would find a value."""
+        """True if `get` would find a value."""
         name = self._key(key, version)
         db = self._ready() or self._store()
         return self._is_live(db.get(name))
@@ -136,7 +151,10 @@ class BlockingContract(BlockingLooking):
     def incr(
         self, key: Any, delta: int = 1, version: int | None = None, *, ignore_key_check: bool = False
     ) -> int:
-        """The new value; the timeout stays. ValueError for a missing key, which `ignore_key_check` makes, without timeout, as 0."""
+        """Add to a number and return the result. The timeout stays.
+
+        ValueError for a missing key; with `ignore_key_check` it counts as 0 and gets no timeout.
+        """
         name = self._key(key, version)
         db = self._ready() or self._store()
         try:
@@ -152,11 +170,14 @@ class BlockingContract(BlockingLooking):
             raise self._counter_error(key, error) from error
 
     def decr(self, key: Any, delta: int = 1, version: int | None = None) -> int:
-        """As `aincr`, downwards."""
+        """Subtract from a number; otherwise as `incr`."""
         return self.incr(key, -delta, version=version)
 
     def incr_version(self, key: Any, delta: int = 1, version: int | None = None) -> int:
-        """The new version; value and timeout move there in one atomic step. ValueError for a missing key."""
+        """Atomically move value and timeout to a higher version, and return that version.
+
+        ValueError for a missing key.
+        """
         source, target, new_version = self._versions(key, delta, version)
         db = self._ready() or self._store()
         try:
@@ -168,11 +189,11 @@ class BlockingContract(BlockingLooking):
         return new_version
 
     def decr_version(self, key: Any, delta: int = 1, version: int | None = None) -> int:
-        """As `aincr_version`, downwards."""
+        """As `incr_version`, to a lower version."""
         return self.incr_version(key, -delta, version)
 
     def clear(self) -> None:
-        """Clear this cache's keyspace, and nothing else: a few records in one commit, whatever its size."""
+        """Clear this cache's keyspace and tags: a few records in one commit, whatever the size."""
         tags_keyspace = self._tags_place.keyspace
 
         def clear(tx: Tx) -> None:
@@ -180,14 +201,17 @@ class BlockingContract(BlockingLooking):
             tags = tx.keyspace(tags_keyspace)
             if tags.exists(EPOCH):
                 tags.flushdb()
-                # A value whose tags were looked up before must not count afterwards.
+                # A value whose tags were looked up before this must not count after it.
                 tags.set(EPOCH, new_token())
 
         db = self._ready() or self._store()
         db.transaction(clear)
 
     def delete_tag(self, *tags: str) -> None:
-        """End every value that was set with one of the tags, of every version. O(1) for each tag, whatever the number of values."""
+        """Invalidate every value that was set with one of the tags, of all versions.
+
+        O(1) for each tag, whatever the number of values.
+        """
         db = self._store(self._tags_place)
         if db.get(EPOCH) is None:
             db.transaction(self._begin_epoch)
@@ -196,4 +220,4 @@ class BlockingContract(BlockingLooking):
             db.write(batch)
 
     def close(self, **kwargs: Any) -> None:
-        """Nothing: the store is shared, and Django calls this after every request."""
+        """Do nothing: the store is shared, and Django calls this after every request."""

@@ -1,7 +1,7 @@
 # Made by `python -m tools.make_twins` from contrib/django/aio/extras.py; edit that.
-"""What django-redis offers beyond Django's contract, under the same names, so that code that uses it goes on working.
+"""What django-redis offers beyond Django's contract, under the same names, for code that uses it.
 
-A missing key has the TTL 0 and one without timeout None, as in django-redis.
+As in django-redis, the TTL of a missing key is 0, and that of a key without timeout is None.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from ..patterns import glob_of, reversal_of
 from .contract import BlockingContract
 from .locks import BlockingAppendingLock
 
-DELETED_EACH: Final = 10_000  # by one commit
+DELETED_EACH: Final = 10_000  # per commit
 PAGE: Final = 500
 
 
 class BlockingExtras(BlockingContract):
-    """TTLs, keys by pattern, locks."""
+    """TTLs, keys by pattern, and locks."""
 
     def pttl(self, key: Any, version: int | None = None) -> int | None:
-        """Milliseconds to live; None without timeout, 0 if there is no such key."""
+        """Return the remaining milliseconds; None without a timeout, 0 if there is no such key."""
         name = self._key(key, version)
         db = self._ready() or self._store()
         stored = db.get(name)
@@ -40,36 +40,39 @@ class BlockingExtras(BlockingContract):
         return None if left == -1 else max(left, 0)
 
     def ttl(self, key: Any, version: int | None = None) -> int | None:
-        """As `apttl`, in seconds, rounded."""
+        """As `pttl`, in seconds, rounded."""
         left = self.pttl(key, version=version)
         return None if left is None else (left + 500) // 1000
 
     def persist(self, key: Any, version: int | None = None) -> bool:
-        """True if the key had a timeout; now it has none."""
+        """Remove the timeout. Returns True if there was one."""
         name = self._key(key, version)
         db = self._ready() or self._store()
         return self._is_plain(db, name) and bool(db.persist(name))
 
     def expire(self, key: Any, timeout: float, version: int | None = None) -> bool:
-        """True if the key is there; it lives `timeout` seconds from now."""
+        """Let the key expire `timeout` seconds from now. Returns True if it exists."""
         name = self._key(key, version)
         db = self._ready() or self._store()
         return self._is_plain(db, name) and bool(db.expire(name, timeout))
 
     def pexpire(self, key: Any, timeout: float, version: int | None = None) -> bool:
-        """As `aexpire`, in milliseconds."""
+        """As `expire`, in milliseconds."""
         name = self._key(key, version)
         db = self._ready() or self._store()
         return self._is_plain(db, name) and bool(db.pexpire(name, timeout))
 
     def expire_at(self, key: Any, when: datetime | int, version: int | None = None) -> bool:
-        """True if the key is there; it lives until a datetime, or a moment in seconds since 1970."""
+        """Let the key expire at a datetime, or at a moment in seconds since 1970.
+
+        True if it exists.
+        """
         name = self._key(key, version)
         db = self._ready() or self._store()
         return self._is_plain(db, name) and bool(db.expireat(name, when))
 
     def pexpire_at(self, key: Any, when: datetime | int, version: int | None = None) -> bool:
-        """As `aexpire_at`, in milliseconds."""
+        """As `expire_at`, in milliseconds."""
         name = self._key(key, version)
         db = self._ready() or self._store()
         return self._is_plain(db, name) and bool(db.pexpireat(name, when))
@@ -77,7 +80,7 @@ class BlockingExtras(BlockingContract):
     def iter_keys(
         self, search: str, itersize: int | None = None, version: int | None = None
     ) -> Iterator[str]:
-        """The keys that match a glob, as callers name them, page by page."""
+        """Iterate over the keys that match a glob, as callers name them, page by page."""
         db = self._settled_store()
         reverse = reversal_of(self, self._reverse_key, version)
         page = []
@@ -91,7 +94,7 @@ class BlockingExtras(BlockingContract):
             yield reverse(live)
 
     def keys(self, search: str, version: int | None = None) -> list[str]:
-        """The keys that match a glob, as callers name them."""
+        """Return the keys that match a glob, as callers name them."""
         db = self._settled_store()
         names = self._live_names(db, db.keys(glob_of(self, search, version)))
         return list(map(reversal_of(self, self._reverse_key, version), names))
@@ -99,7 +102,7 @@ class BlockingExtras(BlockingContract):
     def delete_pattern(
         self, pattern: str, version: int | None = None, prefix: str | None = None, itersize: int | None = None
     ) -> int:
-        """How many keys matched the glob; they are gone, ten thousand by each commit."""
+        """Delete the keys that match a glob, 10,000 per commit, and return how many there were."""
         db = self._settled_store()
         names = db.keys(glob_of(self, pattern, version, prefix))
         deleted = 0
@@ -117,7 +120,10 @@ class BlockingExtras(BlockingContract):
         blocking_timeout: float | None = None,
         thread_local: bool = True,
     ) -> BlockingLock:
-        """A lock among all processes: a context manager, freed after `timeout` or when its process ends."""
+        """Return a lock among all processes, to be used as a context manager.
+
+        It becomes free after `timeout`, or when its process ends.
+        """
         db = self._place.blocking()
         name = self._key(key, version)
         return db.lock(name, timeout, sleep, blocking, blocking_timeout, BlockingAppendingLock, thread_local)

@@ -1,5 +1,5 @@
 # Made by `python -m tools.make_twins` from contrib/django/aio/locks.py; edit that.
-"""Locks inside `pipelined`: what was written while holding one is seen by whoever has it next."""
+"""Locks inside `pipelined`: the next holder sees what was written under the lock."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from ..pipelining import current
 
 
 class BlockingAppendingLock(BlockingLock):
-    """A lock whose release comes behind everything that the block has gathered, and is durable together with it."""
+    """A lock whose release comes after everything the block has collected.
+
+    The release becomes durable together with it.
+    """
 
     __slots__ = ()
 
     def release(self) -> None:
-        """As of its base."""
+        """Append what the block has collected, then release the lock."""
         pipelined = current()
         try:
             if pipelined is not None:

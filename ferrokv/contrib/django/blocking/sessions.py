@@ -1,5 +1,5 @@
 # Made by `python -m tools.make_twins` from contrib/django/aio/sessions.py; edit that.
-"""Sessions: the session engine's methods, each one atomic step of the store."""
+"""The methods of the session engine. Each one is a single atomic step of the store."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..session_steps import SessionSteps, session_place
 
 
 class BlockingSessions(SessionSteps):
-    """Creating, saving, loading and deleting."""
+    """Creates, saves, loads and deletes sessions."""
 
     @staticmethod
     def _store() -> Any:
-        """The commands of the sessions' keyspace; inside `pipelined`, of its deferral."""
+        """Return the commands of the sessions' keyspace; in `pipelined`, of its deferral."""
         place = session_place()
         handle = place.blocking()
         pipelined = CURRENT.get()
@@ -29,7 +29,7 @@ class BlockingSessions(SessionSteps):
         return name is not None and bool((self._store()).exists(name))
 
     def create(self) -> None:
-        """Give this object the key of a new session, which is saved at once."""
+        """Give this object a new session key, and save the session at once."""
         old_key = self._session_key
         while True:
             self._session_key = self._get_new_session_key()  # type: ignore[attr-defined]
@@ -38,14 +38,19 @@ class BlockingSessions(SessionSteps):
             except CreateError:
                 continue
             except BaseException:
-                # With the key of a session that was never made, a second try would be taken for an update, and fail for ever.
+                # If the key of a session that was never created stayed, every further save would be
+                # an update and fail.
                 self._session_key = old_key
                 raise
             self.modified = True
             return
 
     def save(self, must_create: bool = False) -> None:
-        """Insert with `must_create` (else `CreateError`), or update what exists (else `UpdateError`), in one step."""
+        """Save the session in one atomic step.
+
+        With `must_create` it must be new, or `CreateError` is raised; otherwise it must exist, or
+        `UpdateError` is raised.
+        """
         if self.session_key is None:
             self.create()
             return
@@ -61,7 +66,7 @@ class BlockingSessions(SessionSteps):
         self._note_saved(saving, saved)
 
     def delete(self, session_key: str | None = None) -> None:
-        """End a session; this one without an argument. It does not matter whether there is one."""
+        """Delete a session, by default this one. It need not exist."""
         name = self._name(self.session_key if session_key is None else session_key)
         if name is None:
             return
@@ -72,10 +77,10 @@ class BlockingSessions(SessionSteps):
             db.transaction(self._deleting(name))
 
     def load(self) -> dict[str, Any]:
-        """The data; of an unknown session {}, and this object forgets its key."""
+        """Load the data. For an unknown session, return {} and forget the key."""
         name = self._name(self.session_key)
         return self._loaded(None if name is None else (self._store()).get(name))
 
     @classmethod
     def clear_expired(cls) -> None:
-        """Nothing: expired sessions are invisible at once, and compaction takes their space back."""
+        """Do nothing: expired sessions vanish by themselves; compaction reclaims their space."""

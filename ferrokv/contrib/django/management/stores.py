@@ -1,6 +1,7 @@
-"""What the management commands share: which cache is meant, errors as exit codes, and progress on a terminal.
+"""What the management commands share: choosing the cache, exit codes, and progress on a terminal.
 
-Data goes to stdout, progress and remarks to stderr. Exit codes: 1 for what can not be done, 3 for damage, 4 for a busy store.
+Data goes to stdout, progress and remarks to stderr. Exit codes: 1 for a failure, 3 for damage, 4
+for a busy store.
 """
 
 from __future__ import annotations
@@ -23,43 +24,46 @@ from ..backend import FerroKVCache
 DAMAGED = 3
 BUSY = 4
 Report = Callable[[int, int], None]
-"""Called with how much is done, and of how much."""
+"""Called with the amount done and the total."""
 
 
 class StoreCommand(BaseCommand):
-    """A command on the store of one alias of CACHES."""
+    """A command for the store of one alias of CACHES."""
 
-    requires_system_checks: Any = ()  # they must not keep anybody from looking at a store that has a problem
+    requires_system_checks: Any = ()  # checks must not keep anybody from inspecting a store with problems
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """The alias; subclasses add theirs."""
-        parser.add_argument("--alias", default="default", help='which entry of CACHES is meant (default: "default")')
+        """Add the alias; subclasses add their own arguments."""
+        parser.add_argument("--alias", default="default", help='the entry of CACHES to use (default: "default")')
 
     def cache(self, alias: str) -> FerroKVCache:
-        """The cache of an alias, whose failures are raised in spite of IGNORE_EXCEPTIONS. `CommandError` if it is none of ours."""
+        """Return the cache of an alias. It raises failures even with IGNORE_EXCEPTIONS.
+
+        `CommandError` if it is not a ferrokv cache.
+        """
         try:
             cache = caches[alias]
         except (InvalidCacheBackendError, ImproperlyConfigured) as error:
             raise CommandError(str(error)) from error
         if not isinstance(cache, FerroKVCache):
-            raise CommandError(f"CACHES[{alias!r}] is no FerroKVCache.")
+            raise CommandError(f"CACHES[{alias!r}] is not a FerroKVCache.")
         params = dict(settings.CACHES[alias])
         params["OPTIONS"] = {**(params.get("OPTIONS") or {}), "IGNORE_EXCEPTIONS": False}
         strict: FerroKVCache = import_string(params["BACKEND"])(params["LOCATION"], params)
         return strict
 
     def store(self, alias: str) -> BlockingFerroKV:
-        """The store of an alias."""
+        """Return the store of an alias."""
         return self.cache(alias)._place.blocking()
 
     def remark(self, text: str) -> None:
-        """A line for the person at the terminal."""
+        """Print a line for the person at the terminal."""
         self.stderr.write(text, self.style.NOTICE)
 
 
 @contextmanager
 def errors_as_exit_codes() -> Iterator[None]:
-    """Errors of the store as one line and an exit code."""
+    """Turn errors of the store into one line and an exit code."""
     try:
         yield
     except CorruptionError as error:
@@ -72,7 +76,7 @@ def errors_as_exit_codes() -> Iterator[None]:
 
 @contextmanager
 def progress(what: str) -> Iterator[Report]:
-    """A progress bar on stderr, if that is a terminal."""
+    """Show a progress bar on stderr, if that is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -88,7 +92,7 @@ def progress(what: str) -> Iterator[Report]:
 
 @contextmanager
 def spinner(what: str) -> Iterator[None]:
-    """A sign of life on stderr, if that is a terminal, for what can not say how far it is."""
+    """Show activity on stderr, if that is a terminal, for work that cannot report its progress."""
     from rich.console import Console
 
     if not sys.stderr.isatty():

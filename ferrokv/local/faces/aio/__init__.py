@@ -1,1 +1,1 @@
-"""The commands for asyncio, written by hand. After a change here: `python -m tools.make_twins`."""
+"""The commands for asyncio, written by hand. After a change, run `python -m tools.make_twins`."""

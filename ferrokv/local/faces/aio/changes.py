@@ -15,7 +15,7 @@ from .command_base import CommandBase
 
 
 class AsyncWaits(CommandBase):
-    """A face says here how it waits for keys."""
+    """A handle implements this method to say how it waits for keys."""
 
     __slots__ = ()
 
@@ -24,7 +24,10 @@ class AsyncWaits(CommandBase):
 
 
 class AsyncChanges:
-    """A watch over some keys, made by `changes`. For one thread or task, within `with`."""
+    """A watch over some keys, created by `changes`.
+
+    Use it in a `with` block, in one thread or task.
+    """
 
     __slots__ = ("_waiter",)
 
@@ -39,10 +42,11 @@ class AsyncChanges:
         self._waiter.__exit__(kind, error, at)
 
     async def wait(self, timeout: float | None = None) -> bool:
-        """True as soon as one of the keys may have changed since the last answer; False after `timeout` seconds (0 or None: never).
+        """Wait until one of the keys may have changed since the last call, and return True.
 
-        Now and then it is True although nothing changed, so look at the keys. The end of a TTL is no change. `StoreClosed` as soon
-        as the handle or the store is closed. May be cancelled.
+        Returns False after `timeout` seconds; 0 or None waits forever. It may return True although
+        nothing changed, so check the keys. A key that expires does not count as a change. Raises
+        `StoreClosed` as soon as the handle or the store is closed. May be cancelled.
         """
         waiter = self._waiter
         is_woken = await waiter.wait(Patience(timeout).left)
@@ -51,26 +55,28 @@ class AsyncChanges:
 
 
 class AsyncWatching(AsyncWaits):
-    """Tells when keys change."""
+    """Reports when keys change."""
 
     __slots__ = ()
 
     def changes(self, *names: Key, beside: AsyncWatching | None = None) -> AsyncChanges:
-        """A watch over keys, for waiting until somebody, in whichever process, writes or deletes one of them.
+        """Watch keys, to wait until any process writes or deletes one of them.
 
             with db.changes("job") as changes:
                 while (found := await db.get("job")) is None:
                     await changes.wait()
 
-        What is written behind the beginning of the block is noticed, so look at the keys inside it. `beside` is a handle on another
-        keyspace of the same store, whose keys of these names count, too. Waiting costs nothing; a write in another process is
-        noticed within a millisecond on Linux, within some elsewhere and through `read_only` handles. Any number may wait.
+        Changes count from the beginning of the block, so check the keys inside it. `beside` is a
+        handle on another keyspace of the same store, whose keys of the same names are watched too.
+        Waiting uses no CPU. On Linux, a write in another process is noticed within a millisecond;
+        elsewhere, and through `read_only` handles, within a few milliseconds. Any number of callers
+        may wait.
         """
         keys = encode_some_names(names, (), "changes")
         waiter = self._waiting("changes", keys)
         if beside is not None:
             other = beside._waiting("changes", keys)
             if other.watch is not waiter.watch:
-                raise DataError("keys of two stores can not be watched together")
+                raise DataError("keys of two stores cannot be watched together")
             waiter.wanted += other.wanted
         return AsyncChanges(waiter)

@@ -1,4 +1,4 @@
-"""The commands within a deferral: each answered before it is durable (faces/deferral.py)."""
+"""The commands within a deferral. Each returns before its write is durable (faces/deferral.py)."""
 
 from __future__ import annotations
 
@@ -44,9 +44,10 @@ class DeferredCommands(
     AsyncSortedSetWrites,
     AsyncLocking,
 ):
-    """The commands in one keyspace of a deferral. Answers are true once the deferral is settled.
+    """The commands of one keyspace within a deferral.
 
-    `write` costs no I/O, what has to answer one append to the WAL. Blocking pops do not wait.
+    An answer is definite only once the deferral is settled. `write` costs no I/O; a command that
+    needs an answer costs one append to the WAL. Blocking pops do not wait.
     """
 
     __slots__ = ("_forgiving", "_handle", "_keyspace", "_unsettled")
@@ -58,7 +59,10 @@ class DeferredCommands(
         self._forgiving = forgiving
 
     async def get(self, name: Key) -> bytes | None:
-        """The value, or None. As fast as elsewhere for keys that the deferral did not write."""
+        """Return a string's value, or None.
+
+        Keys that the deferral has not written cost no more than usual.
+        """
         found = self._unsettled.find(self._keyspace, encode_key(name))
         if found is False:
             return await self._handle.get(name)  # type: ignore[no-any-return]
@@ -67,17 +71,20 @@ class DeferredCommands(
         return found  # type: ignore[return-value]
 
     async def write(self, batch: WriteBatch) -> bool:
-        """True. The writes are gathered; they will be appended before whatever is written next."""
+        """Collect the writes of the batch in memory. Returns True.
+
+        They are appended to the WAL before the deferral's next command that needs an answer.
+        """
         writes = check_batch(batch)
         much = self._unsettled.gather(self._keyspace, writes, self._forgiving)
-        if much is None:  # it was closed: behind what is gathered, which may not be on its way yet
+        if much is None:  # the deferral was closed: write after everything it has collected
             return await self._write(strings.write_many, writes)
         if much:
             await self._unsettled.aperform(self._keyspace, None, (), self._forgiving)
         return True
 
     async def transaction(self, function: Callable[[Tx], T]) -> T:
-        """What `function(tx)` returns, as of `FerroKV.transaction`."""
+        """As `FerroKV.transaction`: run `function(tx)` once and return its result."""
         checked = check_function(function)
         return await self._unsettled.aperform(self._keyspace, run_function, (checked,), self._forgiving)  # type: ignore[no-any-return]
 
@@ -88,7 +95,8 @@ class DeferredCommands(
         return self._handle._owners()  # type: ignore[no-any-return]
 
     async def _query(self, command: Callable[Concatenate[Records, P], Op[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        # Who asks for a lock wants to know what others have appended: taking one need not be durable.
+        # Whoever asks about a lock wants to know what others have appended, since taking a lock
+        # need not be durable.
         if command is not locks.is_held and self._unsettled.is_apart(self._keyspace, command, args):
             return await self._handle._query(command, *args)  # type: ignore[no-any-return]
         return await self._unsettled.aperform(self._keyspace, run_read, (command, args), self._forgiving)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Hashes."""
+"""Commands on hashes."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from .command_base import CommandBase
 
 
 class AsyncHashReads(CommandBase):
-    """What can be asked of hashes."""
+    """Commands that read hashes."""
 
     __slots__ = ()
 
     async def hget(self, name: Key, key: Value) -> bytes | None:
-        """The value of a field, or None."""
+        """Return the value of a field, or None."""
         return await self._query(hashes.get_field, encode_key(name), encode_member(key))
 
     async def hmget(self, name: Key, keys: Value | Iterable[Value], *args: Value) -> list[bytes | None]:
-        """The values in the order of the fields, None for missing ones."""
+        """Return the values in the order of the fields; None for missing fields."""
         return await self._query(hashes.get_fields, encode_key(name), encode_fields(keys, args, "hmget"))
 
     async def hgetall(self, name: Key) -> dict[bytes, bytes]:
-        """All fields and values, in the order of the fields."""
+        """Return all fields and their values, sorted by field."""
         return await self._query(hashes.get_all, encode_key(name))
 
     async def hexists(self, name: Key, key: Value) -> bool:
-        """True if the hash has the field."""
+        """Return True if the hash has the field."""
         return await self._query(hashes.has_field, encode_key(name), encode_member(key))
 
     async def hlen(self, name: Key) -> int:
-        """How many fields the hash has. O(1)."""
+        """Return the number of fields. O(1)."""
         return await self._query(hashes.length, encode_key(name))
 
     async def hkeys(self, name: Key) -> list[bytes]:
-        """All fields, in their order."""
+        """Return all fields, sorted."""
         return await self._query(hashes.fields_of, encode_key(name))
 
     async def hvals(self, name: Key) -> list[bytes]:
-        """All values, in the order of the fields."""
+        """Return all values, sorted by field."""
         return await self._query(hashes.values_of, encode_key(name))
 
     async def hstrlen(self, name: Key, key: Value) -> int:
-        """How many bytes the value of a field has."""
+        """Return the length in bytes of a field's value."""
         return await self._query(hashes.value_length, encode_key(name), encode_member(key))
 
     @overload
@@ -55,13 +55,16 @@ class AsyncHashReads(CommandBase):
     async def hrandfield(
         self, key: Key, count: int | None = None, withvalues: bool = False
     ) -> bytes | list[bytes] | None:
-        """A random field or None; with `count` a list: different ones, or with repetition if negative. O(n)."""
+        """Return a random field, or None. O(n).
+
+        With `count`, returns a list of distinct fields; a negative count allows repetition.
+        """
         number = None if count is None else check_choice(count)
         return await self._query(hashes.random_fields, encode_key(key), number, withvalues)
 
 
 class AsyncHashWrites(CommandBase):
-    """What can be done to hashes."""
+    """Commands that write hashes."""
 
     __slots__ = ()
 
@@ -73,25 +76,29 @@ class AsyncHashWrites(CommandBase):
         mapping: Mapping[Any, Value] | None = None,
         items: Sequence[Value] | None = None,
     ) -> int:
-        """How many fields are new, of `key` and `value`, of a mapping, and of `items` (field, value, field, value...)."""
+        """Set fields, and return how many of them are new.
+
+        They may be given as `key` and `value`, as a mapping, and as `items` (field, value, field,
+        value...).
+        """
         return await self._write(hashes.set_fields, encode_key(name), encode_pairs(key, value, mapping, items))
 
     async def hmset(self, name: Key, mapping: Mapping[Any, Value]) -> bool:
-        """True. `hset` of a mapping."""
+        """Set the fields of a mapping. Returns True."""
         return await self._write(hashes.set_mapping, encode_key(name), encode_pairs(None, None, mapping, None))
 
     async def hsetnx(self, name: Key, key: Value, value: Value) -> int:
-        """1 if the field is new, 0 if it was there and stays as it is."""
+        """Set a field if it does not exist. Returns 1 if it was set, otherwise 0."""
         return await self._write(hashes.set_field_if_missing, encode_key(name), encode_member(key), encode_value(value))
 
     async def hdel(self, name: Key, *keys: Value) -> int:
-        """How many of the fields there were; they are gone."""
+        """Delete fields, and return how many existed."""
         return await self._write(hashes.delete_fields, encode_key(name), encode_members(keys, "hdel"))
 
     async def hincrby(self, name: Key, key: Value, amount: int = 1) -> int:
-        """The field's number after adding; a missing one counts as 0."""
+        """Add to a field's number and return the result; a missing field counts as 0."""
         return await self._write(hashes.increment, encode_key(name), encode_member(key), check_int(amount))
 
     async def hincrbyfloat(self, name: Key, key: Value, amount: float = 1.0) -> float:
-        """The field's number after adding, as 80-bit extended precision has it."""
+        """Add to a field's number, in 80-bit extended precision, and return the result."""
         return await self._write(hashes.increment_float, encode_key(name), encode_member(key), encode_value(amount))

@@ -1,4 +1,4 @@
-"""Lists."""
+"""Commands on lists."""
 
 from __future__ import annotations
 
@@ -11,20 +11,26 @@ from .command_base import CommandBase
 
 
 class AsyncListReads(CommandBase):
-    """What can be asked of lists."""
+    """Commands that read lists."""
 
     __slots__ = ()
 
     async def llen(self, name: Key) -> int:
-        """How many elements the list has. O(1)."""
+        """Return the number of elements. O(1)."""
         return await self._query(lists.length, encode_key(name))
 
     async def lindex(self, name: Key, index: int) -> bytes | None:
-        """The element at a position, counted from the end if negative, or None. O(1)."""
+        """Return the element at a position, or None.
+
+        Negative positions count from the end. O(1).
+        """
         return await self._query(lists.element_at, encode_key(name), check_int(index))
 
     async def lrange(self, name: Key, start: int, end: int) -> list[bytes]:
-        """The elements from `start` to `end`, both included, counted from the end if negative. O(elements answered)."""
+        """Return the elements from `start` to `end`, both included. O(elements returned).
+
+        Negative positions count from the end.
+        """
         return await self._query(lists.slice_of, encode_key(name), check_int(start), check_int(end))
 
     @overload
@@ -42,31 +48,37 @@ class AsyncListReads(CommandBase):
     async def lpos(
         self, name: Key, value: Value, rank: int | None = None, count: int | None = None, maxlen: int | None = None
     ) -> int | list[int] | None:
-        """The position of the element, or None; with `count`, a list of up to so many (0: all). O(n)."""
+        """Return the position of the element, or None. O(n).
+
+        With `count`, returns a list of at most that many positions; 0 means all.
+        """
         number = None if count is None else check_int(count)
         limits = (check_int(1 if rank is None else rank), number, check_int(0 if maxlen is None else maxlen))
         return await self._query(lists.positions, encode_key(name), encode_value(value), *limits)
 
 
 class AsyncListWrites(CommandBase):
-    """What can be done to lists."""
+    """Commands that write lists."""
 
     __slots__ = ()
 
     async def lpush(self, name: Key, *values: Value) -> int:
-        """The length, after putting the values before the list one by one. O(1) for each."""
+        """Insert the values one by one before the first element; returns the new length.
+
+        O(1) for each.
+        """
         return await self._write(lists.push, encode_key(name), encode_values(values, "lpush"), True, False)
 
     async def rpush(self, name: Key, *values: Value) -> int:
-        """The length, after putting the values behind the list. O(1) for each."""
+        """Append the values after the last element; returns the new length. O(1) for each."""
         return await self._write(lists.push, encode_key(name), encode_values(values, "rpush"), False, False)
 
     async def lpushx(self, name: Key, *values: Value) -> int:
-        """As `lpush`, if there is such a list; else 0."""
+        """As `lpush`, but only if the list exists; otherwise return 0."""
         return await self._write(lists.push, encode_key(name), encode_values(values, "lpushx"), True, True)
 
     async def rpushx(self, name: Key, *values: Value) -> int:
-        """As `rpush`, if there is such a list; else 0."""
+        """As `rpush`, but only if the list exists; otherwise return 0."""
         return await self._write(lists.push, encode_key(name), encode_values(values, "rpushx"), False, True)
 
     @overload
@@ -74,7 +86,10 @@ class AsyncListWrites(CommandBase):
     @overload
     async def lpop(self, name: Key, count: int) -> list[bytes] | None: ...
     async def lpop(self, name: Key, count: int | None = None) -> bytes | list[bytes] | None:
-        """The first element, or None; with `count`, a list of up to so many. O(1) for each."""
+        """Remove and return the first element, or None. O(1) for each.
+
+        With `count`, returns a list of at most that many.
+        """
         if count is None:
             return await self._write(lists.pop_one, encode_key(name), True)
         return await self._write(lists.pop_many, encode_key(name), check_count(count), True)
@@ -84,60 +99,75 @@ class AsyncListWrites(CommandBase):
     @overload
     async def rpop(self, name: Key, count: int) -> list[bytes] | None: ...
     async def rpop(self, name: Key, count: int | None = None) -> bytes | list[bytes] | None:
-        """The last element, or None; with `count`, a list of up to so many, the last one first. O(1) for each."""
+        """Remove and return the last element, or None. O(1) for each.
+
+        With `count`, returns a list of at most that many, the last one first.
+        """
         if count is None:
             return await self._write(lists.pop_one, encode_key(name), False)
         return await self._write(lists.pop_many, encode_key(name), check_count(count), False)
 
     async def lset(self, name: Key, index: int, value: Value) -> bool:
-        """True. The element at a position is now `value`; `ResponseError` if there is no such list or position."""
+        """Replace the element at a position.
+
+        Returns True; `ResponseError` without such a list or position.
+        """
         return await self._write(lists.set_at, encode_key(name), check_int(index), encode_value(value))
 
     async def linsert(self, name: Key, where: str, refvalue: Value, value: Value) -> int:
-        """The length after inserting "BEFORE" or "AFTER" the first `refvalue`; -1 without one, 0 without list. O(n)."""
+        """Insert `value` "BEFORE" or "AFTER" the first `refvalue`, and return the new length. O(n).
+
+        Returns -1 if there is no `refvalue`, 0 if there is no list.
+        """
         side = is_before(where)
         return await self._write(lists.insert, encode_key(name), side, encode_value(refvalue), encode_value(value))
 
     async def lrem(self, name: Key, count: int, value: Value) -> int:
-        """How many elements were removed: the first `count`, the last -count if negative, all if 0. O(n)."""
+        """Remove elements equal to `value`, and return how many were removed. O(n).
+
+        A positive `count` removes the first `count`, a negative one the last -`count`, and 0 all of
+        them.
+        """
         return await self._write(lists.remove, encode_key(name), check_int(count), encode_value(value))
 
     async def ltrim(self, name: Key, start: int, end: int) -> bool:
-        """True. Only what `lrange` would answer is left. O(elements that go)."""
+        """Keep only the elements that `lrange` would return. Returns True. O(elements removed)."""
         return await self._write(lists.trim, encode_key(name), check_int(start), check_int(end))
 
     async def lmove(self, first_list: Key, second_list: Key, src: str = "LEFT", dest: str = "RIGHT") -> bytes | None:
-        """The element that went from an end of the first list to an end of the second, or None."""
+        """Move an element from an end of the first list to an end of the second; returns it."""
         ends = is_left(src), is_left(dest)
         return await self._write(lists.move, encode_key(first_list), encode_key(second_list), *ends)
 
     async def rpoplpush(self, src: Key, dst: Key) -> bytes | None:
-        """The last element of `src`, now the first of `dst`, or None."""
+        """Move the last element of `src` to the front of `dst`; returns it or None."""
         return await self._write(lists.move, encode_key(src), encode_key(dst), False, True)
 
     async def blpop(self, keys: Names, timeout: float | None = 0) -> tuple[bytes, bytes] | None:
-        """(key, first element) of the first list that has one, waiting `timeout` seconds (0: for ever); else None.
+        """Pop the first element of the first list that has one; returns (key, element), or None.
 
-        Inside a pipeline or transaction it does not wait. Waiters of one process get elements in about the order they came in. A
-        task that is cancelled in the moment of popping may take an element along: `blmove` to a list of work in hand keeps it.
-        `StoreClosed` as soon as the handle or the store is closed.
+        Waits up to `timeout` seconds for an element; 0 waits forever. Inside a pipeline or
+        transaction it does not wait. Waiters in one process are served in roughly the order they
+        arrived. A task that is cancelled while an element is being popped may lose that element;
+        `blmove` to a list of work in progress keeps it. Raises `StoreClosed` as soon as the handle
+        or the store is closed.
         """
         names = encode_some_names(keys, (), "blpop")
         return await self._wait_for(timeout, names, lists.pop_first, names, True)
 
     async def brpop(self, keys: Names, timeout: float | None = 0) -> tuple[bytes, bytes] | None:
-        """As `blpop`, with the last element."""
+        """As `blpop`, but pop the last element."""
         names = encode_some_names(keys, (), "brpop")
         return await self._wait_for(timeout, names, lists.pop_first, names, False)
 
     async def blmove(
         self, first_list: Key, second_list: Key, timeout: float, src: str = "LEFT", dest: str = "RIGHT"
     ) -> bytes | None:
-        """As `lmove`, waiting as `blpop` does."""
+        """As `lmove`, but wait as `blpop` does."""
         source, ends = encode_key(first_list), (is_left(src), is_left(dest))
         return await self._wait_for(timeout, [source], lists.move, source, encode_key(second_list), *ends)
 
     async def brpoplpush(self, src: Key, dst: Key, timeout: float | None = 0) -> bytes | None:
-        """As `rpoplpush`, waiting as `blpop` does."""
+        """As `rpoplpush`, but wait as `blpop` does."""
         source = encode_key(src)
         return await self._wait_for(timeout, [source], lists.move, source, encode_key(dst), False, True)

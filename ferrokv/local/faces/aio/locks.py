@@ -1,4 +1,4 @@
-"""Locks that processes hold by a key."""
+"""Locks stored under a key, which exclude other threads, tasks and processes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ from .changes import AsyncWaits
 
 
 class Lock:
-    """A lock with the methods of redis-py's, made by `lock`. Freed by `release`, after `timeout`, or when its process ends.
-    Closing the last handle of a process on the store counts as its end.
+    """A lock with the methods of redis-py's, created by `lock`.
 
-    The token of the holder is local to the thread unless `thread_local` is False, so another thread cannot release by accident.
-    A `release` that raises leaves it with the token: call it again, or `acquire`, which takes the lock over from the same object.
+    It is freed by `release`, after `timeout`, or when its process ends. A process that closes its
+    last handle on the store counts as ended.
+
+    The holder's token is local to its thread unless `thread_local` is False, so another thread
+    cannot release the lock by accident. If `release` raises, the object keeps the token: call
+    `release` again, or `acquire`, which takes over a lock that the same object failed to release.
     """
 
     __slots__ = ("_asking", "_blocking", "_blocking_timeout", "_key", "_local", "_ttl_ms", "_whoami", "name")
@@ -58,12 +61,12 @@ class Lock:
 
     @property
     def token(self) -> bytes | None:
-        """What the key holds while this thread has the lock, or has not got it released yet."""
+        """The value stored under the key while this thread has the lock or failed to release it."""
         return getattr(self._local, "token", None) or self._owed
 
     @property
     def _owed(self) -> bytes | None:
-        """A token that is to be released, or may be so already: a release of it has failed."""
+        """A token whose release failed. Its lock may or may not be free already."""
         return getattr(self._local, "owed", None)
 
     async def acquire(
@@ -73,10 +76,12 @@ class Lock:
         blocking_timeout: float | None = None,
         token: Key | None = None,
     ) -> bool:
-        """True once this thread has the lock; False if it is held by another and `blocking` is False or its time over.
+        """Take the lock and return True, or False if somebody else keeps it.
 
-        Arguments take the place of those of `lock`. Whoever waits is woken when the lock is released or expires, and within about a
-        second when the process that has it dies; those of one process take it in the order they came in. `sleep` does nothing.
+        Waits for at most `blocking_timeout` seconds, or not at all if `blocking` is False. The
+        arguments override those of `lock`; `sleep` is ignored. A waiter is woken when the lock is
+        released or expires, and within about a second when the holder's process dies. Waiters in
+        one process take the lock in the order they arrived.
         """
         owners = self._whoami()
         own = owners.new_token(None if token is None else encode_value(token))
@@ -87,13 +92,13 @@ class Lock:
         if await self._try(own, owners) is not None and not (wait and await self._wait(own, owners, deadline)):
             return False
         self._local.token = own
-        self._local.owed = None  # what was held under it is free, or was taken over
+        self._local.owed = None  # what was owed is free, or was taken over
         return True
 
     async def _wait(self, own: bytes, owners: locks.Owners, deadline: float | None) -> bool:
         with self._asking._waiting("locks", [self._key]) as waiter:
             while True:
-                # Order: armed before the look, so that a release behind the look wakes.
+                # Order: arm before trying, so that a release after the attempt wakes this waiter.
                 waiter.arm()
                 held = await self._try(own, owners)
                 if held is None:
@@ -111,15 +116,18 @@ class Lock:
         try:
             return await self._asking._write(locks.acquire, self._key, own, self._ttl_ms, owners, self._owed)
         except BaseException:
-            # The caller was interrupted or cancelled, but the request may be on its way: it is taken back behind it.
+            # The caller was interrupted or cancelled, but the request may still be carried out.
+            # Queue a release after it.
             self._asking._write_unawaited(locks.release, self._key, own)
             raise
 
     async def release(self) -> None:
-        """Free the lock. `LockError` if this thread does not have it, `LockNotOwnedError` if it was lost by time.
+        """Release the lock.
 
-        After any other error it may be called again: that frees the lock if it is still held, and else does nothing. After
-        `StoreFull` and `StoreBusy` it is freed without that, too, as soon as it can be written.
+        `LockError` if this thread does not have it, `LockNotOwnedError` if it timed out. After any
+        other error it may be called again: it then releases the lock if it is still held, and
+        otherwise does nothing. After `StoreFull` or `StoreBusy`, the lock is also released
+        automatically as soon as that can be written.
         """
         own = self.token
         if own is None:
@@ -127,13 +135,15 @@ class Lock:
         is_first = own != self._owed
         try:
             if is_first:
-                # Order: before it is free, since the next to take it may share this object.
+                # Order: forget the token before the lock is free, since the next holder may share
+                # this object.
                 self._local.token = None
             released = await self._free(own)
         except BaseException:
-            # Order: not into `token`, which the next may have set already.
+            # Order: not into `token`, which the next holder may have set already.
             self._local.owed = own
-            # The caller was interrupted or cancelled, or there was no room, and may not come back: it is freed all the same.
+            # The caller was interrupted or cancelled, or there was no room, and it may not try
+            # again. Release the lock anyway.
             self._asking._write_unawaited(locks.release, self._key, own)
             raise
         if not is_first and self._owed == own:
@@ -145,20 +155,24 @@ class Lock:
         try:
             return await self._asking._write(locks.release, self._key, own)
         except StoreFull:
-            # It may have gone together with what a deferral had gathered, which found no room. Alone it only deletes.
+            # The release may have been sent along with a deferral's collected writes, for which
+            # there was no room. On its own it only deletes.
             return await self._asking._write(locks.release, self._key, own)
 
     async def locked(self) -> bool:
-        """True if anybody has the lock."""
+        """Return True if anybody has the lock."""
         return await self._asking._query(locks.is_held, self._key, self._whoami())
 
     async def owned(self) -> bool:
-        """True if this thread has the lock, still."""
+        """Return True if this thread still has the lock."""
         own = self.token
         return own is not None and await self._asking._query(locks.holds, self._key, own)
 
     async def extend(self, additional_time: Expiry, replace_ttl: bool = False) -> bool:
-        """True. The lock lasts `additional_time` longer, or with `replace_ttl` so long from now."""
+        """Extend the lock by `additional_time` seconds. Returns True.
+
+        With `replace_ttl`, it lasts that long from now. `LockNotOwnedError` if the lock was lost.
+        """
         ttl_ms = encode_positive_ttl(additional_time, "pexpire")
         own = self.token
         if own is None:
@@ -170,7 +184,10 @@ class Lock:
         return True
 
     async def reacquire(self) -> bool:
-        """True. The lock lasts its whole `timeout` from now."""
+        """Let the lock last its full `timeout` from now.
+
+        Returns True; `LockNotOwnedError` if it was lost.
+        """
         own = self.token
         if own is None:
             raise LockError("Cannot reacquire an unlocked lock")
@@ -182,7 +199,7 @@ class Lock:
 
 
 class AsyncLocking(AsyncWaits):
-    """Makes locks."""
+    """Creates locks."""
 
     __slots__ = ()
 
@@ -196,7 +213,12 @@ class AsyncLocking(AsyncWaits):
         lock_class: type[Lock] | None = None,
         thread_local: bool = True,
     ) -> Lock:
-        """A lock that lasts `timeout` seconds at most. Acquiring waits for `blocking_timeout` seconds; `sleep` does nothing."""
+        """Create a lock on a key. It is taken by `acquire`, or by entering it as a context manager.
+
+        A held lock expires after `timeout` seconds (None: never). `acquire` waits for at most
+        `blocking_timeout` seconds (None: forever), or not at all if `blocking` is False. `sleep` is
+        ignored: waiters are woken. See the lock's class for `thread_local`.
+        """
         kind = lock_class or Lock
         return kind(self, self._owners, name, timeout, sleep, blocking, blocking_timeout, thread_local)
 

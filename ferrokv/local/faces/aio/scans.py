@@ -1,4 +1,4 @@
-"""Reading in order: scans of the keyspace, and of what collections hold."""
+"""Iterators over a keyspace, and over the contents of collections."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ from .command_base import CommandBase
 
 
 class AsyncScans(Reader, CommandBase):
-    """Iterators. A scan of the keyspace sees one moment; one of a collection sees what is there throughout, as in Redis."""
+    """Iterators.
+
+    A scan of the keyspace sees it as of one moment. A scan of a collection, as in Redis, returns
+    every element that is there throughout.
+    """
 
     __slots__ = ()
 
@@ -30,9 +34,10 @@ class AsyncScans(Reader, CommandBase):
         reverse: bool = False,
         limit: int | None = None,
     ) -> AsyncGenerator[tuple[bytes, bytes], None]:
-        """Keys of [start, end) that have the prefix and hold strings, with their values, in key order or in reverse.
+        """Iterate over (key, value) of string keys, in key order, or backwards with `reverse`.
 
-        All as they were at the first step.
+        Yields the keys of [start, end) that have the prefix, at most `limit` of them, all as of the
+        first step.
         """
         pages = ScanPages(self, scans.make_range(start, end, prefix, reverse, limit))
         try:
@@ -45,9 +50,9 @@ class AsyncScans(Reader, CommandBase):
     async def scan_iter(
         self, match: Key | None = None, count: int | None = None, _type: str | None = None
     ) -> AsyncGenerator[bytes, None]:
-        """Keys that match the glob and have the type, in key order, as they were at the first step.
+        """Iterate over keys that match glob and type, in key order, as of the first step.
 
-        Only the range of the glob's literal prefix is read. `count` is ignored.
+        Only keys with the glob's literal prefix are read. `count` is ignored.
         """
         pages = KeyPages(self, match, _type)
         try:
@@ -60,21 +65,24 @@ class AsyncScans(Reader, CommandBase):
     async def hscan_iter(
         self, name: Key, match: Key | None = None, count: int | None = None, no_values: bool | None = None
     ) -> AsyncGenerator[Any, None]:
-        """(field, value), or with `no_values` the fields alone, that match the glob, in the order of the fields."""
+        """Iterate over (field, value) of the fields that match the glob, in order.
+
+        With `no_values`, yields the fields alone.
+        """
         async for element, value in self._elements(name, HASH, b"", match):
             yield element if no_values else (element, value)
 
     async def sscan_iter(
         self, name: Key, match: Key | None = None, count: int | None = None
     ) -> AsyncGenerator[bytes, None]:
-        """The members that match the glob, in their order."""
+        """Iterate over the members that match the glob, in order."""
         async for element, _ in self._elements(name, SET, b"", match):
             yield element
 
     async def zscan_iter(
         self, name: Key, match: Key | None = None, count: int | None = None, score_cast_func: Any = float
     ) -> AsyncGenerator[tuple[bytes, Any], None]:
-        """(member, score) of the members that match the glob, in the order of the members."""
+        """Iterate over (member, score) of members that match the glob, in order of the members."""
         async for element, value in self._elements(name, SORTED_SET, BY_MEMBER, match):
             yield element, score_cast_func(score_of(value))
 
@@ -90,5 +98,5 @@ class AsyncScans(Reader, CommandBase):
             after = page[-1][0]
 
     async def _read(self, op: Op[T]) -> T:
-        """The result of an operation."""
+        """Run an operation and return its result."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Members of sorted sets by position, score or name."""
+"""Ranges of sorted sets, by position, score or member."""
 
 from __future__ import annotations
 
@@ -15,16 +15,22 @@ T = TypeVar("T")
 
 
 class AsyncSortedSetRanges(CommandBase):
-    """What can be asked of parts of sorted sets."""
+    """Commands that read parts of sorted sets."""
 
     __slots__ = ()
 
     async def zcount(self, name: Key, min: Value, max: Value) -> int:
-        """How many members have a score from `min` to `max`; "(5" leaves 5 out, "-inf" and "+inf" are the ends."""
+        """Return how many members have a score from `min` to `max`.
+
+        "(5" excludes 5; "-inf" and "+inf" stand for the ends.
+        """
         return await self._query(sorted_sets.count, encode_key(name), Span.by_score(min, max))
 
     async def zlexcount(self, name: Key, min: Value, max: Value) -> int:
-        """How many members are from `min` to `max`: "[a", "(a", "-" or "+"."""
+        """Return how many members lie from `min` to `max`.
+
+        "[a" includes a, "(a" excludes it; "-" and "+" stand for the ends.
+        """
         return await self._query(sorted_sets.count, encode_key(name), Span.by_member(min, max))
 
     @overload
@@ -83,8 +89,11 @@ class AsyncSortedSetRanges(CommandBase):
         offset: int | None = None,
         num: int | None = None,
     ) -> list[bytes] | list[tuple[bytes, Any]]:
-        """Members from position `start` to `end`, or from score to score, or from member to member; in order, or with `desc`
-        from the end on. With `withscores`, (member, score)."""
+        """Return the members of a range, in order, or in reverse order with `desc`.
+
+        The range goes from position `start` to `end`; with `byscore` from score to score, with
+        `bylex` from member to member. With `withscores`, returns (member, score) pairs.
+        """
         span = make_span(start, end, desc, byscore, bylex, offset, num)
         return await self._zrange(name, span, withscores, score_cast_func)
 
@@ -171,7 +180,7 @@ class AsyncSortedSetRanges(CommandBase):
         withscores: bool = False,
         score_cast_func: Cast = float,
     ) -> list[bytes] | list[tuple[bytes, Any]]:
-        """As `zrange` by score, without the first `start` members and with `num` at most."""
+        """As `zrange` by score, skipping the first `start` members and returning at most `num`."""
         return await self._zrange(name, Span.by_score(min, max).part(start, num), withscores, score_cast_func)
 
     @overload
@@ -218,21 +227,21 @@ class AsyncSortedSetRanges(CommandBase):
         withscores: bool = False,
         score_cast_func: Cast = float,
     ) -> list[bytes] | list[tuple[bytes, Any]]:
-        """As `zrangebyscore`, from the highest score on."""
+        """As `zrangebyscore`, from the highest score down."""
         span = Span.by_score(min, max, reverse=True).part(start, num)
         return await self._zrange(name, span, withscores, score_cast_func)
 
     async def zrangebylex(
         self, name: Key, min: Value, max: Value, start: int | None = None, num: int | None = None
     ) -> list[bytes]:
-        """As `zrange` by member, without the first `start` members and with `num` at most."""
+        """As `zrange` by member, skipping the first `start` members and returning at most `num`."""
         span = Span.by_member(min, max).part(start, num)
         return await self._query(sorted_sets.members_in, encode_key(name), span)
 
     async def zrevrangebylex(
         self, name: Key, max: Value, min: Value, start: int | None = None, num: int | None = None
     ) -> list[bytes]:
-        """As `zrangebylex`, from the last member on."""
+        """As `zrangebylex`, from the last member back."""
         span = Span.by_member(min, max, reverse=True).part(start, num)
         return await self._query(sorted_sets.members_in, encode_key(name), span)
 

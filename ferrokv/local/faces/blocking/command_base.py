@@ -1,5 +1,5 @@
 # Made by `python -m tools.make_twins` from local/faces/aio/command_base.py; edit that.
-"""What the commands of a face are made of."""
+"""The base of every class of commands."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ T = TypeVar("T")
 
 
 class CommandBase:
-    """A face says here how it has commands run."""
+    """A handle, pipeline or transaction implements these methods to say how its commands run."""
 
     __slots__ = ()
 
     def _query(self, command: Callable[Concatenate[Records, P], Op[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The answer of a command that only reads."""
+        """Run a command that only reads, and return its answer."""
         raise NotImplementedError
 
     def _write(self, command: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The answer of a command that may write."""
+        """Run a command that may write, and return its answer."""
         raise NotImplementedError
 
     def _write_unawaited(
         self, command: Callable[Concatenate[Transaction, P], object], *args: P.args, **kwargs: P.kwargs
     ) -> None:
-        """Have a command run that nobody waits for. Never raises."""
+        """Run a command whose answer nobody waits for. Never raises."""
         raise NotImplementedError
 
     def _wait_for(
@@ -41,5 +41,8 @@ class CommandBase:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """The answer of a command once it is not None, or None after `timeout` seconds; 0 and None wait for ever."""
+        """Repeat a command until its answer is not None, and return that answer.
+
+        Returns None after `timeout` seconds; a timeout of 0 or None waits forever.
+        """
         raise NotImplementedError

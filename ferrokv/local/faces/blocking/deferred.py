@@ -1,5 +1,5 @@
 # Made by `python -m tools.make_twins` from local/faces/aio/deferred.py; edit that.
-"""The commands within a deferral: each answered before it is durable (faces/deferral.py)."""
+"""The commands within a deferral. Each returns before its write is durable (faces/deferral.py)."""
 
 from __future__ import annotations
 
@@ -45,9 +45,10 @@ class BlockingDeferredCommands(
     BlockingSortedSetWrites,
     BlockingLocking,
 ):
-    """The commands in one keyspace of a deferral. Answers are true once the deferral is settled.
+    """The commands of one keyspace within a deferral.
 
-    `write` costs no I/O, what has to answer one append to the WAL. Blocking pops do not wait.
+    An answer is definite only once the deferral is settled. `write` costs no I/O; a command that
+    needs an answer costs one append to the WAL. Blocking pops do not wait.
     """
 
     __slots__ = ("_forgiving", "_handle", "_keyspace", "_unsettled")
@@ -59,7 +60,10 @@ class BlockingDeferredCommands(
         self._forgiving = forgiving
 
     def get(self, name: Key) -> bytes | None:
-        """The value, or None. As fast as elsewhere for keys that the deferral did not write."""
+        """Return a string's value, or None.
+
+        Keys that the deferral has not written cost no more than usual.
+        """
         found = self._unsettled.find(self._keyspace, encode_key(name))
         if found is False:
             return self._handle.get(name)  # type: ignore[no-any-return]
@@ -68,17 +72,20 @@ class BlockingDeferredCommands(
         return found  # type: ignore[return-value]
 
     def write(self, batch: WriteBatch) -> bool:
-        """True. The writes are gathered; they will be appended before whatever is written next."""
+        """Collect the writes of the batch in memory. Returns True.
+
+        They are appended to the WAL before the deferral's next command that needs an answer.
+        """
         writes = check_batch(batch)
         much = self._unsettled.gather(self._keyspace, writes, self._forgiving)
-        if much is None:  # it was closed: behind what is gathered, which may not be on its way yet
+        if much is None:  # the deferral was closed: write after everything it has collected
             return self._write(strings.write_many, writes)
         if much:
             self._unsettled.perform(self._keyspace, None, (), self._forgiving)
         return True
 
     def transaction(self, function: Callable[[Tx], T]) -> T:
-        """What `function(tx)` returns, as of `FerroKV.transaction`."""
+        """As `FerroKV.transaction`: run `function(tx)` once and return its result."""
         checked = check_function(function)
         return self._unsettled.perform(self._keyspace, run_function, (checked,), self._forgiving)  # type: ignore[no-any-return]
 
@@ -89,7 +96,8 @@ class BlockingDeferredCommands(
         return self._handle._owners()  # type: ignore[no-any-return]
 
     def _query(self, command: Callable[Concatenate[Records, P], Op[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        # Who asks for a lock wants to know what others have appended: taking one need not be durable.
+        # Whoever asks about a lock wants to know what others have appended, since taking a lock
+        # need not be durable.
         if command is not locks.is_held and self._unsettled.is_apart(self._keyspace, command, args):
             return self._handle._query(command, *args)  # type: ignore[no-any-return]
         return self._unsettled.perform(self._keyspace, run_read, (command, args), self._forgiving)  # type: ignore[no-any-return]

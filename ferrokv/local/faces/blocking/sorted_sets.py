@@ -1,5 +1,5 @@
 # Made by `python -m tools.make_twins` from local/faces/aio/sorted_sets.py; edit that.
-"""Sorted sets."""
+"""Commands on sorted sets."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ RankAndScore = list[int | float]
 
 
 class BlockingSortedSetReads(BlockingSortedSetRanges):
-    """What can be asked of sorted sets."""
+    """Commands that read sorted sets."""
 
     __slots__ = ()
 
     def zcard(self, name: Key) -> int:
-        """How many members the sorted set has. O(1)."""
+        """Return the number of members. O(1)."""
         return self._query(sorted_sets.length, encode_key(name))
 
     def zscore(self, name: Key, value: Value) -> float | None:
-        """The score of a member, or None."""
+        """Return the score of a member, or None."""
         return self._query(sorted_sets.score, encode_key(name), encode_member(value))
 
     def zmscore(self, key: Key, members: Sequence[Value]) -> list[float | None]:
-        """The scores in the order of the members, None for missing ones."""
+        """Return the scores in the order of the members; None for missing members."""
         return self._query(sorted_sets.scores_of, encode_key(key), encode_members(members, "zmscore"))
 
     @overload
@@ -56,7 +56,10 @@ class BlockingSortedSetReads(BlockingSortedSetRanges):
     @overload
     def zrank(self, name: Key, value: Value, withscore: Literal[True]) -> RankAndScore | None: ...
     def zrank(self, name: Key, value: Value, withscore: bool = False) -> int | RankAndScore | None:
-        """The position of a member from the lowest score on, or None; with `withscore`, [position, score]. O(position)."""
+        """Return a member's position, counting from the lowest score, or None. O(position).
+
+        With `withscore`, returns [position, score].
+        """
         return self._query(sorted_sets.rank, encode_key(name), encode_member(value), False, withscore)
 
     @overload
@@ -64,7 +67,7 @@ class BlockingSortedSetReads(BlockingSortedSetRanges):
     @overload
     def zrevrank(self, name: Key, value: Value, withscore: Literal[True]) -> RankAndScore | None: ...
     def zrevrank(self, name: Key, value: Value, withscore: bool = False) -> int | RankAndScore | None:
-        """As `zrank`, from the highest score on."""
+        """As `zrank`, counting from the highest score."""
         return self._query(sorted_sets.rank, encode_key(name), encode_member(value), True, withscore)
 
     @overload
@@ -76,7 +79,10 @@ class BlockingSortedSetReads(BlockingSortedSetRanges):
     def zrandmember(
         self, key: Key, count: int | None = None, withscores: bool = False
     ) -> bytes | list[bytes] | list[bytes | float] | None:
-        """A random member or None; with `count` a list: different ones, or with repetition if negative. O(n)."""
+        """Return a random member, or None. O(n).
+
+        With `count`, returns a list of distinct members; a negative count allows repetition.
+        """
         number = None if count is None else check_choice(count)
         return self._query(sorted_sets.random_members, encode_key(key), number, withscores)
 
@@ -112,7 +118,11 @@ class BlockingSortedSetReads(BlockingSortedSetRanges):
         withscores: bool = False,
         score_cast_func: Cast = float,
     ) -> list[bytes] | list[tuple[bytes, Any]]:
-        """The members that any has, scores weighted and added (or "MIN", "MAX"). A set counts with scores of 1."""
+        """Return the members of any of the sorted sets.
+
+        Scores are multiplied by the weights of a mapping, then added, or combined by `aggregate`
+        "MIN" or "MAX". A plain set counts as a sorted set with scores of 1.
+        """
         wanted = (encode_weights(keys, "zunion"), check_aggregate(aggregate))
         if not withscores:
             return self._query(sorted_sets.combined_members, "union", *wanted)
@@ -139,7 +149,7 @@ class BlockingSortedSetReads(BlockingSortedSetRanges):
         aggregate: str | None = None,
         withscores: bool = False,
     ) -> list[bytes] | list[tuple[bytes, Any]]:
-        """As `zunion`, the members that all have."""
+        """As `zunion`, but return the members common to all of them."""
         wanted = (encode_weights(keys, "zinter"), check_aggregate(aggregate))
         if not withscores:
             return self._query(sorted_sets.combined_members, "inter", *wanted)
@@ -163,20 +173,23 @@ class BlockingSortedSetReads(BlockingSortedSetRanges):
         keys: Names,
         withscores: bool = False,
     ) -> list[bytes] | list[tuple[bytes, Any]]:
-        """The members of the first that no other has; with `withscores`, (member, score)."""
+        """Return the members of the first that are in none of the others.
+
+        With `withscores`, returns (member, score) pairs.
+        """
         wanted = (encode_weights(keys, "zdiff"), check_aggregate(None))
         if not withscores:
             return self._query(sorted_sets.combined_members, "diff", *wanted)
         return self._query(sorted_sets.combined_scores, "diff", *wanted, float)
 
     def zintercard(self, numkeys: int, keys: Sequence[Key], limit: int = 0) -> int:
-        """How many members all have, counted up to `limit` unless that is 0."""
+        """Return how many members all of them share, counting up to `limit` (0: no limit)."""
         names = check_numkeys(numkeys, encode_names(keys), "at least 1 input key is needed for 'zintercard' command")
         return self._query(sorted_sets.count_common, names, check_int(limit))
 
 
 class BlockingSortedSetWrites(CommandBase):
-    """What can be done to sorted sets."""
+    """Commands that write sorted sets."""
 
     __slots__ = ()
 
@@ -216,7 +229,11 @@ class BlockingSortedSetWrites(CommandBase):
         gt: bool = False,
         lt: bool = False,
     ) -> int | float | None:
-        """How many members are new (with `ch`: or have another score); with `incr`, the one member's new score or None."""
+        """Set scores, and return how many members are new; with `ch`, how many are new or changed.
+
+        With `incr`, adds to the score of the one member instead, and returns the new score, or None
+        if an option prevented it.
+        """
         options = make_add_options(mapping, nx, xx, gt, lt, ch, incr)
         scores = encode_scores(mapping)
         if incr:
@@ -224,44 +241,47 @@ class BlockingSortedSetWrites(CommandBase):
         return self._write(sorted_sets.add, encode_key(name), scores, options)
 
     def zincrby(self, name: Key, amount: float, value: Value) -> float | None:
-        """The member's score after adding; a missing one counts as 0."""
+        """Add to a member's score and return the result; a missing member counts as 0."""
         number = encode_score_value(amount)
         return self._write(sorted_sets.increment, encode_key(name), number, encode_member(value))
 
     def zrem(self, name: Key, *values: Value) -> int:
-        """How many of the members there were; they are gone."""
+        """Remove members, and return how many existed."""
         return self._write(sorted_sets.remove, encode_key(name), encode_members(values, "zrem"))
 
     def zpopmin(self, name: Key, count: int | None = None) -> list[tuple[bytes, float]]:
-        """(member, score) of the lowest, or of up to `count`; they are gone."""
+        """Remove the lowest member, or up to `count`; returns (member, score) pairs."""
         number = 1 if count is None else check_count(count)
         return self._write(sorted_sets.pop, encode_key(name), number, True)
 
     def zpopmax(self, name: Key, count: int | None = None) -> list[tuple[bytes, float]]:
-        """As `zpopmin`, from the highest on."""
+        """As `zpopmin`, from the highest score down."""
         number = 1 if count is None else check_count(count)
         return self._write(sorted_sets.pop, encode_key(name), number, False)
 
     def bzpopmin(self, keys: Names, timeout: float | None = 0) -> tuple[bytes, bytes, float] | None:
-        """(key, member, score) of the first that has one, waiting as `blpop` does; else None."""
+        """Pop the lowest member of the first sorted set that has one; waits as `blpop` does.
+
+        Returns (key, member, score), or None.
+        """
         names = encode_some_names(keys, (), "bzpopmin")
         return self._wait_for(timeout, names, sorted_sets.pop_first, names, True)
 
     def bzpopmax(self, keys: Names, timeout: float | None = 0) -> tuple[bytes, bytes, float] | None:
-        """As `bzpopmin`, with the highest score."""
+        """As `bzpopmin`, but pop the highest member."""
         names = encode_some_names(keys, (), "bzpopmax")
         return self._wait_for(timeout, names, sorted_sets.pop_first, names, False)
 
     def zremrangebyrank(self, name: Key, min: int, max: int) -> int:
-        """How many were removed from position `min` to `max`."""
+        """Remove the members from position `min` to `max`, and return how many there were."""
         return self._write(sorted_sets.remove_span, encode_key(name), Span.by_rank(min, max))
 
     def zremrangebyscore(self, name: Key, min: Value, max: Value) -> int:
-        """How many were removed with a score from `min` to `max`."""
+        """Remove the members with a score from `min` to `max`, and return how many there were."""
         return self._write(sorted_sets.remove_span, encode_key(name), Span.by_score(min, max))
 
     def zremrangebylex(self, name: Key, min: Value, max: Value) -> int:
-        """How many were removed from member `min` to `max`."""
+        """Remove the members between `min` and `max`, and return how many there were."""
         return self._write(sorted_sets.remove_span, encode_key(name), Span.by_member(min, max))
 
     def zrangestore(
@@ -276,21 +296,21 @@ class BlockingSortedSetWrites(CommandBase):
         offset: int | None = None,
         num: int | None = None,
     ) -> int:
-        """How many members `dest` has, which is now what `zrange` answers."""
+        """Store the result of `zrange` at `dest`, and return how many members it has."""
         span = make_span(start, end, desc, byscore, bylex, offset, num)
         return self._write(sorted_sets.store_span, encode_key(dest), encode_key(name), span)
 
     def zunionstore(self, dest: Key, keys: Names | Mapping[Any, float], aggregate: str | None = None) -> int:
-        """How many members `dest` has, which is now what `zunion` answers."""
+        """Store the result of `zunion` at `dest`, and return how many members it has."""
         wanted = (encode_weights(keys, "zunionstore"), check_aggregate(aggregate))
         return self._write(sorted_sets.store, encode_key(dest), "union", *wanted)
 
     def zinterstore(self, dest: Key, keys: Names | Mapping[Any, float], aggregate: str | None = None) -> int:
-        """How many members `dest` has, which is now what `zinter` answers."""
+        """Store the result of `zinter` at `dest`, and return how many members it has."""
         wanted = (encode_weights(keys, "zinterstore"), check_aggregate(aggregate))
         return self._write(sorted_sets.store, encode_key(dest), "inter", *wanted)
 
     def zdiffstore(self, dest: Key, keys: Names) -> int:
-        """How many members `dest` has, which is now what `zdiff` answers."""
+        """Store the result of `zdiff` at `dest`, and return how many members it has."""
         wanted = (encode_weights(keys, "zdiffstore"), check_aggregate(None))
         return self._write(sorted_sets.store, encode_key(dest), "diff", *wanted)

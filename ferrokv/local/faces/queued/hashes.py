@@ -1,5 +1,5 @@
 # Made by `python -m tools.make_twins` from local/faces/aio/hashes.py; edit that.
-"""Hashes."""
+"""Commands on hashes."""
 
 from __future__ import annotations
 
@@ -13,52 +13,55 @@ from .command_base import CommandBase
 
 
 class QueuedHashReads(CommandBase):
-    """What can be asked of hashes."""
+    """Commands that read hashes."""
 
     __slots__ = ()
 
     def hget(self, name: Key, key: Value) -> Any:
-        """The value of a field, or None."""
+        """Return the value of a field, or None."""
         return self._query(hashes.get_field, encode_key(name), encode_member(key))
 
     def hmget(self, name: Key, keys: Value | Iterable[Value], *args: Value) -> Any:
-        """The values in the order of the fields, None for missing ones."""
+        """Return the values in the order of the fields; None for missing fields."""
         return self._query(hashes.get_fields, encode_key(name), encode_fields(keys, args, "hmget"))
 
     def hgetall(self, name: Key) -> Any:
-        """All fields and values, in the order of the fields."""
+        """Return all fields and their values, sorted by field."""
         return self._query(hashes.get_all, encode_key(name))
 
     def hexists(self, name: Key, key: Value) -> Any:
-        """True if the hash has the field."""
+        """Return True if the hash has the field."""
         return self._query(hashes.has_field, encode_key(name), encode_member(key))
 
     def hlen(self, name: Key) -> Any:
-        """How many fields the hash has. O(1)."""
+        """Return the number of fields. O(1)."""
         return self._query(hashes.length, encode_key(name))
 
     def hkeys(self, name: Key) -> Any:
-        """All fields, in their order."""
+        """Return all fields, sorted."""
         return self._query(hashes.fields_of, encode_key(name))
 
     def hvals(self, name: Key) -> Any:
-        """All values, in the order of the fields."""
+        """Return all values, sorted by field."""
         return self._query(hashes.values_of, encode_key(name))
 
     def hstrlen(self, name: Key, key: Value) -> Any:
-        """How many bytes the value of a field has."""
+        """Return the length in bytes of a field's value."""
         return self._query(hashes.value_length, encode_key(name), encode_member(key))
 
     def hrandfield(
         self, key: Key, count: int | None = None, withvalues: bool = False
     ) -> Any:
-        """A random field or None; with `count` a list: different ones, or with repetition if negative. O(n)."""
+        """Return a random field, or None. O(n).
+
+        With `count`, returns a list of distinct fields; a negative count allows repetition.
+        """
         number = None if count is None else check_choice(count)
         return self._query(hashes.random_fields, encode_key(key), number, withvalues)
 
 
 class QueuedHashWrites(CommandBase):
-    """What can be done to hashes."""
+    """Commands that write hashes."""
 
     __slots__ = ()
 
@@ -70,25 +73,29 @@ class QueuedHashWrites(CommandBase):
         mapping: Mapping[Any, Value] | None = None,
         items: Sequence[Value] | None = None,
     ) -> Any:
-        """How many fields are new, of `key` and `value`, of a mapping, and of `items` (field, value, field, value...)."""
+        """Set fields, and return how many of them are new.
+
+        They may be given as `key` and `value`, as a mapping, and as `items` (field, value, field,
+        value...).
+        """
         return self._write(hashes.set_fields, encode_key(name), encode_pairs(key, value, mapping, items))
 
     def hmset(self, name: Key, mapping: Mapping[Any, Value]) -> Any:
-        """True. `hset` of a mapping."""
+        """Set the fields of a mapping. Returns True."""
         return self._write(hashes.set_mapping, encode_key(name), encode_pairs(None, None, mapping, None))
 
     def hsetnx(self, name: Key, key: Value, value: Value) -> Any:
-        """1 if the field is new, 0 if it was there and stays as it is."""
+        """Set a field if it does not exist. Returns 1 if it was set, otherwise 0."""
         return self._write(hashes.set_field_if_missing, encode_key(name), encode_member(key), encode_value(value))
 
     def hdel(self, name: Key, *keys: Value) -> Any:
-        """How many of the fields there were; they are gone."""
+        """Delete fields, and return how many existed."""
         return self._write(hashes.delete_fields, encode_key(name), encode_members(keys, "hdel"))
 
     def hincrby(self, name: Key, key: Value, amount: int = 1) -> Any:
-        """The field's number after adding; a missing one counts as 0."""
+        """Add to a field's number and return the result; a missing field counts as 0."""
         return self._write(hashes.increment, encode_key(name), encode_member(key), check_int(amount))
 
     def hincrbyfloat(self, name: Key, key: Value, amount: float = 1.0) -> Any:
-        """The field's number after adding, as 80-bit extended precision has it."""
+        """Add to a field's number, in 80-bit extended precision, and return the result."""
         return self._write(hashes.increment_float, encode_key(name), encode_member(key), encode_value(amount))

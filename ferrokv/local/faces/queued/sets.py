@@ -1,5 +1,5 @@
 # Made by `python -m tools.make_twins` from local/faces/aio/sets.py; edit that.
-"""Sets."""
+"""Commands on sets."""
 
 from __future__ import annotations
 
@@ -23,84 +23,90 @@ from .command_base import CommandBase
 
 
 class QueuedSetReads(CommandBase):
-    """What can be asked of sets."""
+    """Commands that read sets."""
 
     __slots__ = ()
 
     def scard(self, name: Key) -> Any:
-        """How many members the set has. O(1)."""
+        """Return the number of members. O(1)."""
         return self._query(sets.length, encode_key(name))
 
     def smembers(self, name: Key) -> Any:
-        """All members."""
+        """Return all members."""
         return self._query(sets.members_of, encode_key(name))
 
     def sismember(self, name: Key, value: Value) -> Any:
-        """1 if the set has the member, else 0."""
+        """Return 1 if the value is a member, otherwise 0."""
         return self._query(sets.has_member, encode_key(name), encode_member(value))
 
     def smismember(self, name: Key, values: Sequence[Value], *args: Value) -> Any:
-        """1 or 0 for each."""
+        """Return 1 or 0 for each value, in order."""
         return self._query(sets.have_members, encode_key(name), encode_fields(values, args, "smismember"))
 
     def srandmember(self, name: Key, number: int | None = None) -> Any:
-        """A random member or None; with `number` a list: different ones, or with repetition if negative. O(n)."""
+        """Return a random member, or None. O(n).
+
+        With `number`, returns a list of distinct members; a negative number allows repetition.
+        """
         if number is None:
             return self._query(sets.random_member, encode_key(name))
         return self._query(sets.random_members, encode_key(name), check_choice(number))
 
     def sinter(self, keys: Names, *args: Key) -> Any:
-        """The members that all the sets have."""
+        """Return the members common to all of the sets."""
         return self._query(sets.combine, "inter", encode_some_names(keys, args, "sinter"))
 
     def sunion(self, keys: Names, *args: Key) -> Any:
-        """The members that any of the sets has."""
+        """Return the members of any of the sets."""
         return self._query(sets.combine, "union", encode_some_names(keys, args, "sunion"))
 
     def sdiff(self, keys: Names, *args: Key) -> Any:
-        """The members of the first set that no other has."""
+        """Return the members of the first set that are in none of the others."""
         return self._query(sets.combine, "diff", encode_some_names(keys, args, "sdiff"))
 
     def sintercard(self, numkeys: int, keys: Sequence[Key], limit: int = 0) -> Any:
-        """How many members all the sets have, counted up to `limit` unless that is 0."""
+        """Return how many members all the sets share, counting up to `limit` (0: no limit)."""
         names = check_numkeys(numkeys, encode_names(keys), "numkeys should be greater than 0")
         return self._query(sets.count_common, names, check_int(limit))
 
 
 class QueuedSetWrites(CommandBase):
-    """What can be done to sets."""
+    """Commands that write sets."""
 
     __slots__ = ()
 
     def sadd(self, name: Key, *values: Value) -> Any:
-        """How many of the members are new."""
+        """Add members, and return how many are new."""
         return self._write(sets.add, encode_key(name), encode_members(values, "sadd"))
 
     def srem(self, name: Key, *values: Value) -> Any:
-        """How many of the members there were; they are gone."""
+        """Remove members, and return how many existed."""
         return self._write(sets.remove, encode_key(name), encode_members(values, "srem"))
 
     def smove(self, src: Key, dst: Key, value: Value) -> Any:
-        """True if `src` had the member, which is now in `dst`."""
+        """Move a member from `src` to `dst`. Returns True if `src` had it."""
         return self._write(sets.move, encode_key(src), encode_key(dst), encode_member(value))
 
     def spop(self, name: Key, count: int | None = None) -> Any:
-        """A random member, which is gone, or None; with `count`, a list of up to so many. O(n)."""
+        """Remove and return a random member, or None. O(n).
+
+        With `count`, returns a list of at most that many.
+        """
         if count is None:
             return self._write(sets.pop_one, encode_key(name))
         return self._write(sets.pop_many, encode_key(name), check_count(count))
 
     def sinterstore(self, dest: Key, keys: Names, *args: Key) -> Any:
-        """How many members `dest` has, which is now what `sinter` answers."""
+        """Store the result of `sinter` at `dest`, and return how many members it has."""
         names = encode_some_names(keys, args, "sinterstore")
         return self._write(sets.store, encode_key(dest), "inter", names)
 
     def sunionstore(self, dest: Key, keys: Names, *args: Key) -> Any:
-        """How many members `dest` has, which is now what `sunion` answers."""
+        """Store the result of `sunion` at `dest`, and return how many members it has."""
         names = encode_some_names(keys, args, "sunionstore")
         return self._write(sets.store, encode_key(dest), "union", names)
 
     def sdiffstore(self, dest: Key, keys: Names, *args: Key) -> Any:
-        """How many members `dest` has, which is now what `sdiff` answers."""
+        """Store the result of `sdiff` at `dest`, and return how many members it has."""
         names = encode_some_names(keys, args, "sdiffstore")
         return self._write(sets.store, encode_key(dest), "diff", names)

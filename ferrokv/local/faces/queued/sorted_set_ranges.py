@@ -1,5 +1,5 @@
 # Made by `python -m tools.make_twins` from local/faces/aio/sorted_set_ranges.py; edit that.
-"""Members of sorted sets by position, score or name."""
+"""Ranges of sorted sets, by position, score or member."""
 
 from __future__ import annotations
 
@@ -13,16 +13,22 @@ from .command_base import CommandBase
 
 
 class QueuedSortedSetRanges(CommandBase):
-    """What can be asked of parts of sorted sets."""
+    """Commands that read parts of sorted sets."""
 
     __slots__ = ()
 
     def zcount(self, name: Key, min: Value, max: Value) -> Any:
-        """How many members have a score from `min` to `max`; "(5" leaves 5 out, "-inf" and "+inf" are the ends."""
+        """Return how many members have a score from `min` to `max`.
+
+        "(5" excludes 5; "-inf" and "+inf" stand for the ends.
+        """
         return self._query(sorted_sets.count, encode_key(name), Span.by_score(min, max))
 
     def zlexcount(self, name: Key, min: Value, max: Value) -> Any:
-        """How many members are from `min` to `max`: "[a", "(a", "-" or "+"."""
+        """Return how many members lie from `min` to `max`.
+
+        "[a" includes a, "(a" excludes it; "-" and "+" stand for the ends.
+        """
         return self._query(sorted_sets.count, encode_key(name), Span.by_member(min, max))
 
     def zrange(
@@ -38,8 +44,11 @@ class QueuedSortedSetRanges(CommandBase):
         offset: int | None = None,
         num: int | None = None,
     ) -> Any:
-        """Members from position `start` to `end`, or from score to score, or from member to member; in order, or with `desc`
-        from the end on. With `withscores`, (member, score)."""
+        """Return the members of a range, in order, or in reverse order with `desc`.
+
+        The range goes from position `start` to `end`; with `byscore` from score to score, with
+        `bylex` from member to member. With `withscores`, returns (member, score) pairs.
+        """
         span = make_span(start, end, desc, byscore, bylex, offset, num)
         return self._zrange(name, span, withscores, score_cast_func)
 
@@ -64,7 +73,7 @@ class QueuedSortedSetRanges(CommandBase):
         withscores: bool = False,
         score_cast_func: Cast = float,
     ) -> Any:
-        """As `zrange` by score, without the first `start` members and with `num` at most."""
+        """As `zrange` by score, skipping the first `start` members and returning at most `num`."""
         return self._zrange(name, Span.by_score(min, max).part(start, num), withscores, score_cast_func)
 
     def zrevrangebyscore(
@@ -77,21 +86,21 @@ class QueuedSortedSetRanges(CommandBase):
         withscores: bool = False,
         score_cast_func: Cast = float,
     ) -> Any:
-        """As `zrangebyscore`, from the highest score on."""
+        """As `zrangebyscore`, from the highest score down."""
         span = Span.by_score(min, max, reverse=True).part(start, num)
         return self._zrange(name, span, withscores, score_cast_func)
 
     def zrangebylex(
         self, name: Key, min: Value, max: Value, start: int | None = None, num: int | None = None
     ) -> Any:
-        """As `zrange` by member, without the first `start` members and with `num` at most."""
+        """As `zrange` by member, skipping the first `start` members and returning at most `num`."""
         span = Span.by_member(min, max).part(start, num)
         return self._query(sorted_sets.members_in, encode_key(name), span)
 
     def zrevrangebylex(
         self, name: Key, max: Value, min: Value, start: int | None = None, num: int | None = None
     ) -> Any:
-        """As `zrangebylex`, from the last member on."""
+        """As `zrangebylex`, from the last member back."""
         span = Span.by_member(min, max, reverse=True).part(start, num)
         return self._query(sorted_sets.members_in, encode_key(name), span)
 

@@ -1,5 +1,5 @@
 # Made by `python -m tools.make_twins` from local/faces/aio/strings.py; edit that.
-"""Strings, counters and bits."""
+"""Commands on strings, counters and bits."""
 
 from __future__ import annotations
 
@@ -30,24 +30,30 @@ from .command_base import CommandBase
 
 
 class QueuedStringReads(CommandBase):
-    """What can be asked of strings."""
+    """Commands that read strings."""
 
     __slots__ = ()
 
     def get(self, name: Key) -> Any:
-        """The value, or None. At most one block read per level when memory does not have it."""
+        """Return a string's value, or None.
+
+        Reads at most one block per level if memory does not have it.
+        """
         return self._query(strings.get, encode_key(name))
 
     def mget(self, keys: Names, *args: Key) -> Any:
-        """Values in the order of the keys, None for missing ones, all of one moment."""
+        """Return the values in the order of the keys, as of one moment; None for missing keys."""
         return self._query(strings.get_many, encode_names(keys, args))
 
     def strlen(self, name: Key) -> Any:
-        """How many bytes the value has; 0 if there is no such key."""
+        """Return the value's length in bytes; 0 if there is no such key."""
         return self._query(strings.length, encode_key(name))
 
     def getrange(self, key: Key, start: int, end: int) -> Any:
-        """The bytes from `start` to `end`, both included, counted from the end if negative."""
+        """Return the bytes from `start` to `end`, both included.
+
+        Negative positions count from the end.
+        """
         return self._query(strings.get_range, encode_key(key), check_int(start), check_int(end))
 
     def substr(self, name: Key, start: int, end: int = -1) -> Any:
@@ -55,26 +61,29 @@ class QueuedStringReads(CommandBase):
         return self._query(strings.get_range, encode_key(name), check_int(start), check_int(end))
 
     def getbit(self, name: Key, offset: int) -> Any:
-        """The bit at `offset`; bit 0 is the highest of the first byte."""
+        """Return the bit at `offset`. Bit 0 is the highest bit of the first byte."""
         return self._query(bits.get_bit, encode_key(name), check_offset(offset))
 
     def bitcount(
         self, key: Key, start: int | None = None, end: int | None = None, mode: str | None = None
     ) -> Any:
-        """How many bits are set, in all or from byte `start` to `end`; with mode "BIT", from bit to bit."""
+        """Return how many bits are set, in the whole value or from byte `start` to byte `end`.
+
+        With mode "BIT", `start` and `end` are bit positions.
+        """
         bounds = check_bit_range(start, end, mode)
         return self._query(bits.count, encode_key(key), *bounds, mode)
 
     def bitpos(
         self, key: Key, bit: int, start: int | None = None, end: int | None = None, mode: str | None = None
     ) -> Any:
-        """Where the first bit that is `bit` stands, from `start` on and up to `end`; -1 if there is none."""
+        """Return the position of the first bit equal to `bit` from `start` to `end`, or -1."""
         bounds = check_position_range(start, end, mode)
         return self._query(bits.position, encode_key(key), check_bit(bit), *bounds)
 
 
 class QueuedStringWrites(CommandBase):
-    """What can be done to strings."""
+    """Commands that write strings."""
 
     __slots__ = ()
 
@@ -91,17 +100,23 @@ class QueuedStringWrites(CommandBase):
         exat: int | datetime | None = None,
         pxat: int | datetime | None = None,
     ) -> Any:
-        """True, or None when `nx` or `xx` forbade it; with `get`, the old value or None."""
+        """Set the value. Returns True, or None if `nx` or `xx` prevented it.
+
+        With `get`, returns the old value or None instead.
+        """
         options = strings.make_set_options(ex, px, nx, xx, keepttl, get, exat, pxat)
         return self._write(strings.set_value, encode_key(name), encode_value(value), options)
 
     def set_ex(self, name: Key, value: Value, ttl: Expiry) -> Any:
-        """True. The key expires after `ttl`, seconds or a timedelta, exact to the millisecond."""
+        """Set the value with a TTL in seconds or as a timedelta, exact to the millisecond.
+
+        Returns True.
+        """
         ttl_ms = encode_positive_ttl(ttl, "setex")
         return self._write(strings.set_with_ttl, encode_key(name), encode_value(value), ttl_ms, "setex")
 
     def setex(self, name: Key, time: Expiry, value: Value) -> Any:
-        """True. `set_ex` in the order of redis-py's arguments."""
+        """As `set_ex`, with redis-py's order of arguments."""
         return self.set_ex(name, value, time)
 
     def psetex(self, name: Key, time_ms: Expiry, value: Value) -> Any:
@@ -110,7 +125,7 @@ class QueuedStringWrites(CommandBase):
         return self._write(strings.set_with_ttl, encode_key(name), encode_value(value), ttl_ms, "psetex")
 
     def setnx(self, name: Key, value: Value) -> Any:
-        """True if there was no such key, which is now set."""
+        """Set the value if there is no such key. Returns True if it was set."""
         return self._write(strings.set_if_missing, encode_key(name), encode_value(value))
 
     def getex(
@@ -122,61 +137,74 @@ class QueuedStringWrites(CommandBase):
         pxat: int | datetime | None = None,
         persist: bool = False,
     ) -> Any:
-        """The value or None. Its TTL becomes `ex` seconds or `px` ms, ends at `exat` or `pxat`, or goes with `persist`."""
+        """Return the value or None, and change its TTL.
+
+        `ex` (seconds) or `px` (milliseconds) sets the TTL, `exat` or `pxat` the moment of expiry,
+        and `persist` removes the TTL. Without an option the TTL stays.
+        """
         options = encode_getex(ex, px, exat, pxat, persist)
         return self._write(strings.get_and_expire, encode_key(name), *options)
 
     def getdel(self, name: Key) -> Any:
-        """The value or None; the key is gone."""
+        """Return the value or None, and delete the key."""
         return self._write(strings.get_and_delete, encode_key(name))
 
     def getset(self, name: Key, value: Value) -> Any:
-        """The old value or None; the TTL is gone."""
+        """Set the value, remove the TTL, and return the old value or None."""
         return self._write(strings.get_and_set, encode_key(name), encode_value(value))
 
     def append(self, key: Key, value: Value) -> Any:
-        """The length after appending; the TTL stays."""
+        """Append to the value and return the new length. The TTL stays."""
         return self._write(strings.append, encode_key(key), encode_value(value))
 
     def setrange(self, name: Key, offset: int, value: Value) -> Any:
-        """The length after overwriting from `offset` on; zeros fill a gap."""
+        """Overwrite the value from `offset` on and return the new length. Zeros fill a gap."""
         return self._write(strings.set_range, encode_key(name), check_int(offset), encode_value(value))
 
     def setbit(self, name: Key, offset: int, value: int) -> Any:
-        """The bit that was at `offset`, which is now `value`."""
+        """Set the bit at `offset`, and return the old bit."""
         return self._write(bits.set_bit, encode_key(name), check_offset(offset), value)
 
     def bitop(self, operation: str, dest: Key, *keys: Key) -> Any:
-        """The length of what "AND", "OR", "XOR" or "NOT" make of the values, which is now at `dest`."""
+        """Combine the values with "AND", "OR", "XOR" or "NOT"; store the result at `dest`.
+
+        Returns the length of the result.
+        """
         sources = encode_some_names(keys, (), "bitop")
         return self._write(bits.combine, operation, encode_key(dest), sources)
 
     def compare_and_set(
         self, name: Key, expected: Value, value: Value, ex: Expiry | None = None, px: Expiry | None = None
     ) -> Any:
-        """True if the key held `expected` and now holds `value`; its TTL stays, unless `ex` or `px` gives another."""
+        """Set `value` if the key holds `expected`, and return True if it did.
+
+        The TTL stays, unless `ex` or `px` sets a new one.
+        """
         ttl_ms = encode_new_ttl(ex, px)
         key, old, new = encode_key(name), encode_value(expected), encode_value(value)
         return self._write(strings.compare_and_set, key, old, new, ttl_ms)
 
     def compare_and_delete(self, name: Key, expected: Value) -> Any:
-        """True if the key held `expected` and is now gone."""
+        """Delete the key if it holds `expected`, and return True if it did."""
         return self._write(strings.compare_and_delete, encode_key(name), encode_value(expected))
 
     def mset(self, mapping: Mapping[Any, Value]) -> Any:
-        """True. All keys of the mapping at once."""
+        """Set all keys of the mapping atomically. Returns True."""
         return self._write(strings.write_many, encode_mapping(mapping, "mset"))
 
     def msetnx(self, mapping: Mapping[Any, Value]) -> Any:
-        """True if none of the keys was there, and all are now; else nothing is written."""
+        """Set all keys of the mapping if none of them exists. Returns True if they were set."""
         return self._write(strings.write_if_all_missing, encode_mapping(mapping, "msetnx"))
 
     def write(self, batch: WriteBatch) -> Any:
-        """True. Every write of the batch, or none: one frame, one sync."""
+        """Apply the batch atomically, with one frame and one sync. Returns True."""
         return self._write(strings.write_many, check_batch(batch))
 
     def incrby(self, name: Key, amount: int = 1, *, xx: bool = False) -> Any:
-        """The counter after adding; its TTL stays. A missing key counts as 0, or answers None with `xx`."""
+        """Add to the counter and return the result. The TTL stays.
+
+        A missing key counts as 0; with `xx` it is left alone, and the answer is None.
+        """
         return self._write(counters.increment, encode_key(name), counters.check_amount(amount), xx)
 
     def incr(self, name: Key, amount: int = 1, *, xx: bool = False) -> Any:
@@ -184,7 +212,7 @@ class QueuedStringWrites(CommandBase):
         return self.incrby(name, amount, xx=xx)
 
     def decrby(self, name: Key, amount: int = 1, *, xx: bool = False) -> Any:
-        """The counter after subtracting; otherwise as `incrby`."""
+        """Subtract from the counter; otherwise as `incrby`."""
         return self.incrby(name, negative(amount), xx=xx)
 
     def decr(self, name: Key, amount: int = 1, *, xx: bool = False) -> Any:
@@ -192,5 +220,5 @@ class QueuedStringWrites(CommandBase):
         return self.decrby(name, amount, xx=xx)
 
     def incrbyfloat(self, name: Key, amount: float = 1.0) -> Any:
-        """The number after adding, as 80-bit extended precision has it; the TTL stays."""
+        """Add to the number, in 80-bit extended precision, and return the result. The TTL stays."""
         return self._write(counters.increment_float, encode_key(name), encode_value(amount))

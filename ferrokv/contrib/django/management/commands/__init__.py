@@ -1,1 +1,1 @@
-"""The commands; what they share is in `management/stores.py`."""
+"""The commands. `management/stores.py` has what they share."""

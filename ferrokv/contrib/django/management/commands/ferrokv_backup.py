@@ -1,4 +1,4 @@
-"""`manage.py ferrokv_backup TARGET`: a consistent copy of a store, while everybody goes on using it."""
+"""`manage.py ferrokv_backup TARGET`: a consistent copy of a store, without stopping anything."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ from ..stores import StoreCommand, errors_as_exit_codes, progress
 
 
 class Command(StoreCommand):
-    """The copy is a store like any other: to restore, name its directory as LOCATION, or move it there while nobody runs."""
+    """Writes a copy that is a store like any other.
+
+    To restore it, name its directory as LOCATION, or move it there while no process uses the store.
+    """
 
     help = "Copy a store, all its keyspaces as of one moment, into a new directory."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Where to."""
+        """Add the target."""
         super().add_arguments(parser)
-        parser.add_argument("target", help="the directory of the copy, which is made; its parent must exist")
+        parser.add_argument("target", help="the directory for the copy, created if missing; its parent must exist")
 
     def handle(self, *args: Any, alias: str, target: str, **options: Any) -> None:
-        """Copy it; the copy is durable when this ends."""
+        """Copy the store. The copy is durable on return."""
         path = self.cache(alias)._place.path
         with errors_as_exit_codes(), BlockingFerroKV.open(path, read_only=True) as db, progress("Copying") as report:
             made = db.backup(target, report)

@@ -10,12 +10,12 @@ from ..stores import StoreCommand, errors_as_exit_codes
 
 
 class Command(StoreCommand):
-    """Asks first, unless told not to."""
+    """Asks for confirmation, unless told not to."""
 
-    help = "Clear a cache. Sessions and the other caches in the same directory are not touched."
+    help = "Clear a cache. Sessions and other caches in the same directory are not affected."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """With the usual way to be asked nothing."""
+        """Add Django's usual option to skip the confirmation."""
         super().add_arguments(parser)
         parser.add_argument("--noinput", "--no-input", action="store_false", dest="interactive", help="do not ask")
 
@@ -27,7 +27,7 @@ class Command(StoreCommand):
             try:
                 answer = input(f"Clear the keyspace {place.keyspace!r} of {place.path}? [y/N] ")
             except EOFError as error:
-                raise CommandError("There is nobody to ask: nothing was cleared. --noinput clears without.") from error
+                raise CommandError("There is nobody to ask, so nothing was cleared. Use --noinput.") from error
             if answer.strip().lower() not in ("y", "yes"):
                 raise CommandError("Nothing was cleared.")
         with errors_as_exit_codes():

@@ -1,4 +1,4 @@
-"""`manage.py ferrokv_compact`: give the space of deleted and expired keys back now."""
+"""`manage.py ferrokv_compact`: reclaim the space of deleted and expired keys now."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from ..stores import StoreCommand, errors_as_exit_codes, spinner
 
 
 class Command(StoreCommand):
-    """Others read and write meanwhile."""
+    """Compacts while others read and write."""
 
     help = (
-        "Rewrite the tables of a store without what is deleted or long expired. It happens by itself, too, only later."
+        "Rewrite the tables of a store without deleted and long-expired keys. This also happens by itself, only later."
     )
 
     def handle(self, *args: Any, alias: str, **options: Any) -> None:
-        """Compact, and say what it gave."""
+        """Compact, and print how much space was reclaimed."""
         with errors_as_exit_codes():
             db = self.store(alias)
             before = _table_bytes(db)

@@ -1,4 +1,4 @@
-"""`manage.py ferrokv_stats`: what is in a store, and who has it open."""
+"""`manage.py ferrokv_stats`: show the contents of a store, and who has it open."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from ..stores import StoreCommand, errors_as_exit_codes
 
 
 class Command(StoreCommand):
-    """Reads only, beside whoever writes."""
+    """Only reads, next to any writers."""
 
     help = "Show a store: its keyspaces with keys and bytes, its tables, and the processes that have it open."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """With the way to have it for programs, and the one not to count."""
+        """Add the options for JSON output and for skipping the count."""
         super().add_arguments(parser)
         parser.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
         parser.add_argument(
-            "--fast", action="store_true", help="do not count keys and bytes, which reads the whole store"
+            "--fast", action="store_true", help="skip counting keys and bytes, which reads the whole store"
         )
 
     def handle(self, *args: Any, alias: str, as_json: bool, fast: bool, **options: Any) -> None:
-        """Print them."""
+        """Print the figures."""
         with errors_as_exit_codes(), BlockingFerroKV.open(self.cache(alias)._place.path, read_only=True) as db:
             stats = db.stats()
             facts: dict[str, Any] = stats._asdict()

@@ -1,4 +1,4 @@
-"""`manage.py ferrokv_verify`: read every byte of a store and check it."""
+"""`manage.py ferrokv_verify`: read and check every byte of a store."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ..stores import DAMAGED, StoreCommand, errors_as_exit_codes, progress
 
 
 class Command(StoreCommand):
-    """Reads only, beside whoever writes. Exit code 3 if anything is damaged."""
+    """Only reads, next to any writers. Exit code 3 if anything is damaged."""
 
-    help = "Check every file of a store: checksums, order, counts. Prints one line for each damage."
+    help = "Check every file of a store: checksums, order, counts. Prints one line per problem."
 
     def handle(self, *args: Any, alias: str, **options: Any) -> None:
-        """Check it, and say what is damaged."""
+        """Check the store, and print what is damaged."""
         path = self.cache(alias)._place.path
         with errors_as_exit_codes(), BlockingFerroKV.open(path, read_only=True) as db, progress("Verifying") as report:
             found = db.verify(report)
         for problem in found.problems:
             self.stdout.write(str(problem))
         if found.problems:
-            raise CommandError(f"{path}: {len(found.problems)} places are damaged.", returncode=DAMAGED)
+            raise CommandError(f"{path} is damaged: {len(found.problems)} problems.", returncode=DAMAGED)
         self.remark(f"{path}: {found.files:,} files, {found.records:,} records, {found.bytes:,} bytes, no damage.")
