@@ -258,7 +258,7 @@ def test_writers_wait_for_room_and_then_are_told(store_path: Path, monkeypatch: 
         step = background._step
         monkeypatch.setattr(background, "_step", lambda: go.wait(10) and step())
         writes = (db.set(f"key:{i}", "v" * 100) for i in range(50))
-        with pytest.raises(StoreBusy, match=r"wait for flushes or compaction.* sealed=2 sealed_memtables_max=2"):
+        with pytest.raises(StoreBusy, match=r"waiting for flushes or compaction.* sealed=2 sealed_memtables_max=2"):
             list(writes)
         go.set()
         deadline = time.monotonic() + 10
