@@ -107,7 +107,7 @@ def replace_inner(stored: bytes, inner: bytes, new_inner: bytes) -> bytes:
 
 
 def tokens_match(guard: Guard, find: Callable[[bytes], bytes | None]) -> bool:
-    """True if no tag of the value was invalidated and the cache was not cleared.
+    """True while none of the value's tags is invalidated and the cache is not cleared.
 
     `find` looks up a token.
     """

@@ -283,7 +283,7 @@ class CacheBase(BaseCache):
         return counted
 
     def _counts(self, tx: Tx, opened: Opened) -> bool:
-        """True if `get` would return this value."""
+        """True if the value is valid, so that `get` returns it."""
         if opened.soft_ms is not None and opened.soft_ms <= time.time() * 1000:
             return False
         if opened.guard is not None and not tokens_match(opened.guard, tx.keyspace(self._tags_place.keyspace).get):

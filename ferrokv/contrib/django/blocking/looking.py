@@ -85,7 +85,7 @@ class BlockingLooking(CacheBase):
         return MISSING if inner is None or is_stale else self._codec.decode(inner)
 
     def _is_live(self, stored: bytes | None) -> bool:
-        """True if `get` would return this value.
+        """True if the value is valid, so that `get` returns it.
 
         The value is loaded to find out, for callers that would otherwise keep an unusable one.
         """
@@ -128,7 +128,7 @@ class BlockingLooking(CacheBase):
         return False  # other callers keep writing it
 
     def _is_plain(self, db: Any, name: bytes) -> bool:
-        """True if there is a value that counts.
+        """True if the key holds a valid value.
 
         A soft expiry is removed from it, so that only its TTL counts, which the caller is about to
         change.
