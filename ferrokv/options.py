@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple, Self, TypedDict
+from enum import Enum
+from typing import Any, Final, Literal, NamedTuple, Self, TypedDict
 
 from .errors import DataError
 
 MIB = 1 << 20
+
+
+class Unchanged(Enum):
+    """The type of `UNCHANGED`, so that type checkers can tell it from a number."""
+
+    UNCHANGED = "UNCHANGED"
+
+
+UNCHANGED: Final = Unchanged.UNCHANGED
+"""A quota to leave as it is."""
+Quota = int | None | Literal[Unchanged.UNCHANGED]
+"""Bytes that a keyspace may hold; None for no limit."""
 
 
 class Options(NamedTuple):

@@ -42,6 +42,7 @@ _NAMES: Final = (
     ("__aenter__", "__enter__"),
     ("__aexit__", "__exit__"),
     ("import asyncio\n", ""),
+    ("import Awaitable, ", "import "),
     (".aperform(", ".perform("),
 )
 _ITERATOR: Final = re.compile(r"AsyncGenerator\[(.+), None\]")
@@ -63,6 +64,7 @@ def blocking(source: str) -> str:
     for old, new in _NAMES:
         source = source.replace(old, new)
     source = source.replace("asyncio.sleep", "time.sleep")
+    source = re.sub(r"\bAwaitable\[([\w.]+)\]", r"\1", source)
     source = re.sub(r"\bAsync([A-Z]\w*)", r"Blocking\1", without_waiting(source))
     source = _PUBLIC.sub(r"Blocking\1", source)
     return re.sub(r"for (\w+) in (\w+):\n +yield \1\n", r"yield from \2\n", source)

@@ -18,12 +18,13 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
-from ..errors import FerroKVError, ResponseError, StorePathError
-from ..options import OpenOptions
+from ..errors import FerroKVError, ResponseError, StoreClosed, StorePathError
+from ..options import UNCHANGED, OpenOptions, Quota
 from ..stats import BackupReport, Stats, VerifyReport
 from .commands import keys
 from .commands.collections import WRONG_TYPE
 from .commands.encoding import Key, encode_keyspace
+from .commands.locks import Owners
 from .engine.engine import named
 from .engine.wakeups import Kind
 from .faces.aio.changes import AsyncWatching
@@ -35,6 +36,9 @@ from .faces.aio.scans import AsyncScans
 from .faces.aio.sets import AsyncSetReads, AsyncSetWrites
 from .faces.aio.sorted_sets import AsyncSortedSetReads, AsyncSortedSetWrites
 from .faces.aio.strings import AsyncStringReads, AsyncStringWrites
+from .faces.async_unopened import AsyncUnopened, in_thread
+from .faces.reader import Reader
+from .faces.unopened import Origin
 from .faces.waiting import Patience
 from .log.transaction import Transaction
 from .runtime.async_tasks import run_task
@@ -76,12 +80,21 @@ class AsyncReads(
 
         Reads at most one block per level if memory does not have it.
         """
-        found = self._probe(name)
+        try:
+            found = self._probe(name)
+        except StoreClosed:
+            if not isinstance(self._store, AsyncUnopened):
+                raise
+            await self._store.open()
+            found = self._probe(name)
         if found is None or found.__class__ is bytes:
             return found
         return await self._read(self._finish_get(found))
 
     async def _read(self, op: Op[T]) -> T:
+        store: Store | AsyncUnopened = self._store
+        if isinstance(store, AsyncUnopened):
+            await store.open()
         storage = self._attended().storage
         try:
             return await acomplete(op, storage, self._store.pool)
@@ -105,9 +118,43 @@ class FerroKV(
     AsyncLocking,
     AsyncWatching,
 ):
-    """One keyspace of a store. Create it with `open`; use it as a context manager or `close` it."""
+    """One keyspace of a store. Use it as a context manager, or `close` it.
 
-    __slots__ = ()
+    `await FerroKV.open(path)` opens the store now. `FerroKV(path)` opens it at the first use.
+    """
+
+    __slots__ = ("_origin",)
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        keyspace: str = "default",
+        read_only: bool = False,
+        max_bytes: Quota = UNCHANGED,
+        **options: Unpack[OpenOptions],
+    ) -> None:
+        """Make a handle on a keyspace of the store in a directory. Its first use opens the store.
+
+        No file is touched before that, and `open` says which errors opening can raise. Arguments
+        are those of `open`; `max_bytes` is a quota to set once the store is open (`set_quota`). If
+        the directory is removed or replaced, a call that is under way may raise `StoreReplaced`,
+        and the next one opens what is there then.
+
+        Methods that cannot wait, such as `snapshot`, raise `StoreClosed` before the first use;
+        await `ready` first.
+        """
+        self._origin: Origin | None = Origin.checked(path, read_only, options, max_bytes)
+        name = encode_keyspace(keyspace)
+        super().__init__(AsyncUnopened(self, self._origin, name), name)
+
+    @classmethod
+    def _on(cls, store: Store, keyspace: str) -> Self:
+        """A handle on a store that is open, and was counted for it."""
+        handle = cls.__new__(cls)
+        Reader.__init__(handle, store, keyspace)
+        handle._origin = None
+        return handle
 
     @classmethod
     def open(
@@ -134,6 +181,14 @@ class FerroKV(
         """
         return Opening(path, encode_keyspace(keyspace), read_only, options)
 
+    async def ready(self) -> Self:
+        """Open the store if this handle has not been used yet. Returns the handle."""
+        store: Store | AsyncUnopened = self._store
+        if isinstance(store, AsyncUnopened):
+            await store.open()
+        self._attended()
+        return self
+
     async def close(self) -> None:
         """Close the handle; the last one finishes queued writes and closes the store. Idempotent."""
         store = self._take_store()
@@ -158,7 +213,10 @@ class FerroKV(
 
     def keyspace(self, name: str) -> FerroKV:
         """Return a handle on another keyspace of the same store. Close it separately."""
-        return FerroKV(share_store(self._store), encode_keyspace(name))
+        origin = self._origin
+        if origin is None or isinstance(self._store, ClosedStore):
+            return FerroKV._on(share_store(self._store), encode_keyspace(name))
+        return FerroKV(origin.path, keyspace=name, read_only=origin.read_only, **origin.options)
 
     def snapshot(self) -> Snapshot:
         """Return a read-only view of the keyspace as it is now. Close it when done.
@@ -167,7 +225,7 @@ class FerroKV(
         disk, until it is closed or the process ends. On a `read_only` handle it opens all tables
         instead, and raises `StoreBusy` if there are not enough file descriptors.
         """
-        snapshot = Snapshot(self._store, self._keyspace, self._pin())
+        snapshot = Snapshot(self._opened(), self._keyspace, self._pin())
         remember_snapshot(snapshot)
         return snapshot
 
@@ -197,7 +255,7 @@ class FerroKV(
         """
         from .faces.deferral import Deferral
 
-        return Deferral(self._store, self._keyspace)
+        return Deferral(self._opened(), self._keyspace)
 
     def within(self, deferral: Deferral, *, forgiving: bool = False) -> DeferredCommands:
         """Return this handle's commands inside a deferral: they do not wait for durability.
@@ -207,7 +265,7 @@ class FerroKV(
         """
         from .faces.aio.deferred import DeferredCommands
 
-        return DeferredCommands(deferral.unsettled(self._store), self, self._keyspace, forgiving)
+        return DeferredCommands(deferral.unsettled(self._opened()), self, self._keyspace, forgiving)
 
     async def flush(self) -> bool:
         """Flush everything written so far to tables, and remove its WALs. Returns True."""
@@ -236,6 +294,7 @@ class FerroKV(
         `StoreClosed` if the store is closed meanwhile, `StoreBusy` if two verifications or backups
         are already running, `UnsupportedFormat` if a newer version wrote part of the store.
         """
+        await self.ready()
         return await run_task(self._store, progress, LongTask.verify)
 
     async def backup(self, target: str | os.PathLike[str], progress: Progress | None = None) -> BackupReport:
@@ -253,6 +312,7 @@ class FerroKV(
         somebody else uses the target or if two verifications or backups are already running,
         `CorruptionError` if damage was found, `StoreClosed` if the store is closed meanwhile.
         """
+        await self.ready()
         return await run_task(self._store, progress, partial(LongTask.back_up, path=target))
 
     async def _write(self, command: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -295,8 +355,12 @@ class FerroKV(
                 if not await waiter.wait(patience.left):
                     return answer
 
+    async def _owners(self) -> Owners:
+        await self.ready()
+        return self._identity()
+
     def _waiting(self, kind: Kind, names: list[bytes]) -> AsyncWaiter:
-        return AsyncWaiter(self._store.watch, kind, [(self._keyspace, name) for name in names], self)
+        return AsyncWaiter(self._opened().watch, kind, [(self._keyspace, name) for name in names], self)
 
     async def _background(self, job: str) -> Any:
         await self._submit(Request(None, self._keyspace, ()))  # have the writer seal the active memtable
@@ -306,6 +370,9 @@ class FerroKV(
         return await future
 
     async def _submit(self, request: Request) -> Any:
+        store: Store | AsyncUnopened = self._store
+        if isinstance(store, AsyncUnopened):
+            await store.open()
         future = request.for_loop(asyncio.get_running_loop())
         self._store.submit(request)
         return await future
@@ -362,38 +429,5 @@ class Opening:
             await self._handle.close()
 
     async def _open(self) -> FerroKV:
-        """Open in a thread. If the caller is cancelled meanwhile, that thread closes the store."""
-        waiting = _Waiting()
-        if not may_run():
-            return FerroKV(waiting.open(self._path, self._read_only, self._options), self._keyspace)
-        try:
-            store = await asyncio.to_thread(waiting.open, self._path, self._read_only, self._options)
-        except asyncio.CancelledError:
-            waiting.give_up()
-            raise
-        return FerroKV(store, self._keyspace)
-
-
-class _Waiting:
-    """Decides under a lock, between opening thread and caller, who closes an unwanted store."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._gave_up = False
-        self._store: Store | None = None
-
-    def open(self, path: str | os.PathLike[str], read_only: bool, options: OpenOptions) -> Store:
-        store = open_store(path, options, read_only=read_only)
-        with self._lock:
-            self._store = store
-            unwanted = self._gave_up
-        if unwanted:
-            release_store(store)
-        return store
-
-    def give_up(self) -> None:
-        with self._lock:
-            self._gave_up = True
-            store = self._store
-        if store is not None:
-            threading.Thread(target=release_store, args=(store,), name="ferrokv-release").start()
+        open_ = partial(open_store, self._path, self._options, read_only=self._read_only)
+        return FerroKV._on(await in_thread(open_), self._keyspace)

@@ -13,11 +13,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
 from ..errors import FerroKVError, ResponseError, StorePathError
-from ..options import OpenOptions
+from ..options import UNCHANGED, OpenOptions, Quota
 from ..stats import BackupReport, Stats, VerifyReport
 from .commands import keys
 from .commands.collections import WRONG_TYPE
 from .commands.encoding import Key, encode_keyspace
+from .commands.locks import Owners
 from .engine.engine import named
 from .engine.wakeups import Kind
 from .faces.blocking.changes import BlockingWatching
@@ -29,11 +30,13 @@ from .faces.blocking.scans import BlockingScans
 from .faces.blocking.sets import BlockingSetReads, BlockingSetWrites
 from .faces.blocking.sorted_sets import BlockingSortedSetReads, BlockingSortedSetWrites
 from .faces.blocking.strings import BlockingStringReads, BlockingStringWrites
+from .faces.reader import Reader
+from .faces.unopened import Origin, Unopened
 from .faces.waiting import Patience
 from .log.transaction import Transaction
 from .runtime.long_tasks import LongTask
 from .runtime.registry import open_store, release_store, remember_snapshot, share_store
-from .runtime.store import ClosedStore
+from .runtime.store import ClosedStore, Store
 from .runtime.waiters import Request
 from .runtime.watch import BlockingWaiter
 from .storage.drivers import complete
@@ -97,9 +100,43 @@ class BlockingFerroKV(
     BlockingLocking,
     BlockingWatching,
 ):
-    """One keyspace of a store. Create it with `open`; use it as a context manager or `close` it."""
+    """One keyspace of a store. Use it as a context manager, or `close` it.
 
-    __slots__ = ()
+    `BlockingFerroKV.open(path)` opens the store now. `BlockingFerroKV(path)` opens it at the first
+    use.
+    """
+
+    __slots__ = ("_origin",)
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        keyspace: str = "default",
+        read_only: bool = False,
+        max_bytes: Quota = UNCHANGED,
+        **options: Unpack[OpenOptions],
+    ) -> None:
+        """Make a handle on a keyspace of the store in a directory. Its first use opens the store.
+
+        No file is touched before that, and `open` says which errors opening can raise. Arguments
+        are those of `open`; `max_bytes` is a quota to set once the store is open (`set_quota`). If
+        the directory is removed or replaced, a call that is under way may raise `StoreReplaced`,
+        and the next one opens what is there then.
+
+        Any thread may use it first.
+        """
+        self._origin: Origin | None = Origin.checked(path, read_only, options, max_bytes)
+        name = encode_keyspace(keyspace)
+        super().__init__(Unopened(self, self._origin, name), name)
+
+    @classmethod
+    def _on(cls, store: Store, keyspace: str) -> Self:
+        """A handle on a store that is open, and was counted for it."""
+        handle = cls.__new__(cls)
+        Reader.__init__(handle, store, keyspace)
+        handle._origin = None
+        return handle
 
     @classmethod
     def open(
@@ -124,7 +161,12 @@ class BlockingFerroKV(
         `busy_timeout`.
         """
         name = encode_keyspace(keyspace)
-        return cls(open_store(path, options, read_only=read_only), name)
+        return cls._on(open_store(path, options, read_only=read_only), name)
+
+    def ready(self) -> Self:
+        """Open the store if this handle has not been used yet. Returns the handle."""
+        self._attended()
+        return self
 
     def close(self) -> None:
         """Close the handle; the last one finishes queued writes and closes the store. Idempotent."""
@@ -140,7 +182,10 @@ class BlockingFerroKV(
 
     def keyspace(self, name: str) -> BlockingFerroKV:
         """Return a handle on another keyspace of the same store. Close it separately."""
-        return BlockingFerroKV(share_store(self._store), encode_keyspace(name))
+        origin = self._origin
+        if origin is None or isinstance(self._store, ClosedStore):
+            return BlockingFerroKV._on(share_store(self._store), encode_keyspace(name))
+        return BlockingFerroKV(origin.path, keyspace=name, read_only=origin.read_only, **origin.options)
 
     def snapshot(self) -> BlockingSnapshot:
         """Return a read-only view of the keyspace as it is now. Close it when done.
@@ -149,7 +194,7 @@ class BlockingFerroKV(
         disk, until it is closed or the process ends. On a `read_only` handle it opens all tables
         instead, and raises `StoreBusy` if there are not enough file descriptors.
         """
-        snapshot = BlockingSnapshot(self._store, self._keyspace, self._pin())
+        snapshot = BlockingSnapshot(self._opened(), self._keyspace, self._pin())
         remember_snapshot(snapshot)
         return snapshot
 
@@ -179,7 +224,7 @@ class BlockingFerroKV(
         """
         from .faces.deferral import Deferral
 
-        return Deferral(self._store, self._keyspace)
+        return Deferral(self._opened(), self._keyspace)
 
     def within(self, deferral: Deferral, *, forgiving: bool = False) -> BlockingDeferredCommands:
         """Return this handle's commands inside a deferral: they do not wait for durability.
@@ -189,7 +234,7 @@ class BlockingFerroKV(
         """
         from .faces.blocking.deferred import BlockingDeferredCommands
 
-        return BlockingDeferredCommands(deferral.unsettled(self._store), self, self._keyspace, forgiving)
+        return BlockingDeferredCommands(deferral.unsettled(self._opened()), self, self._keyspace, forgiving)
 
     def flush(self) -> bool:
         """Flush everything written so far to tables, and remove its WALs. Returns True."""
@@ -218,7 +263,7 @@ class BlockingFerroKV(
         `StoreClosed` if the store is closed meanwhile, `StoreBusy` if two verifications or backups
         are already running, `UnsupportedFormat` if a newer version wrote part of the store.
         """
-        return LongTask(self._store, progress).verify()
+        return LongTask(self._opened(), progress).verify()
 
     def backup(self, target: str | os.PathLike[str], progress: Progress | None = None) -> BackupReport:
         """Copy the whole store, all keyspaces, as of one moment, to a new store in `target`.
@@ -235,7 +280,7 @@ class BlockingFerroKV(
         somebody else uses the target or if two verifications or backups are already running,
         `CorruptionError` if damage was found, `StoreClosed` if the store is closed meanwhile.
         """
-        return LongTask(self._store, progress).back_up(target)
+        return LongTask(self._opened(), progress).back_up(target)
 
     def _write(self, command: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         assert not kwargs
@@ -279,8 +324,11 @@ class BlockingFerroKV(
                 if not waiter.wait(patience.left):
                     return answer
 
+    def _owners(self) -> Owners:
+        return self._identity()
+
     def _waiting(self, kind: Kind, names: list[bytes]) -> BlockingWaiter:
-        return BlockingWaiter(self._store.watch, kind, [(self._keyspace, name) for name in names], self)
+        return BlockingWaiter(self._opened().watch, kind, [(self._keyspace, name) for name in names], self)
 
     def _background(self, job: str) -> Any:
         seal = Request(None, self._keyspace, ())  # have the writer seal the active memtable

@@ -31,6 +31,7 @@ from ..tree.records import Records, ViewRecords
 from ..tree.scan import Scan
 from ..tree.view import View
 from .arguments import encode_type
+from .unopened import Unopened
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,12 +40,12 @@ if TYPE_CHECKING:
 """An operation that searches for a value. A generator is cheap to tell from bytes by its class."""
 
 
-_closing = RLock()
+_exchanging = RLock()
 
 
 def _renew_in_child() -> None:
-    global _closing
-    _closing = RLock()  # another thread of the parent may hold it
+    global _exchanging
+    _exchanging = RLock()  # another thread of the parent may hold it
 
 
 in_child(_renew_in_child)
@@ -55,7 +56,7 @@ class Reader:
 
     __slots__ = ("__weakref__", "_keyspace", "_store", "_view")
 
-    def __init__(self, store: Store | ClosedStore, keyspace: str, view: View | None = None) -> None:
+    def __init__(self, store: Store | ClosedStore | Unopened, keyspace: str, view: View | None = None) -> None:
         self._store: Store = store  # type: ignore[assignment]
         self._keyspace = keyspace
         self._view = view
@@ -69,13 +70,26 @@ class Reader:
         if not isinstance(self._store, ClosedStore):
             refuse_reentry()
             self._store.refuse_reentry()  # before taking anything, so that the handle stays usable
-        with _closing:
-            store: Store | ClosedStore = self._store
+        with _exchanging:
+            store: Store | ClosedStore | Unopened = self._store
             self._store = ClosedStore("the handle was closed")  # type: ignore[assignment]
-        if isinstance(store, ClosedStore):
+        if isinstance(store, ClosedStore | Unopened):
             return None
         store.end_waiting(self)
         return store
+
+    def _exchange(self, expected: Store | Unopened, other: Store | Unopened) -> bool:
+        """Replace the handle's store, if it is still the expected one. Returns True if it was."""
+        with _exchanging:
+            if self._store is not expected:
+                return False
+            self._store = other  # type: ignore[assignment]
+        return True
+
+    def _opened(self) -> Store:
+        """Return the store, opening it if this is a handle for threads that was never used."""
+        store: Store | Unopened = self._store
+        return store.require() if isinstance(store, Unopened) else store
 
     def _probe(self, name: Key) -> bytes | Searching | None:
         """Return a key's value from memory, or an operation that finds it.
@@ -147,9 +161,9 @@ class Reader:
         directory raises `StoreReplaced`, and opening it again finds what is there now.
         """
         self._attended()
-        self._store.heirs.append(callback)
+        self._opened().heirs.append(callback)
 
-    def _owners(self) -> Owners:
+    def _identity(self) -> Owners:
         """Return this process's identity, for locks."""
         storage = self._attended().storage
         return Owners(storage.announced(), storage.is_announced, storage.random_bytes)

@@ -91,8 +91,8 @@ class DeferredCommands(
     def _waiting(self, kind: Kind, names: list[bytes]) -> AsyncWaiter:
         return self._handle._waiting(kind, names)  # type: ignore[no-any-return]
 
-    def _owners(self) -> locks.Owners:
-        return self._handle._owners()  # type: ignore[no-any-return]
+    async def _owners(self) -> locks.Owners:
+        return await self._handle._owners()  # type: ignore[no-any-return]
 
     async def _query(self, command: Callable[Concatenate[Records, P], Op[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         # Whoever asks about a lock wants to know what others have appended, since taking a lock

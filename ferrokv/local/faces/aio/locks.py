@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from threading import local
 from types import SimpleNamespace, TracebackType
 from typing import Any, Self
@@ -31,7 +31,7 @@ class Lock:
     def __init__(
         self,
         asking: AsyncWaits,
-        whoami: Callable[[], locks.Owners],
+        whoami: Callable[[], Awaitable[locks.Owners]],
         name: Key,
         timeout: Expiry | None,
         sleep: float,
@@ -83,7 +83,7 @@ class Lock:
         released or expires, and within about a second when the holder's process dies. Waiters in
         one process take the lock in the order they arrived.
         """
-        owners = self._whoami()
+        owners = await self._whoami()
         own = owners.new_token(None if token is None else encode_value(token))
         check_seconds(sleep or 0)
         wait = self._blocking if blocking is None else blocking
@@ -161,7 +161,7 @@ class Lock:
 
     async def locked(self) -> bool:
         """Return True if anybody has the lock."""
-        return await self._asking._query(locks.is_held, self._key, self._whoami())
+        return await self._asking._query(locks.is_held, self._key, await self._whoami())
 
     async def owned(self) -> bool:
         """Return True if this thread still has the lock."""
@@ -222,5 +222,5 @@ class AsyncLocking(AsyncWaits):
         kind = lock_class or Lock
         return kind(self, self._owners, name, timeout, sleep, blocking, blocking_timeout, thread_local)
 
-    def _owners(self) -> locks.Owners:
+    async def _owners(self) -> locks.Owners:
         raise NotImplementedError

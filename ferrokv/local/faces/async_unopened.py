@@ -1,0 +1,118 @@
+"""Opening for asyncio: in another thread, once for all tasks that use a handle first.
+
+Separate from `unopened.py`, so that threads need not import asyncio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ...errors import StoreClosed
+from ..runtime.registry import release_store
+from ..runtime.threads import may_run
+from .unopened import Origin, Unopened
+
+if TYPE_CHECKING:
+    from ..runtime.store import Store
+    from .reader import Reader
+
+
+class AsyncUnopened(Unopened):
+    """As `Unopened`, for a handle of asyncio.
+
+    One task opens the store and the others wait for it. If it is cancelled, the next one opens. If
+    opening fails, all tasks that wait get the error. Each event loop opens on its own; the last of
+    them releases its store again.
+    """
+
+    def __init__(self, handle: Reader, origin: Origin, keyspace: str) -> None:
+        super().__init__(handle, origin, keyspace)
+        self._turn: _Turn | None = None  # of the event loop that used it last
+
+    def require(self) -> Store:
+        """Raise `StoreClosed`: opening would block the event loop."""
+        raise StoreClosed("the store is not open yet: await `ready()` or any command before this call")
+
+    async def open(self) -> None:
+        """Open the store, unless another task does."""
+        loop = asyncio.get_running_loop()
+        turn = self._turn
+        if turn is None or turn.loop is not loop:
+            turn = self._turn = _Turn(loop)
+        failures = turn.failures
+        async with turn.lock:
+            if not self._is_wanted():
+                return
+            if turn.error is not None and turn.failures != failures:
+                raise copy.copy(turn.error)
+            try:
+                store = await in_thread(partial(self._origin.open, self._keyspace))
+            except Exception as error:
+                turn.failures += 1
+                turn.error = copy.copy(error)  # without its traceback, which keeps frames alive
+                raise
+            if not self._put(store):  # another event loop was faster, or the handle was closed
+                release_later(store)
+
+
+class _Turn:
+    """The state of one event loop."""
+
+    __slots__ = ("error", "failures", "lock", "loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.lock = asyncio.Lock()
+        self.failures = 0
+        self.error: Exception | None = None  # the most recent one
+
+
+async def in_thread(open_: Callable[[], Store]) -> Store:
+    """Run `open_()` in another thread; in this one where no threads may run.
+
+    If the caller is cancelled meanwhile, that thread releases the store.
+    """
+    if not may_run():
+        return open_()
+    opening = _Opening(open_)
+    try:
+        return await asyncio.to_thread(opening.run)
+    except asyncio.CancelledError:
+        opening.give_up()
+        raise
+
+
+class _Opening:
+    """Decides under a lock, between opening thread and caller, who releases an unwanted store."""
+
+    def __init__(self, open_: Callable[[], Store]) -> None:
+        self._open = open_
+        self._lock = threading.Lock()
+        self._gave_up = False
+        self._store: Store | None = None
+
+    def run(self) -> Store:
+        store = self._open()
+        with self._lock:
+            self._store = store
+            unwanted = self._gave_up
+        if unwanted:
+            release_store(store)
+        return store
+
+    def give_up(self) -> None:
+        with self._lock:
+            self._gave_up = True
+            store = self._store
+        if store is not None:
+            release_later(store)
+
+
+def release_later(store: Store) -> None:
+    """Release a store in another thread, because that may block."""
+    threading.Thread(target=release_store, args=(store,), name="ferrokv-release").start()

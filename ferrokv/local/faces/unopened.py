@@ -1,0 +1,125 @@
+"""The store of a handle that was made by its constructor and has not been used yet.
+
+The first use opens the store and puts it in the handle, in place of this object. For threads, that
+happens wherever the handle asks for its store: the first thread opens, and the others wait.
+`async_unopened.py` does it for asyncio, where every method that can wait awaits `ready` first, and
+a method that cannot wait raises `StoreClosed`.
+
+If the directory turns out to have been removed or replaced, the handle becomes unopened again, so
+that its next use opens what is there then. A handle that `open` returned keeps raising
+`StoreReplaced` instead.
+"""
+
+from __future__ import annotations
+
+import os
+from threading import RLock
+from typing import TYPE_CHECKING, NamedTuple
+from weakref import ref
+
+from ...errors import DataError
+from ...options import UNCHANGED, OpenOptions, Options, Quota
+from ..commands import keyspaces
+from ..runtime.registry import open_store, release_store
+from ..runtime.waiters import Request
+from .arguments import check_quota
+
+if TYPE_CHECKING:
+    from ..runtime.store import Store
+    from .reader import Reader
+
+
+class Origin(NamedTuple):
+    """What a handle's constructor was asked to open."""
+
+    path: str
+    read_only: bool
+    options: OpenOptions
+    max_bytes: Quota
+
+    @classmethod
+    def checked(cls, path: str | os.PathLike[str], read_only: bool, options: OpenOptions, max_bytes: Quota) -> Origin:
+        """Check what can be checked without the disk. A relative path counts from the current directory.
+
+        `DataError` for an option that is unknown or out of range.
+        """
+        Options.checked(options)
+        if max_bytes is not UNCHANGED:
+            check_quota(max_bytes)
+            if read_only:
+                raise DataError("a read-only handle cannot set a quota: omit max_bytes")
+        return cls(os.path.abspath(os.fspath(path)), read_only, options, max_bytes)
+
+    def open(self, keyspace: str) -> Store:
+        """Open the store, and set the keyspace's quota before anybody can write through the handle.
+
+        Blocks.
+        """
+        store = open_store(self.path, self.options, read_only=self.read_only)
+        try:
+            self._set_quota(store, keyspace)
+        except BaseException:  # also when interrupted: nobody else would release it
+            release_store(store)
+            raise
+        return store
+
+    def _set_quota(self, store: Store, keyspace: str) -> None:
+        wanted = self.max_bytes
+        if wanted is UNCHANGED or store.engine.view.catalogue.quotas.get(keyspace) == wanted:
+            return
+        request = Request(keyspaces.set_quota, keyspace, (wanted,))
+        store.serve(request)
+        request.outcome()
+
+
+class Unopened:
+    """What a handle has in place of its store. Every use of it opens the store."""
+
+    def __init__(self, handle: Reader, origin: Origin, keyspace: str) -> None:
+        self._handle = ref(handle)
+        self._origin = origin
+        self._keyspace = keyspace
+        self._store: Store | None = None  # what it was last replaced by
+        self._locks: dict[int, RLock] = {}  # by pid, so that no thread of a parent can hold the child's
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.require(), name)
+
+    def require(self) -> Store:
+        """Return the handle's store, opening it if nobody has. Blocks."""
+        handle = self._handle()
+        assert handle is not None, "a handle calls this, so there is one"
+        pid = os.getpid()
+        with self._locks.get(pid) or self._locks.setdefault(pid, RLock()):
+            if self._is_wanted():
+                store = self._origin.open(self._keyspace)
+                if not self._put(store):
+                    release_store(store)
+        return handle._store.require() if isinstance(handle._store, Unopened) else handle._store
+
+    def refuse_reentry(self) -> None:
+        """Nothing to refuse: no work is running."""
+
+    def end_waiting(self, owner: object) -> None:
+        """Nothing to end: nobody can be waiting yet."""
+
+    def _is_wanted(self) -> bool:
+        """True until the handle is opened or closed."""
+        handle = self._handle()
+        held: object = None if handle is None else handle._store
+        return held is self
+
+    def _put(self, store: Store) -> bool:
+        """Put an open store in the handle. False if the handle was opened or closed meanwhile."""
+        handle = self._handle()
+        if handle is None or not handle._exchange(self, store):
+            return False
+        self._store = store
+        store.heirs.append(self._return)
+        return True
+
+    def _return(self) -> None:
+        """The directory was removed or replaced, so the next use opens again. Any thread."""
+        handle, store = self._handle(), self._store
+        if handle is not None and store is not None:
+            handle._exchange(store, self)
