@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from .contract.batch import WriteBatch
     from .errors import (
         CorruptionError,
         DataError,
@@ -29,9 +30,7 @@ if TYPE_CHECKING:
         WatchError,
     )
     from .local.api import FerroKV, Snapshot
-    from .local.batch import WriteBatch
     from .local.blocking import BlockingFerroKV, BlockingSnapshot
-    from .local.commands.keyspaces import KeyspaceStats
     from .local.faces.aio.deferred import DeferredCommands
     from .local.faces.aio.locks import Lock
     from .local.faces.blocking.deferred import BlockingDeferredCommands
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from .local.faces.pipelines import BlockingPipeline, Pipeline, Tx
     from .local.storage.directory import DirectoryReport, inspect_directory
     from .options import Options
-    from .stats import BackupReport, LevelStats, ProcessStats, Stats, VerifyReport
+    from .stats import BackupReport, KeyspaceStats, LevelStats, ProcessStats, Stats, VerifyReport
 
 __version__ = "0.1.0"
 
@@ -91,9 +90,8 @@ _HOMES: Final = {
     ".errors": "CorruptionError DataError FerroKVError LockError LockNotOwnedError ResponseError StoreBusy StoreClosed "
     "StoreFailed StoreFull StorePathError StoreReadOnly StoreReplaced StoreUncertain UnsupportedFormat WatchError",
     ".local.api": "FerroKV Snapshot",
-    ".local.batch": "WriteBatch",
+    ".contract.batch": "WriteBatch",
     ".local.blocking": "BlockingFerroKV BlockingSnapshot",
-    ".local.commands.keyspaces": "KeyspaceStats",
     ".local.faces.aio.deferred": "DeferredCommands",
     ".local.faces.aio.locks": "Lock",
     ".local.faces.blocking.deferred": "BlockingDeferredCommands",
@@ -102,7 +100,7 @@ _HOMES: Final = {
     ".local.faces.pipelines": "Pipeline BlockingPipeline Tx",
     ".local.storage.directory": "DirectoryReport inspect_directory",
     ".options": "Options",
-    ".stats": "BackupReport LevelStats ProcessStats Stats VerifyReport",
+    ".stats": "BackupReport KeyspaceStats LevelStats ProcessStats Stats VerifyReport",
 }
 _HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names.split()}
 

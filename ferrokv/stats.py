@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from .errors import CorruptionError
+
+Progress = Callable[[int, int], object]
+"""Called with (bytes done, bytes in total). Its result is ignored; an exception ends the work."""
+
+
+class KeyspaceStats(NamedTuple):
+    """The contents of a keyspace: live keys, and the bytes of their keys, values and elements.
+
+    `bytes` includes 20 for each record. `max_bytes` is the quota, or None.
+    """
+
+    keys: int
+    bytes: int
+    max_bytes: int | None
 
 
 class LevelStats(NamedTuple):

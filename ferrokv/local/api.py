@@ -18,12 +18,12 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
+from ..contract.encoding import Key, encode_keyspace
 from ..errors import FerroKVError, ResponseError, StoreClosed, StorePathError
 from ..options import UNCHANGED, OpenOptions, Quota
-from ..stats import BackupReport, Stats, VerifyReport
+from ..stats import BackupReport, Progress, Stats, VerifyReport
 from .commands import keys
 from .commands.collections import WRONG_TYPE
-from .commands.encoding import Key, encode_keyspace
 from .commands.locks import Owners
 from .engine.engine import named
 from .engine.wakeups import Kind
@@ -56,7 +56,6 @@ if TYPE_CHECKING:
     from .faces.aio.deferred import DeferredCommands
     from .faces.deferral import Deferral
     from .faces.pipelines import Pipeline, Tx  # 13 ms to import, and few processes need them
-    from .upkeep.meter import Progress
 
 P = ParamSpec("P")
 T = TypeVar("T")

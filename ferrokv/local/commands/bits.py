@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from ...contract.limits import VALUE_BYTES_MAX
 from ...errors import ResponseError
-from ..format.limits import VALUE_BYTES_MAX
 from ..log.transaction import Transaction
 from ..storage.requests import Op
 from ..tree.records import Records

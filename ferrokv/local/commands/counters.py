@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from ...contract.encoding import INT64_MAX, INT64_MIN, Value, encode_value
 from ...errors import ResponseError
 from ..log.transaction import Transaction
 from .collections import check_string
-from .encoding import INT64_MAX, INT64_MIN, Value, encode_value
 from .floats import add_float
 
 # As Redis's string2ll: no sign before zero, no leading zeros, no spaces, no plus.

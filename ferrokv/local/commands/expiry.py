@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from ...contract.encoding import INT64_MIN, expiry_at
 from ...errors import ResponseError
 from ..log.transaction import Transaction
 from ..storage.requests import Op
 from ..tree.records import Records
 from .collections import touched
-from .encoding import INT64_MIN, expiry_at
 
 TTL_MISSING = -2
 TTL_NONE = -1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 
+from ...contract.encoding import INT64_MAX, INT64_MIN
 from ...errors import ResponseError
 from ..format.roots import HASH
 from ..log.transaction import Transaction
@@ -13,7 +14,6 @@ from ..tree.records import Records
 from ..tree.scan import Pairs
 from .collections import find_collection, find_or_make, open_collection, read_whole
 from .counters import decode_integer
-from .encoding import INT64_MAX, INT64_MIN
 from .floats import add_float, check_amount
 
 

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from ...stats import KeyspaceStats
 from ..log.transaction import Transaction
 from ..storage.requests import Op
 from ..tree.records import Records
 from ..tree.usage import Usage, measure
 from .keys import all_keys
-
-
-class KeyspaceStats(NamedTuple):
-    """The contents of a keyspace: live keys, and the bytes of their keys, values and elements.
-
-    `bytes` includes 20 for each record. `max_bytes` is the quota, or None.
-    """
-
-    keys: int
-    bytes: int
-    max_bytes: int | None
 
 
 def list_all(records: Records) -> Op[dict[str, KeyspaceStats]]:

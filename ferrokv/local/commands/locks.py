@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from ...contract.encoding import expiry_at
 from ..log.transaction import Transaction
 from ..storage.requests import Op
 from ..tree.records import Records
 from .collections import check_string
-from .encoding import expiry_at
 
 
 class Owners(NamedTuple):

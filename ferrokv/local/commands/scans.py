@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from ...contract.encoding import Key, encode_bound
 from ...errors import DataError
 from ..clock import Now
 from ..format.keys import successor_of_prefix
@@ -11,7 +12,6 @@ from ..storage.requests import Op
 from ..tree.records import Records
 from ..tree.scan import Scan
 from ..tree.view import View
-from .encoding import Key, encode_bound
 
 
 class Range(NamedTuple):

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
+from ...contract.encoding import Expiry, Write, check_positive, encode_moment, encode_ttl, expiry_at
+from ...contract.limits import VALUE_BYTES_MAX
 from ...errors import DataError, ResponseError
-from ..format.limits import VALUE_BYTES_MAX
 from ..log.transaction import Transaction
 from ..storage.requests import Op
 from ..tree.records import Records
 from .collections import check_string
-from .encoding import Expiry, encode_moment, encode_ttl, expiry_at
 
 TOO_LONG: Final = "string exceeds maximum allowed size (proto-max-bulk-len)"
 
@@ -66,12 +66,6 @@ def make_set_options(
     check_positive(ttl_ms, "set")
     check_positive(expires_ms, "set")
     return SetOptions(ttl_ms, expires_ms, nx, xx, keepttl, get)
-
-
-def check_positive(ttl_ms: int | None, command: str) -> None:
-    """Raise `ResponseError` with Redis's message for a TTL of zero or less."""
-    if ttl_ms is not None and ttl_ms <= 0:
-        raise ResponseError(f"invalid expire time in '{command}' command")
 
 
 def set_value(tx: Transaction, key: bytes, value: bytes, options: SetOptions) -> bool | bytes | None:
@@ -200,10 +194,6 @@ def compare_and_delete(tx: Transaction, key: bytes, expected: bytes) -> bool:
         return False
     tx.delete(key)
     return True
-
-
-Write = tuple[bytes, bytes | None, int | None]
-"""(key, value or None to delete, ttl_ms or None)"""
 
 
 def write_many(tx: Transaction, writes: Iterable[Write]) -> bool:

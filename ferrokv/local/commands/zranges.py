@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal, NamedTuple
 
+from ...contract.encoding import Value, encode_value
 from ...errors import DataError, ResponseError
 from ..storage.requests import Op
 from ..tree.records import Records
 from .collections import Opened, read_range
 from .counters import decode_integer
-from .encoding import Value, encode_value
 from .floats import decode_score, encode_score, score_of
 
 BY_MEMBER: Final = b"m"

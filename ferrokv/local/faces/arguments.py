@@ -2,36 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from ...errors import DataError, ResponseError
-from ..batch import WriteBatch
-from ..commands import counters, strings
-from ..commands.bits import BAD_OFFSET
-from ..commands.encoding import (
+from ...contract.batch import WriteBatch
+from ...contract.encoding import (
     INT64_MIN,
     Expiry,
     Key,
+    Names,
     Value,
+    Write,
+    check_positive,
     encode_key,
     encode_member,
     encode_moment,
     encode_ttl,
     encode_value,
 )
+from ...contract.limits import BATCH_BYTES_MAX
+from ...errors import DataError, ResponseError
+from ..commands import counters
+from ..commands.bits import BAD_OFFSET
 from ..commands.floats import decode_score
 from ..commands.keys import STRING
 from ..commands.sorted_sets import AddOptions, Aggregate
-from ..commands.strings import Write
 from ..commands.zranges import Span
-from ..format.limits import ARGUMENTS_MAX, BATCH_BYTES_MAX
+from ..format.limits import ARGUMENTS_MAX
 from ..format.roots import TYPES
 
 CHOICE_MAX: Final = 1 << 20  # random members that one command may return
-Names = Key | Iterable[Key]
-Cast = Callable[[float], Any]
 
 
 def encode_names(names: Names, more: tuple[Key, ...] = ()) -> list[bytes]:
@@ -140,7 +141,7 @@ def encode_getex(
 def encode_new_ttl(ex: Expiry | None, px: Expiry | None) -> int | None:
     """Return the new TTL of `compare_and_set` in ms, or None to keep the old one."""
     ttl_ms = encode_getex(ex, px)[0]
-    strings.check_positive(ttl_ms, "set")
+    check_positive(ttl_ms, "set")
     return ttl_ms
 
 
@@ -155,7 +156,7 @@ def negative(amount: int) -> int:
 def encode_positive_ttl(ttl: Expiry, command: str, *, unit_ms: int = 1000) -> int:
     """Convert a TTL to ms. It must be at least 1 ms."""
     ttl_ms = encode_ttl(ttl, unit_ms=unit_ms)
-    strings.check_positive(ttl_ms, command)
+    check_positive(ttl_ms, command)
     return ttl_ms
 
 

@@ -11,8 +11,8 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, Self, TypeVar
 
+from ...contract.encoding import Key, encode_keyspace
 from ...errors import DataError, FerroKVError, ResponseError, WatchError
-from ..commands.encoding import Key, encode_keyspace
 from ..commands.scans import make_range, read_pairs
 from ..engine.engine import named
 from ..log.transaction import Transaction

@@ -11,10 +11,10 @@ from threading import RLock
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
+from ...contract.encoding import Key, encode_bound, encode_key
 from ...errors import StoreClosed
 from ..commands import scans
 from ..commands.collections import check_string
-from ..commands.encoding import Key, encode_bound, encode_key
 from ..commands.keys import compile_pattern, literal_prefix, name_of_type
 from ..commands.locks import Owners
 from ..engine.engine import Engine

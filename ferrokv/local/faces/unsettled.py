@@ -27,10 +27,9 @@ from contextlib import suppress
 from threading import RLock, get_ident
 from typing import Any, Final
 
+from ...contract.encoding import Write, expiry_at
 from ...errors import FerroKVError, StoreBusy, StoreClosed, StoreUncertain
 from ..commands import expiry, keys, strings
-from ..commands.encoding import expiry_at
-from ..commands.strings import Write
 from ..format.control import APPENDED, COMMIT, is_reached
 from ..runtime.store import Store
 from ..runtime.waiters import Request

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
+from ...contract.encoding import encode_value
 from ...errors import ResponseError
-from ..commands.encoding import encode_value
 from ..commands.floats import decode_score
 
 

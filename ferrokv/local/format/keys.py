@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from ...contract.limits import KEYSPACE_NAME_BYTES_MAX
 from ...errors import CorruptionError
-from .limits import KEYSPACE_ID_MAX, KEYSPACE_NAME_BYTES_MAX
+from .limits import KEYSPACE_ID_MAX
 
 KIND_KEY: Final = b"k"
 KIND_ELEMENT: Final = b"e"

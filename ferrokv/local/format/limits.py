@@ -1,25 +1,19 @@
-"""The limits of the format and of single commands (docs/format.md section 8)."""
+"""The limits of the format beyond those of the contract (docs/format.md section 8)."""
 
 from __future__ import annotations
 
 from typing import Final
 
-KEY_BYTES_MAX: Final = 65_535
-VALUE_BYTES_MAX: Final = 64 << 20
-BATCH_BYTES_MAX: Final = 64 << 20
-# How many records one command, batch or transaction may write, and how many it may read in ranges.
-# All other writers wait while it runs, so this limits their wait to about a second
-# (benchmarks/turns.py).
-BATCH_RECORDS_MAX: Final = 1 << 17
+from ...contract.limits import BATCH_BYTES_MAX, BATCH_RECORDS_MAX
+
+# How many records one command may read in ranges, while all other writers wait.
 TURN_RECORDS_MAX: Final = BATCH_RECORDS_MAX
 ARGUMENTS_MAX: Final = 1 << 20
 TRANSACTION_BYTES_MAX: Final = BATCH_BYTES_MAX + (1 << 20)  # fits the largest value, its key and some more
-KEYSPACE_NAME_BYTES_MAX: Final = 255
 # A frame fits a batch of the largest size, plus the head and the internal key prefix of each
 # record.
 FRAME_PAYLOAD_BYTES_MAX: Final = 1 << 27
 NEVER: Final = (1 << 64) - 1  # the highest expiry of a table or block in which some record never expires
-EXPIRY_MS_MAX: Final = (1 << 63) - 1
 LEVELS: Final = 7
 WAL_BYTES_MAX: Final = (1 << 32) - 1
 # The largest values that decoders accept. They leave so much room for counting on that nothing ever

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from ...contract.limits import EXPIRY_MS_MAX
 from ...errors import DataError, StorePathError
 from ..engine.engine import Engine, named
 from ..format.commits import Entry
@@ -31,7 +32,7 @@ from ..format.keys import (
     encode_quota,
     successor_of_prefix,
 )
-from ..format.limits import EXPIRY_MS_MAX, KEYSPACE_ID_MAX, TURN_RECORDS_MAX
+from ..format.limits import KEYSPACE_ID_MAX, TURN_RECORDS_MAX
 from ..storage.drivers import complete
 from ..storage.requests import Op, T
 from ..tree.files import TableGoneError

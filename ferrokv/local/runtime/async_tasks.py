@@ -12,7 +12,7 @@ from .long_tasks import LongTask
 from .store import Store
 
 if TYPE_CHECKING:
-    from ..upkeep.meter import Progress
+    from ...stats import Progress
 
 T = TypeVar("T")
 

@@ -21,7 +21,7 @@ from ..storage.local import LocalStorage
 from .background import NAP_SECONDS
 
 if TYPE_CHECKING:
-    from ..upkeep.meter import Progress
+    from ...stats import Progress
     from .store import Store
 
 # Modules that only tasks need are imported when one begins: few processes have any.

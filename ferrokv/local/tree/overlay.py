@@ -8,10 +8,11 @@ from typing import Any
 
 from sortedcontainers import SortedList
 
+from ...contract.limits import BATCH_RECORDS_MAX
 from ...errors import DataError
 from ..format.commits import Entry
 from ..format.keys import PREFIX_BYTES
-from ..format.limits import BATCH_RECORDS_MAX, TRANSACTION_BYTES_MAX
+from ..format.limits import TRANSACTION_BYTES_MAX
 from ..storage.requests import Op
 from .merge import PAGE_RECORDS, Page
 from .view import Catalogue

@@ -14,6 +14,7 @@ from itertools import count
 from typing import Final, NamedTuple
 
 from ...errors import CorruptionError, StoreBusy, StoreFull, StorePathError
+from ...stats import Progress
 from ..compaction.builder import Outputs
 from ..compaction.picker import level_bytes_max
 from ..compaction.survivors import Survivors
@@ -33,7 +34,7 @@ from ..storage.requests import PAUSE, File, ListDirectory, Lock, Op, Remove, Sto
 from ..tree.merge import Merge, RunSource
 from ..tree.version import LEVELS
 from ..tree.view import View
-from .meter import Meter, Progress
+from .meter import Meter
 
 MAY_BE_THERE: Final = frozenset({lock_name("open")})
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
-Progress = Callable[[int, int], object]
-"""Called with (bytes done, bytes in total). Its result is ignored; an exception ends the work."""
+from ...stats import Progress
+
 TELL_BYTES: Final = 1 << 20
 
 

@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from ...errors import CorruptionError, StoreBusy, StorePathError
+from ...stats import Progress
 from ..engine.engine import Engine
 from ..engine.manifest import Manifest, overlaps, read_manifest
 from ..format import control
@@ -27,7 +28,7 @@ from ..log.replica import catch_up
 from ..names import CURRENT, file_name
 from ..storage.requests import PAUSE, File, ListDirectory, Nap, Op, Open
 from .findings import Findings, reading_error
-from .meter import Meter, Progress
+from .meter import Meter
 from .verify_table import TableCheck
 from .verify_wals import WalPart, measure_wals, predecessor_of, verify_wals
 

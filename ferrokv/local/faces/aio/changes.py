@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
+from ....contract.encoding import Key
 from ....errors import DataError
-from ...commands.encoding import Key
 from ...engine.wakeups import Kind
 from ...runtime.watch import AsyncWaiter
 from ..arguments import encode_some_names

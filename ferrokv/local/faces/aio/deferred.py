@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from ...batch import WriteBatch
+from ....contract.batch import WriteBatch
+from ....contract.encoding import Key, encode_key
 from ...commands import locks, strings
-from ...commands.encoding import Key, encode_key
 from ...engine.wakeups import Kind
 from ...log.transaction import Transaction
 from ...runtime.watch import AsyncWaiter

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from ....contract.encoding import Expiry, Key, encode_bound, encode_key, encode_moment, encode_ttl
 from ....errors import DataError
+from ....stats import KeyspaceStats
 from ...commands import expiry, keys, keyspaces
-from ...commands.encoding import Expiry, Key, encode_bound, encode_key, encode_moment, encode_ttl
-from ...commands.keyspaces import KeyspaceStats
 from ...commands.scans import make_range
 from ..arguments import check_quota, encode_some_names
 from .command_base import CommandBase

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import overload
 
+from ....contract.encoding import Key, Names, Value, encode_key, encode_value
 from ...commands import lists
-from ...commands.encoding import Key, Value, encode_key, encode_value
-from ..arguments import Names, check_count, check_int, encode_some_names, encode_values, is_before, is_left
+from ..arguments import check_count, check_int, encode_some_names, encode_values, is_before, is_left
 from .command_base import CommandBase
 
 

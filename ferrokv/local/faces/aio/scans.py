@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from typing import Any
 
+from ....contract.encoding import Key, encode_bound, encode_key
 from ...commands import collections, scans
-from ...commands.encoding import Key, encode_bound, encode_key
 from ...commands.floats import score_of
 from ...commands.keys import compile_pattern
 from ...commands.zranges import BY_MEMBER

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal, overload
 
-from ...batch import WriteBatch
+from ....contract.batch import WriteBatch
+from ....contract.encoding import Expiry, Key, Names, Value, encode_key, encode_value
 from ...commands import bits, counters, strings
-from ...commands.encoding import Expiry, Key, Value, encode_key, encode_value
 from ..arguments import (
-    Names,
     check_batch,
     check_bit,
     check_bit_range,

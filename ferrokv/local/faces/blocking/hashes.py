@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, overload
 
+from ....contract.encoding import Key, Value, encode_key, encode_member, encode_value
 from ...commands import hashes
-from ...commands.encoding import Key, Value, encode_key, encode_member, encode_value
 from ..arguments import check_choice, check_int, encode_fields, encode_members, encode_pairs
 from .command_base import CommandBase
 

@@ -9,9 +9,9 @@ from threading import local
 from types import SimpleNamespace, TracebackType
 from typing import Any, Self
 
+from ....contract.encoding import Expiry, Key, encode_key, encode_value
 from ....errors import LockError, LockNotOwnedError, StoreFull
 from ...commands import locks
-from ...commands.encoding import Expiry, Key, encode_key, encode_value
 from ..arguments import check_seconds, encode_positive_ttl
 from .changes import BlockingWaits
 

@@ -6,10 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import overload
 
+from ....contract.encoding import Key, Names, Value, encode_key, encode_member
 from ...commands import sets
-from ...commands.encoding import Key, Value, encode_key, encode_member
 from ..arguments import (
-    Names,
     check_choice,
     check_count,
     check_int,

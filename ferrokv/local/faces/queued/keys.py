@@ -6,9 +6,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from ....contract.encoding import Expiry, Key, encode_bound, encode_key, encode_moment, encode_ttl
 from ....errors import DataError
 from ...commands import expiry, keys, keyspaces
-from ...commands.encoding import Expiry, Key, encode_bound, encode_key, encode_moment, encode_ttl
 from ...commands.scans import make_range
 from ..arguments import check_quota, encode_some_names
 from .command_base import CommandBase

@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from ....contract.encoding import Cast, Key, Value, encode_key
 from ...commands import sorted_sets
-from ...commands.encoding import Key, Value, encode_key
 from ...commands.zranges import Span
-from ..arguments import Cast, make_span
+from ..arguments import make_span
 from .command_base import CommandBase
 
 

@@ -6,12 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ....contract.encoding import Cast, Key, Names, Value, encode_key, encode_member
 from ...commands import sorted_sets
-from ...commands.encoding import Key, Value, encode_key, encode_member
 from ...commands.zranges import Span
 from ..arguments import (
-    Cast,
-    Names,
     check_aggregate,
     check_choice,
     check_count,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from ..errors import DataError
-from .commands.encoding import Expiry, Key, Value, encode_key, encode_ttl, encode_value
-from .commands.strings import Write, check_positive
-from .format.limits import BATCH_BYTES_MAX, BATCH_RECORDS_MAX
+from .encoding import Expiry, Key, Value, Write, check_positive, encode_key, encode_ttl, encode_value
+from .limits import BATCH_BYTES_MAX, BATCH_RECORDS_MAX
 
 
 class WriteBatch:

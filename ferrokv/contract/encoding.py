@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from ...errors import DataError, ResponseError
-from ..format.limits import EXPIRY_MS_MAX, KEY_BYTES_MAX, KEYSPACE_NAME_BYTES_MAX, VALUE_BYTES_MAX
+from ..errors import DataError, ResponseError
+from .limits import EXPIRY_MS_MAX, KEY_BYTES_MAX, KEYSPACE_NAME_BYTES_MAX, VALUE_BYTES_MAX
 
 INT64_MIN: Final = -(1 << 63)
 INT64_MAX: Final = (1 << 63) - 1
 Key = bytes | bytearray | memoryview | str
 Value = bytes | bytearray | memoryview | str | int | float
 Expiry = int | float | timedelta
+Names = Key | Iterable[Key]
+"""One key or several, as in redis-py."""
+Cast = Callable[[float], Any]
+"""What a score is converted with."""
+Write = tuple[bytes, bytes | None, int | None]
+"""Key, value (None deletes it) and TTL in ms (None for none) of a plain write."""
 
 
 def encode_key(name: Key) -> bytes:
@@ -92,6 +99,12 @@ def encode_ttl(ttl: Expiry | str, *, unit_ms: int = 1000) -> int:
         return int(ttl * unit_ms)
     except (OverflowError, ValueError) as error:
         raise DataError(f"a duration must be finite: found={ttl}") from error
+
+
+def check_positive(ttl_ms: int | None, command: str) -> None:
+    """Raise `ResponseError` with Redis's message for a TTL of zero or less."""
+    if ttl_ms is not None and ttl_ms <= 0:
+        raise ResponseError(f"invalid expire time in '{command}' command")
 
 
 def encode_moment(when: int | float | datetime, *, unit_ms: int = 1000) -> int:
