@@ -10,7 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from .connecting import connect, connect_blocking, register_backend
     from .contract.batch import WriteBatch
+    from .contract.capabilities import Capability
     from .errors import (
         CorruptionError,
         DataError,
@@ -29,14 +31,16 @@ if TYPE_CHECKING:
         UnsupportedFormat,
         WatchError,
     )
-    from .local.api import FerroKV, Snapshot
-    from .local.blocking import BlockingFerroKV, BlockingSnapshot
+    from .local.api import FerroKV
+    from .local.blocking import BlockingFerroKV
     from .local.faces.aio.deferred import DeferredCommands
     from .local.faces.aio.locks import Lock
+    from .local.faces.async_snapshots import Snapshot
     from .local.faces.blocking.deferred import BlockingDeferredCommands
     from .local.faces.blocking.locks import BlockingLock
     from .local.faces.deferral import Deferral
     from .local.faces.pipelines import BlockingPipeline, Pipeline, Tx
+    from .local.faces.snapshots import BlockingSnapshot
     from .local.storage.directory import DirectoryReport, inspect_directory
     from .options import Options
     from .stats import BackupReport, KeyspaceStats, LevelStats, ProcessStats, Stats, VerifyReport
@@ -50,6 +54,7 @@ __all__ = [
     "BlockingLock",
     "BlockingPipeline",
     "BlockingSnapshot",
+    "Capability",
     "CorruptionError",
     "DataError",
     "Deferral",
@@ -81,17 +86,24 @@ __all__ = [
     "VerifyReport",
     "WatchError",
     "WriteBatch",
+    "connect",
+    "connect_blocking",
     "inspect_directory",
+    "register_backend",
 ]
 
 # Every name is imported when it is first asked for: a process that wants one error need not pay for the engine, and asyncio
 # takes longer to import than all of ferrokv.
 _HOMES: Final = {
+    ".connecting": "connect connect_blocking register_backend",
+    ".contract.capabilities": "Capability",
     ".errors": "CorruptionError DataError FerroKVError LockError LockNotOwnedError ResponseError StoreBusy StoreClosed "
     "StoreFailed StoreFull StorePathError StoreReadOnly StoreReplaced StoreUncertain UnsupportedFormat WatchError",
-    ".local.api": "FerroKV Snapshot",
+    ".local.api": "FerroKV",
+    ".local.faces.async_snapshots": "Snapshot",
+    ".local.faces.snapshots": "BlockingSnapshot",
     ".contract.batch": "WriteBatch",
-    ".local.blocking": "BlockingFerroKV BlockingSnapshot",
+    ".local.blocking": "BlockingFerroKV",
     ".local.faces.aio.deferred": "DeferredCommands",
     ".local.faces.aio.locks": "Lock",
     ".local.faces.blocking.deferred": "BlockingDeferredCommands",

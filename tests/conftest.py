@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 
 from ferrokv import BlockingFerroKV
 from ferrokv.local import api
+from ferrokv.local.faces import unopened
 from ferrokv.local.runtime.registry import open_store
 from ferrokv.local.storage.local import LocalStorage
 from ferrokv.local.storage.requests import Sync
@@ -66,7 +67,7 @@ def standing_clock(monkeypatch: pytest.MonkeyPatch) -> int:
 
 @pytest.fixture
 def openings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The path of every opening of an event loop from now on. They take their time."""
+    """The path of every first use, and of every opening of an event loop, from now on. They take their time."""
     seen: list[Any] = []
 
     def slow(path: Any, *args: Any, **kwargs: Any) -> Any:
@@ -75,6 +76,7 @@ def openings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return open_store(path, *args, **kwargs)
 
     monkeypatch.setattr(api, "open_store", slow)
+    monkeypatch.setattr(unopened, "open_store", slow)
     return seen
 
 

@@ -11,16 +11,21 @@ import re
 from pathlib import Path
 from typing import Final
 
+from .formatting import formatted
+
 MODULES: Final = ("command_base", "keys", "strings", "lists", "hashes", "sets", "sorted_set_ranges", "sorted_sets")
 FOR_THREADS: Final = ("scans", "changes", "locks", "deferred")  # a pipeline does not iterate, hold locks, or wait
 DJANGO_MODULES: Final = ("looking", "contract", "locks", "extras", "herd", "sessions")
 HOME: Final = Path(__file__).parent.parent / "ferrokv" / "local" / "faces"
+CONTRACT: Final = Path(__file__).parent.parent / "ferrokv" / "contract"
 DJANGO: Final = Path(__file__).parent.parent / "ferrokv" / "contrib" / "django"
 _MADE: Final = "# Made by `python -m tools.make_twins` from local/faces/aio/{module}.py; edit that.\n"
+_MADE_CONTRACT: Final = "# Made by `python -m tools.make_twins` from contract/aio/{module}.py; edit that.\n"
+_MADE_BY_ANOTHER: Final = re.compile(r"^# Made by .*\n")
 _MADE_DJANGO: Final = "# Made by `python -m tools.make_twins` from contrib/django/aio/{module}.py; edit that.\n"
 _DJANGO_NAMES: Final = (
-    (".native_handle", ".blocking_handle"),
-    (".native()", ".blocking()"),
+    (".native", ".blocking"),
+    ("contract.aio.", "contract.blocking."),
     ("asyncio.shield(lock.release())", "lock.release()"),
     (
         "await self._in_thread_if_needed(self._batches, data, timeout, version, guard)",
@@ -108,7 +113,8 @@ def django_blocking(source: str, methods: frozenset[str]) -> str:
 
 def django_methods() -> frozenset[str]:
     """The public asynchronous methods, without their `a`."""
-    texts = [path.read_text(encoding="utf-8") for path in sorted((DJANGO / "aio").glob("*.py"))]
+    paths = [path for path in sorted((DJANGO / "aio").glob("*.py")) if path.stem != "locks"]  # with redis-py's names
+    texts = [path.read_text(encoding="utf-8") for path in paths]
     return frozenset(re.findall(r"^    async def a(\w+)", "".join(texts), re.MULTILINE)) | {
         "append",
         "settle",
@@ -125,6 +131,9 @@ def made() -> dict[Path, str]:
         texts[DJANGO / "blocking" / f"{module}.py"] = _MADE_DJANGO.format(module=module) + django_blocking(
             source, methods
         )
+    for path in sorted((CONTRACT / "aio").glob("[!_]*.py")):
+        source = _MADE_BY_ANOTHER.sub("", path.read_text(encoding="utf-8"))
+        texts[CONTRACT / "blocking" / path.name] = formatted(_MADE_CONTRACT.format(module=path.stem) + blocking(source))
     for kind, make, modules in (("blocking", blocking, (*MODULES, *FOR_THREADS)), ("queued", queued, MODULES)):
         for module in modules:
             source = (HOME / "aio" / f"{module}.py").read_text(encoding="utf-8")

@@ -17,6 +17,8 @@ Value = bytes | bytearray | memoryview | str | int | float
 Expiry = int | float | timedelta
 Names = Key | Iterable[Key]
 """One key or several, as in redis-py."""
+RankAndScore = list[int | float]
+"""[position, score]"""
 Cast = Callable[[float], Any]
 """What a score is converted with."""
 Write = tuple[bytes, bytes | None, int | None]

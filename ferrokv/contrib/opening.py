@@ -1,18 +1,14 @@
-"""What the adapters share: opening a keyspace once, with its quota; batches; TTLs in seconds."""
+"""What the adapters share: options, batches, and TTLs in seconds."""
 
 from __future__ import annotations
 
-import asyncio
-import copy
-import os
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from threading import Lock
-from typing import Any, Final, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, TypeVar, cast
 
-from ferrokv import BlockingFerroKV, FerroKV, WriteBatch
+from ferrokv import Options, WriteBatch
+from ferrokv.contract.encoding import Key, Value
+from ferrokv.options import OpenOptions
 
-UNCHANGED: Final[Any] = object()
-"""A quota to leave as it is."""
 FOREVER_SECONDS: Final = 1e12
 """30,000 years. Longer timeouts never expire."""
 PART_RECORDS: Final = 50_000
@@ -22,7 +18,7 @@ wait for all of it (docs/format.md section 8)."""
 T = TypeVar("T")
 
 
-def in_batches(writes: Iterable[tuple[Any, Any, int | None]]) -> list[WriteBatch]:
+def in_batches(writes: Iterable[tuple[Key, Value | None, int | None]]) -> list[WriteBatch]:
     """Distribute writes over as few batches as possible; returns at least one.
 
     Each write is a key, a value or None to delete, and a TTL in ms or None.
@@ -37,7 +33,7 @@ def in_batches(writes: Iterable[tuple[Any, Any, int | None]]) -> list[WriteBatch
             batches[-1].delete(key)
         else:
             batches[-1].set(key, value, px=px)
-            size += len(value)
+            size += len(value) if isinstance(value, str | bytes) else 0
     return batches
 
 
@@ -47,94 +43,10 @@ def in_parts(names: Sequence[T]) -> Iterator[Sequence[T]]:
         yield names[i : i + PART_RECORDS]
 
 
-def open_bounded(path: Any, keyspace: str, options: Mapping[str, Any], max_bytes: Any) -> BlockingFerroKV:
-    """Open a handle whose keyspace has the quota before anybody can write through it.
-
-    If the quota cannot be set, the handle is closed.
-    """
-    handle = BlockingFerroKV.open(path, keyspace=keyspace, **options)
-    if max_bytes is not UNCHANGED:
-        try:
-            handle.set_quota(max_bytes)
-        except BaseException:  # also when interrupted: nobody else would close it
-            handle.close()
-            raise
-    return handle
-
-
-async def open_bounded_later(path: Any, keyspace: str, options: Mapping[str, Any], max_bytes: Any) -> FerroKV:
-    """As `open_bounded`, for asyncio."""
-    handle = await FerroKV.open(path, keyspace=keyspace, **options)
-    if max_bytes is not UNCHANGED:
-        try:
-            await handle.set_quota(max_bytes)
-        except BaseException:  # also when cancelled: nobody else would close it
-            await handle.close()
-            raise
-    return handle
-
-
-class ProcessLock:
-    """A lock among the threads of a process.
-
-    In a forked child nobody holds it, even if Python was not told of the fork.
-    """
-
-    __slots__ = ("_locks",)
-
-    def __init__(self) -> None:
-        self._locks: dict[int, Lock] = {}
-
-    def own(self) -> Lock:
-        """The lock of this process."""
-        pid = os.getpid()
-        return self._locks.get(pid) or self._locks.setdefault(pid, Lock())
-
-
-class FirstUse:
-    """Coordinates the first uses of a handle by tasks: one task opens it, the others wait for that.
-
-    If the opening task is cancelled, the next one opens. If opening fails, all waiting tasks get
-    the error. Each event loop opens on its own, so the opening function checks afterwards whether
-    another loop was faster.
-    """
-
-    __slots__ = ("_turn",)
-
-    def __init__(self) -> None:
-        self._turn: _Turn | None = None  # of the event loop that used it last
-
-    async def handle(self, find: Callable[[], FerroKV | None], open_: Callable[[], Awaitable[FerroKV]]) -> FerroKV:
-        """Return what `find()` returns; if that is None, return what `open_()` returns."""
-        loop = asyncio.get_running_loop()
-        turn = self._turn
-        if turn is None or turn.loop is not loop:
-            turn = self._turn = _Turn(loop)
-        failures = turn.failures
-        async with turn.lock:
-            found = find()
-            if found is not None:
-                return found
-            if turn.error is not None and turn.failures != failures:
-                raise copy.copy(turn.error)
-            try:
-                return await open_()
-            except Exception as error:
-                turn.failures += 1
-                turn.error = copy.copy(error)  # without its traceback, which keeps frames alive
-                raise
-
-
-class _Turn:
-    """The state of one event loop."""
-
-    __slots__ = ("error", "failures", "lock", "loop")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self.lock = asyncio.Lock()
-        self.failures = 0
-        self.error: Exception | None = None  # the most recent one
+def open_options(given: Mapping[str, object]) -> OpenOptions:
+    """Return options that were given by name. `DataError` if one is unknown or out of range."""
+    Options.checked(given)
+    return cast("OpenOptions", dict(given))
 
 
 def whole_ms(seconds: float | None) -> int | None:

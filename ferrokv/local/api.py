@@ -18,24 +18,24 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
-from ..contract.encoding import Key, encode_keyspace
-from ..errors import FerroKVError, ResponseError, StoreClosed, StorePathError
+from ..contract.capabilities import EVERY_CAPABILITY, Capability
+from ..contract.encoding import encode_keyspace
+from ..errors import FerroKVError, ResponseError
 from ..options import UNCHANGED, OpenOptions, Quota
 from ..stats import BackupReport, Progress, Stats, VerifyReport
 from .commands import keys
 from .commands.collections import WRONG_TYPE
 from .commands.locks import Owners
-from .engine.engine import named
 from .engine.wakeups import Kind
 from .faces.aio.changes import AsyncWatching
-from .faces.aio.hashes import AsyncHashReads, AsyncHashWrites
-from .faces.aio.keys import AsyncKeyReads, AsyncKeyWrites
-from .faces.aio.lists import AsyncListReads, AsyncListWrites
+from .faces.aio.hashes import AsyncHashWrites
+from .faces.aio.keys import AsyncKeyWrites
+from .faces.aio.lists import AsyncListWrites
 from .faces.aio.locks import AsyncLocking
-from .faces.aio.scans import AsyncScans
-from .faces.aio.sets import AsyncSetReads, AsyncSetWrites
-from .faces.aio.sorted_sets import AsyncSortedSetReads, AsyncSortedSetWrites
-from .faces.aio.strings import AsyncStringReads, AsyncStringWrites
+from .faces.aio.sets import AsyncSetWrites
+from .faces.aio.sorted_sets import AsyncSortedSetWrites
+from .faces.aio.strings import AsyncStringWrites
+from .faces.async_snapshots import AsyncReads, Snapshot
 from .faces.async_unopened import AsyncUnopened, in_thread
 from .faces.reader import Reader
 from .faces.unopened import Origin
@@ -48,62 +48,15 @@ from .runtime.store import ClosedStore, Store
 from .runtime.threads import may_run
 from .runtime.waiters import Request
 from .runtime.watch import AsyncWaiter
-from .storage.adrivers import acomplete
-from .storage.requests import Op
-from .tree.records import Records
 
 if TYPE_CHECKING:
+    from ..contract.deferrals import Deferral as AnyDeferral
     from .faces.aio.deferred import DeferredCommands
     from .faces.deferral import Deferral
     from .faces.pipelines import Pipeline, Tx  # 13 ms to import, and few processes need them
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class AsyncReads(
-    AsyncScans,
-    AsyncKeyReads,
-    AsyncStringReads,
-    AsyncListReads,
-    AsyncHashReads,
-    AsyncSetReads,
-    AsyncSortedSetReads,
-):
-    """The commands that only read."""
-
-    __slots__ = ()
-
-    async def get(self, name: Key) -> bytes | None:
-        """Return a string's value, or None.
-
-        Reads at most one block per level if memory does not have it.
-        """
-        try:
-            found = self._probe(name)
-        except StoreClosed:
-            if not isinstance(self._store, AsyncUnopened):
-                raise
-            await self._store.open()
-            found = self._probe(name)
-        if found is None or found.__class__ is bytes:
-            return found
-        return await self._read(self._finish_get(found))
-
-    async def _read(self, op: Op[T]) -> T:
-        store: Store | AsyncUnopened = self._store
-        if isinstance(store, AsyncUnopened):
-            await store.open()
-        storage = self._attended().storage
-        try:
-            return await acomplete(op, storage, self._store.pool)
-        except StorePathError:
-            raise
-        except OSError as error:
-            raise named(error, "reading") from error
-
-    async def _query(self, command: Callable[Concatenate[Records, P], Op[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._read(self._ask(command, *args, **kwargs))
 
 
 class FerroKV(
@@ -179,6 +132,11 @@ class FerroKV(
         `busy_timeout`.
         """
         return Opening(path, encode_keyspace(keyspace), read_only, options)
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What this backend has: everything that the contract names."""
+        return EVERY_CAPABILITY
 
     async def ready(self) -> Self:
         """Open the store if this handle has not been used yet. Returns the handle."""
@@ -256,15 +214,16 @@ class FerroKV(
 
         return Deferral(self._opened(), self._keyspace)
 
-    def within(self, deferral: Deferral, *, forgiving: bool = False) -> DeferredCommands:
+    def within(self, deferral: AnyDeferral, *, forgiving: bool = False) -> DeferredCommands:
         """Return this handle's commands inside a deferral: they do not wait for durability.
 
         The writes are durable once the deferral is settled. If writes of a `forgiving` handle that
         were collected in memory are lost, settling logs that instead of raising.
         """
         from .faces.aio.deferred import DeferredCommands
+        from .faces.deferral import unsettled_of
 
-        return DeferredCommands(deferral.unsettled(self._opened()), self, self._keyspace, forgiving)
+        return DeferredCommands(unsettled_of(deferral, self._opened()), self, self._keyspace, forgiving)
 
     async def flush(self) -> bool:
         """Flush everything written so far to tables, and remove its WALs. Returns True."""
@@ -375,31 +334,6 @@ class FerroKV(
         future = request.for_loop(asyncio.get_running_loop())
         self._store.submit(request)
         return await future
-
-
-class Snapshot(AsyncReads):
-    """A keyspace at one moment: the reads of `FerroKV`. Later writes are invisible; TTLs run."""
-
-    __slots__ = ()
-
-    def close(self) -> None:
-        """Release the versions and tables that this snapshot keeps alive. Idempotent."""
-        view, self._view = self._view, None
-        self._store = ClosedStore("the snapshot was closed")  # type: ignore[assignment]
-        if view is not None:
-            view.unpin()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if getattr(self, "_view", None) is not None:
-            self.close()
 
 
 class Opening:

@@ -12,25 +12,25 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
-from ..contract.encoding import Key, encode_keyspace
-from ..errors import FerroKVError, ResponseError, StorePathError
+from ..contract.capabilities import EVERY_CAPABILITY, Capability
+from ..contract.encoding import encode_keyspace
+from ..errors import FerroKVError, ResponseError
 from ..options import UNCHANGED, OpenOptions, Quota
 from ..stats import BackupReport, Progress, Stats, VerifyReport
 from .commands import keys
 from .commands.collections import WRONG_TYPE
 from .commands.locks import Owners
-from .engine.engine import named
 from .engine.wakeups import Kind
 from .faces.blocking.changes import BlockingWatching
-from .faces.blocking.hashes import BlockingHashReads, BlockingHashWrites
-from .faces.blocking.keys import BlockingKeyReads, BlockingKeyWrites
-from .faces.blocking.lists import BlockingListReads, BlockingListWrites
+from .faces.blocking.hashes import BlockingHashWrites
+from .faces.blocking.keys import BlockingKeyWrites
+from .faces.blocking.lists import BlockingListWrites
 from .faces.blocking.locks import BlockingLocking
-from .faces.blocking.scans import BlockingScans
-from .faces.blocking.sets import BlockingSetReads, BlockingSetWrites
-from .faces.blocking.sorted_sets import BlockingSortedSetReads, BlockingSortedSetWrites
-from .faces.blocking.strings import BlockingStringReads, BlockingStringWrites
+from .faces.blocking.sets import BlockingSetWrites
+from .faces.blocking.sorted_sets import BlockingSortedSetWrites
+from .faces.blocking.strings import BlockingStringWrites
 from .faces.reader import Reader
+from .faces.snapshots import BlockingReads, BlockingSnapshot
 from .faces.unopened import Origin, Unopened
 from .faces.waiting import Patience
 from .log.transaction import Transaction
@@ -39,53 +39,15 @@ from .runtime.registry import open_store, release_store, remember_snapshot, shar
 from .runtime.store import ClosedStore, Store
 from .runtime.waiters import Request
 from .runtime.watch import BlockingWaiter
-from .storage.drivers import complete
-from .storage.requests import Op
-from .tree.records import Records
 
 if TYPE_CHECKING:
+    from ..contract.deferrals import Deferral as AnyDeferral
     from .faces.blocking.deferred import BlockingDeferredCommands
     from .faces.deferral import Deferral
     from .faces.pipelines import BlockingPipeline, Tx  # 13 ms to import, and few processes need them
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class BlockingReads(
-    BlockingScans,
-    BlockingKeyReads,
-    BlockingStringReads,
-    BlockingListReads,
-    BlockingHashReads,
-    BlockingSetReads,
-    BlockingSortedSetReads,
-):
-    """The commands that only read."""
-
-    __slots__ = ()
-
-    def get(self, name: Key) -> bytes | None:
-        """Return a string's value, or None.
-
-        Reads at most one block per level if memory does not have it.
-        """
-        found = self._probe(name)
-        if found is None or found.__class__ is bytes:
-            return found
-        return self._read(self._finish_get(found))
-
-    def _read(self, op: Op[T]) -> T:
-        storage = self._attended().storage
-        try:
-            return complete(op, storage)
-        except StorePathError:
-            raise
-        except OSError as error:
-            raise named(error, "reading") from error
-
-    def _query(self, command: Callable[Concatenate[Records, P], Op[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._read(self._ask(command, *args, **kwargs))
 
 
 class BlockingFerroKV(
@@ -162,6 +124,11 @@ class BlockingFerroKV(
         name = encode_keyspace(keyspace)
         return cls._on(open_store(path, options, read_only=read_only), name)
 
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What this backend has: everything that the contract names."""
+        return EVERY_CAPABILITY
+
     def ready(self) -> Self:
         """Open the store if this handle has not been used yet. Returns the handle."""
         self._attended()
@@ -225,15 +192,16 @@ class BlockingFerroKV(
 
         return Deferral(self._opened(), self._keyspace)
 
-    def within(self, deferral: Deferral, *, forgiving: bool = False) -> BlockingDeferredCommands:
+    def within(self, deferral: AnyDeferral, *, forgiving: bool = False) -> BlockingDeferredCommands:
         """Return this handle's commands inside a deferral: they do not wait for durability.
 
         The writes are durable once the deferral is settled. If writes of a `forgiving` handle that
         were collected in memory are lost, settling logs that instead of raising.
         """
         from .faces.blocking.deferred import BlockingDeferredCommands
+        from .faces.deferral import unsettled_of
 
-        return BlockingDeferredCommands(deferral.unsettled(self._opened()), self, self._keyspace, forgiving)
+        return BlockingDeferredCommands(unsettled_of(deferral, self._opened()), self, self._keyspace, forgiving)
 
     def flush(self) -> bool:
         """Flush everything written so far to tables, and remove its WALs. Returns True."""
@@ -339,27 +307,3 @@ class BlockingFerroKV(
         submit(request)
         lock.acquire()
         return request.outcome()
-
-
-class BlockingSnapshot(BlockingReads):
-    """A keyspace at one moment: the reads of `BlockingFerroKV`, unaffected by later writes. TTLs
-    keep running."""
-
-    __slots__ = ()
-
-    def close(self) -> None:
-        """Release the versions and tables that this snapshot keeps alive. Idempotent."""
-        view, self._view = self._view, None
-        self._store = ClosedStore("the snapshot was closed")  # type: ignore[assignment]
-        if view is not None:
-            view.unpin()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if getattr(self, "_view", None) is not None:
-            self.close()

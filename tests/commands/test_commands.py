@@ -346,7 +346,8 @@ def test_the_two_faces_are_equal() -> None:
             }
             assert missing == set()
         for name in (n for n in dir(ours) if not n.startswith("_") and n != "open"):
-            a, b = getattr(ours, name), getattr(theirs, name)
+            a, b = (getattr(kind, name) for kind in (ours, theirs))
+            a, b = (x.fget if isinstance(x, property) else x for x in (a, b))
             parameters = [
                 [(p.name, p.kind, p.default) for p in inspect.signature(x).parameters.values()] for x in (a, b)
             ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 from typing import get_type_hints
 
 import pytest
@@ -48,3 +50,12 @@ def test_the_keywords_of_open_are_the_options() -> None:
     hints = get_type_hints(OpenOptions)
     assert hints == get_type_hints(Options)
     assert list(hints) == list(Options._fields)
+
+
+def test_type_checkers_know_every_public_name() -> None:
+    """A name that only `__getattr__` finds would be Any to them."""
+    tree = ast.parse(Path(ferrokv.__file__).read_text(encoding="utf-8"))
+    known = {
+        alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level for alias in node.names
+    }
+    assert set(ferrokv.__all__) <= known

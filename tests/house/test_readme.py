@@ -11,7 +11,7 @@ import pytest
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
-import ferrokv.local.batch
+import ferrokv.contract.batch
 
 from ..support.django_setup import configured
 
@@ -38,4 +38,4 @@ def _run(document: Any) -> None:
 
 
 def test_doctests() -> None:
-    assert doctest.testmod(ferrokv.local.batch).failed == 0
+    assert doctest.testmod(ferrokv.contract.batch).failed == 0

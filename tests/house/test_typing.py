@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -52,3 +53,30 @@ def test_answers_have_types_and_mistakes_are_found(tmp_path: Path) -> None:
     mistaken.write_text(MISTAKES)
     lines = {int(line.split(":")[1]) for line in mypy(mistaken, tmp_path / "cache").splitlines() if ": error:" in line}
     assert lines == {4, 5, 6, 7, 8, 12, 13}
+
+
+def test_the_adapters_type_every_store() -> None:
+    """What is foreign to ferrokv may be Any: values, keys and arguments of the other library. A store may not."""
+    stores = {"db", "store", "handle", "locks", "users", "tags", "tx", "deferral", "lock"}
+    untyped = []
+    for path in sorted((ROOT / "ferrokv" / "contrib").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if (
+                isinstance(node, ast.arg)
+                and node.arg in stores
+                and ast.unparse(node.annotation or ast.Constant("Any")) == "Any"
+            ):
+                untyped.append(f"{path.name}:{node.lineno}")
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.strip("_a") in (
+                "store",
+                "connect",
+            ):
+                assert node.returns is not None
+                assert ast.unparse(node.returns) != "Any", node.name
+    assert untyped == []
+
+
+@pytest.mark.slow
+def test_the_fake_has_what_the_contract_of_the_adapters_demands(tmp_path: Path) -> None:
+    program = ROOT / "tests" / "contract" / "memory.py"
+    assert mypy(program, tmp_path / "cache").strip().endswith("no issues found in 1 source file")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_type
 
-from ferrokv import BlockingFerroKV, FerroKV
+from ferrokv import BlockingFerroKV, Capability, FerroKV, WriteBatch, connect, connect_blocking
 
 
 def with_threads() -> None:
@@ -45,3 +45,30 @@ async def with_asyncio() -> None:
         assert_type(await db.zrevrangebyscore("z", 9, 1, withscores=True), list[tuple[bytes, float]])
         async for key in db.scan_iter():
             assert_type(key, bytes)
+
+
+def on_any_backend(location: str) -> int | None:
+    """What `connect_blocking` returns has every command, whichever backend it is."""
+    with connect_blocking(location, keyspace="k", max_bytes=1 << 20, busy_timeout=1.0) as db:
+        db.lpush("l", "a")
+        found: list[bytes] = db.lrange("l", 0, -1)
+        scored: list[tuple[bytes, float]] = db.zrange("z", 0, -1, withscores=True)
+        counted: int = db.transaction(lambda tx: tx.incr("n"))
+        db.pipeline().set("a", 1).execute()
+        if Capability.SNAPSHOTS in db.capabilities:
+            db.snapshot().close()
+        within = db.within(db.deferral())
+        within.write(WriteBatch().set("a", 1))
+        print(found, scored, counted, db.stats().wal_bytes)
+        return db.incr("n", xx=True)
+
+
+async def on_any_backend_later(location: str) -> bytes | None:
+    """As `on_any_backend`, for asyncio."""
+    async with connect(location) as db, FerroKV("data") as other:
+        await other.ready()
+        await db.set("a", 1)
+        async for name in db.scan_iter("a*"):
+            print(name)
+        async with db.lock("l"):
+            return await db.get("a")

@@ -71,14 +71,14 @@ ADAPTER_MUTANTS = [
     ),
     Mutant(
         "who waited for an opening that failed opens again",
-        "ferrokv/contrib/opening.py",
+        "ferrokv/local/faces/async_unopened.py",
         "if turn.error is not None and turn.failures != failures:",
         "if False:",
         f"{AIOCACHE}test_who_waited_for_an_opening_that_failed_is_told",
     ),
     Mutant(
         "each first use opens the store",
-        "ferrokv/contrib/opening.py",
+        "ferrokv/local/faces/async_unopened.py",
         "if turn is None or turn.loop is not loop:",
         "if True:",
         f"{AIOCACHE}test_many_first_uses_open_the_store_once",

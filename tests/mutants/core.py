@@ -443,7 +443,7 @@ MUTANTS = [
     Mutant(
         "a forked child waits for its parent's closing",
         "ferrokv/local/faces/reader.py",
-        "    _closing = RLock()  # another",
+        "    _exchanging = RLock()  # another",
         "    assert _closing  # another",
         f"{ATTACKS}test_a_fork_in_the_middle_of_a_closing_leaves_the_child_able_to_close",
     ),

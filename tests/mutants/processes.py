@@ -145,9 +145,9 @@ PROCESS_MUTANTS = [
     ),
     Mutant(
         "Django keeps the handle of a directory that is gone",
-        "ferrokv/contrib/django/handles.py",
-        "            place.blocking_handle = place.native_handle = None",
-        "            assert place",
+        "ferrokv/local/faces/unopened.py",
+        "            handle._exchange(store, self)",
+        "            assert handle",
         f"{CHANGES}test_django_opens_the_new_directory_at_the_next_call",
     ),
     Mutant(

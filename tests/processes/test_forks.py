@@ -134,7 +134,7 @@ def test_no_call_waits_for_a_thread_that_only_the_parent_has(tmp_path: Path, nam
     every = [
         registry._lock,
         registry._counting,
-        reader._closing,
+        reader._exchanging,
         store._reviving,
         locks.fork_gate,
         made.engine.lock,

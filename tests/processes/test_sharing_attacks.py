@@ -267,7 +267,7 @@ def test_a_fork_in_the_middle_of_a_closing_leaves_the_child_able_to_close(
     other = BlockingFerroKV.open(tmp_path / "other")
 
     def close_holding_everything() -> None:
-        with reader._closing:
+        with reader._exchanging:
             db.close()
 
     closing = threading.Thread(target=close_holding_everything)

@@ -12,16 +12,21 @@ import os
 import urllib.parse
 from collections.abc import Iterable, Mapping
 from enum import Enum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiocache.base import BaseCache
 from aiocache.serializers import JsonSerializer
 
-from ferrokv import DataError, FerroKV, Options, ResponseError
+from ferrokv import DataError, Options, ResponseError, connect
+from ferrokv.connecting import located
+from ferrokv.options import UNCHANGED, Quota
 
-from ..opening import UNCHANGED, FirstUse, in_batches, open_bounded_later, whole_ms
+from ..opening import in_batches, open_options, whole_ms
 from .keys import KeyBuilder, stored_prefix, usual_key
 from .locks import NOT_GIVEN, forget_event, is_lock, take_lock
+
+if TYPE_CHECKING:
+    from ferrokv.contract.aio.stores import AsyncStore
 
 CLEAR_KEYS: Final = 10_000  # keys deleted per commit if a namespace is too large for a single one
 NOT_RAW: Final = frozenset({"close", "transaction", "write"})
@@ -51,7 +56,7 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
         path: str | os.PathLike[str],
         *,
         keyspace: str = "aiocache",
-        max_bytes: int | str | None = UNCHANGED,
+        max_bytes: Quota | str = UNCHANGED,
         options: Mapping[str, Any] | None = None,
         serializer: Any = None,
         namespace: str | None = None,
@@ -68,13 +73,11 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
         self._key_builder = key_builder or usual_key
         if not os.fspath(path):
             raise ValueError("a FerroKVCache needs a path: the directory of the store")
-        self.path = os.path.abspath(os.fspath(path))
+        self.path = located(path)
         self.keyspace = keyspace
         self._max_bytes = _number(max_bytes)
-        self._options = {name: _number(value) for name, value in {**(options or {}), **own}.items()}
-        Options.checked(self._options)
-        self._handle: FerroKV | None = None
-        self._first_use = FirstUse()
+        self._options = open_options({name: _number(value) for name, value in {**(options or {}), **own}.items()})
+        self._db = self._connect()
 
     @classmethod
     def parse_uri_path(cls, path: str) -> dict[str, str]:
@@ -93,44 +96,30 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
 
     _build_key = build_key
 
-    async def _db(self) -> FerroKV:
-        """Return the handle, opening it on first use."""
-        return self._handle or await self._first_use.handle(lambda: self._handle, self._open)
-
-    async def _open(self) -> FerroKV:
-        opened = await open_bounded_later(self.path, self.keyspace, self._options, self._max_bytes)
-        handle = self._handle
-        if handle is not None:
-            await opened.close()  # another event loop was faster
-            return handle
-        self._handle = opened
-        opened.when_replaced(self._forget)
-        return opened
-
-    def _forget(self) -> None:
-        """The directory was removed or replaced: the next use opens what is there then."""
-        self._handle = None
+    def _connect(self) -> AsyncStore:
+        """Return a handle that opens the store at its first use."""
+        return connect(self.path, keyspace=self.keyspace, max_bytes=self._max_bytes, **self._options)
 
     async def _get(self, key: Any, encoding: str | None = "utf-8", _conn: Any = None) -> Any:
-        value = await (self._handle or await self._db()).get(key)
+        value = await self._db.get(key)
         return value if value is None or encoding is None else value.decode(encoding)
 
     async def _gets(self, key: Any, encoding: str | None = "utf-8", _conn: Any = None) -> Any:
         """Return the token for compare-and-set: the stored value, decoded if it is text."""
-        value = await (self._handle or await self._db()).get(key)
+        value = await self._db.get(key)
         try:
             return value if value is None or encoding is None else value.decode(encoding)
         except UnicodeDecodeError:
             return value
 
     async def _multi_get(self, keys: Iterable[Any], encoding: str | None = "utf-8", _conn: Any = None) -> list[Any]:
-        values = await (await self._db()).mget(list(keys))
+        values = await self._db.mget(list(keys))
         return [value if value is None or encoding is None else value.decode(encoding) for value in values]
 
     async def _set(
         self, key: Any, value: Any, ttl: float | None = None, _cas_token: Any = None, _conn: Any = None
     ) -> bool:
-        db = self._handle or await self._db()
+        db = self._db
         px = whole_ms(ttl)
         if _cas_token is not None:
             return await db.compare_and_set(key, _cas_token, value, px=px)
@@ -139,11 +128,11 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
     async def _multi_set(self, pairs: Iterable[tuple[Any, Any]], ttl: float | None = None, _conn: Any = None) -> bool:
         px = whole_ms(ttl)
         for batch in in_batches((key, value, px) for key, value in pairs):
-            await (await self._db()).write(batch)
+            await self._db.write(batch)
         return True
 
     async def _add(self, key: Any, value: Any, ttl: float | None = None, _conn: Any = NOT_GIVEN) -> bool:
-        db = await self._db()
+        db = self._db
         if is_lock(value, _conn):
             return await take_lock(db, key, value, whole_ms(ttl))
         if await db.set(key, value, px=whole_ms(ttl), nx=True) is not True:
@@ -151,10 +140,10 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
         return True
 
     async def _exists(self, key: Any, _conn: Any = None) -> bool:
-        return bool(await (await self._db()).exists(key))
+        return bool(await self._db.exists(key))
 
     async def _increment(self, key: Any, delta: int, _conn: Any = None) -> int:
-        db = await self._db()
+        db = self._db
         try:
             answer: int = await db.incr(key, delta)
         except ResponseError as error:
@@ -162,21 +151,21 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
         return answer
 
     async def _expire(self, key: Any, ttl: float, _conn: Any = None) -> bool:
-        db = await self._db()
+        db = self._db
         px = whole_ms(ttl)
         if px is None:
             return await db.getex(key, persist=True) is not None
         return bool(await db.pexpire(key, px))
 
     async def _delete(self, key: Any, _conn: Any = None) -> int:
-        return await (await self._db()).delete(key)
+        return await self._db.delete(key)
 
     async def _clear(self, namespace: str | None = None, _conn: Any = None) -> bool:
         """Clear exactly the keys of the namespace, atomically if possible.
 
         Without a namespace it clears the keyspace, in O(1).
         """
-        db = await self._db()
+        db = self._db
         if not namespace:
             return await db.flushdb()
         head = stored_prefix(self._key_builder, namespace)
@@ -200,22 +189,21 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
 
         With an encoding, decode bytes, even in lists.
         """
-        method = getattr(await self._db(), command, None)
+        method = getattr(self._db, command, None)
         if command.startswith("_") or command in NOT_RAW or not inspect.iscoroutinefunction(method):
             raise AttributeError(f"ferrokv has no such command: {command!r}")
         answer = await method(*args, **kwargs)
         return answer if encoding is None else _decoded(answer, encoding)
 
     async def _redlock_release(self, key: Any, value: Any) -> int:
-        released = await (await self._db()).compare_and_delete(key, value)
+        released = await self._db.compare_and_delete(key, value)
         if not released:
             forget_event(key)
         return int(released)
 
     async def _close(self, *args: Any, _conn: Any = None, **kwargs: Any) -> None:
-        handle, self._handle = self._handle, None
-        if handle is not None:
-            await handle.close()
+        handle, self._db = self._db, self._connect()
+        await handle.close()
 
     def __repr__(self) -> str:
         return f"FerroKVCache({self.path!r}, keyspace={self.keyspace!r})"

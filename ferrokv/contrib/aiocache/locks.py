@@ -12,11 +12,14 @@ import asyncio
 import logging
 import re
 import time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiocache.lock import RedLock
 
-from ferrokv import FerroKV, StoreUncertain
+from ferrokv import StoreUncertain
+
+if TYPE_CHECKING:
+    from ferrokv.contract.aio.cache import AsyncCacheStore
 
 logger = logging.getLogger("ferrokv.contrib.aiocache")
 
@@ -31,7 +34,7 @@ def is_lock(value: Any, conn: Any) -> bool:
     return conn is NOT_GIVEN and isinstance(value, str) and _UUID4.fullmatch(value) is not None
 
 
-async def take_lock(db: FerroKV, key: Any, value: str, lease_ms: int | None) -> bool:
+async def take_lock(db: AsyncCacheStore, key: Any, value: str, lease_ms: int | None) -> bool:
     """Take the lock, waiting while it is held, and return True.
 
     Also returns True if the lease passes meanwhile: then, by RedLock's design, callers proceed.
@@ -54,7 +57,7 @@ async def take_lock(db: FerroKV, key: Any, value: str, lease_ms: int | None) -> 
     return True
 
 
-async def _is_held_until(db: FerroKV, key: Any, deadline: float) -> bool:
+async def _is_held_until(db: AsyncCacheStore, key: Any, deadline: float) -> bool:
     """Wait until the key is free (False), or until the deadline (True)."""
     with db.changes(key) as changes:
         while (left_ms := await db.pttl(key)) != GONE:

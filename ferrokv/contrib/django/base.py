@@ -7,7 +7,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -15,7 +15,9 @@ from django.core.cache.backends.base import DEFAULT_TIMEOUT, MEMCACHE_MAX_KEY_LE
 from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperation
 from django.utils.module_loading import import_string
 
-from ferrokv import DataError, Options, ResponseError, Tx, WriteBatch
+from ferrokv import DataError, Options, ResponseError, WriteBatch
+from ferrokv.connecting import located
+from ferrokv.options import UNCHANGED
 
 from ..codecs.compressors import make_compressor
 from ..codecs.envelopes import (
@@ -34,8 +36,11 @@ from ..codecs.envelopes import (
 )
 from ..codecs.serializers import make_serializer
 from ..codecs.values import COMPRESSED_BYTES_MIN, INT64_MAX, INT64_MIN, MISSING, ValueCodec
-from ..opening import FOREVER_SECONDS, UNCHANGED, in_batches
+from ..opening import FOREVER_SECONDS, in_batches, open_options
 from .handles import Place
+
+if TYPE_CHECKING:
+    from ferrokv.contract.transactions import CacheTx
 
 logger = logging.getLogger("ferrokv.contrib.django")
 security_logger = logging.getLogger("django.security.ferrokv")
@@ -99,7 +104,8 @@ def place_of(location: str | os.PathLike[str], params: Mapping[str, Any]) -> Pla
     keyspace = options.get("KEYSPACE", DEFAULT_KEYSPACE)
     max_bytes = options.get("MAX_BYTES", UNCHANGED)
     try:
-        Options.checked(engine_options)
+        checked = open_options(engine_options)
+        where = located(location)
     except DataError as error:
         raise ImproperlyConfigured(f"OPTIONS of a FerroKVCache: {error}") from error
     if max_bytes is not UNCHANGED and max_bytes is not None and _size("MAX_BYTES", max_bytes) == 0:
@@ -108,7 +114,7 @@ def place_of(location: str | os.PathLike[str], params: Mapping[str, Any]) -> Pla
         raise ImproperlyConfigured(f"KEYSPACE must be a name: found={keyspace!r}")
     if is_taken(keyspace):
         raise ImproperlyConfigured(f"KEYSPACE {keyspace!r} is taken: ferrokv keeps sessions, tags or locks in it")
-    return Place(os.path.abspath(os.fspath(location)), keyspace, engine_options, max_bytes)
+    return Place(where, keyspace, checked, max_bytes)
 
 
 def _codec_of(options: Mapping[str, Any]) -> ValueCodec:
@@ -242,7 +248,7 @@ class CacheBase(BaseCache):
         return batch
 
     @staticmethod
-    def _begin_epoch(tx: Tx) -> None:
+    def _begin_epoch(tx: CacheTx) -> None:
         """Create the EPOCH record, by which `clear` knows that there are tags.
 
         It holds no token, so it invalidates no value.
@@ -263,7 +269,7 @@ class CacheBase(BaseCache):
         kind = OverflowError if "overflow" in str(error) else TypeError
         return kind(f"Key '{key}': {error}")
 
-    def _count_in(self, tx: Tx, name: bytes, delta: int, *, from_zero: bool) -> int | None:
+    def _count_in(self, tx: CacheTx, name: bytes, delta: int, *, from_zero: bool) -> int | None:
         """INCR as a transaction, for an integer in an envelope, or for a value that does not count.
 
         Returns None if there is no value that counts, unless counting starts from zero.
@@ -282,7 +288,7 @@ class CacheBase(BaseCache):
         tx.set(name, replace_inner(stored, opened.inner, b"%d" % counted), keepttl=True)
         return counted
 
-    def _counts(self, tx: Tx, opened: Opened) -> bool:
+    def _counts(self, tx: CacheTx, opened: Opened) -> bool:
         """True if the value is valid, so that `get` returns it."""
         if opened.soft_ms is not None and opened.soft_ms <= time.time() * 1000:
             return False

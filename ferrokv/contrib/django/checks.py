@@ -18,6 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from ferrokv import BlockingFerroKV, FerroKVError, Options, inspect_directory
+from ferrokv.connecting import is_url
 
 from .base import is_taken, place_of
 from .middleware import PipelinedMiddleware
@@ -127,7 +128,7 @@ def check_places(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             path = place_of(params["LOCATION"], params).path
         except ImproperlyConfigured:
             continue  # check_settings reports it
-        if path not in seen:
+        if path not in seen and not is_url(path):  # another backend has no directory to check
             seen.add(path)
             found += _check_place(f"CACHES[{alias!r}]", path)
     return found
@@ -184,7 +185,7 @@ def check_stores(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         return []
     try:
         place = session_place()
-        if not inspect_directory(place.path).is_store:
+        if is_url(place.path) or not inspect_directory(place.path).is_store:
             return []
         with BlockingFerroKV.open(place.path, read_only=True) as db:
             quotas = db.stats().quotas

@@ -14,9 +14,19 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar, Token
 from threading import Lock
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
-from ferrokv import Deferral, FerroKVError
+from ferrokv import FerroKVError
+
+if TYPE_CHECKING:
+    from ferrokv.contract.deferrals import Deferral
+
+
+class Deferring(Protocol):
+    """A handle of either kind."""
+
+    def deferral(self) -> Deferral:
+        """Return a new deferral."""
 
 
 class Pipelined:
@@ -43,7 +53,7 @@ class Pipelined:
         """False once the block has ended, and in a forked child. Writes are then not part of it."""
         return self._is_open and os.getpid() == self._pid
 
-    def deferral(self, handle: Any, path: str) -> Deferral | None:
+    def deferral(self, handle: Deferring, path: str) -> Deferral | None:
         """Return the deferral for a handle on the store at `path`; None if the block is over.
 
         While the block is ending, the deferral is closed: writes through it stay in order after all

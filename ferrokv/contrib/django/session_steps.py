@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.conf import settings
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
@@ -17,11 +17,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
-from ferrokv import Tx
-
 from .backend import FerroKVCache
 from .base import place_of
 from .handles import Place
+
+if TYPE_CHECKING:
+    from ferrokv.contract.transactions import CacheTx
 
 KEYSPACE: Final = "sessions"
 USERS_KEYSPACE: Final = "sessions:users"
@@ -82,7 +83,7 @@ class Saving(NamedTuple):
         """True if it changes a single record, so that a conditional SET is enough."""
         return self.ttl_ms > 0 and self.user is None and self.old_user is None
 
-    def run(self, tx: Tx) -> bool:
+    def run(self, tx: CacheTx) -> bool:
         """Save in a transaction.
 
         False if the session exists but must not, or the other way round.
@@ -104,7 +105,7 @@ class Saving(NamedTuple):
         return True
 
 
-def _enter(users: Tx, user: str, name: bytes, ttl_ms: int) -> None:
+def _enter(users: CacheTx, user: str, name: bytes, ttl_ms: int) -> None:
     """Add the session to the user's index. If it is new, drop sessions that expired long ago."""
     now_ms = int(time.time() * 1000)
     if users.zadd(user, {name: now_ms + ttl_ms}):
@@ -155,11 +156,11 @@ class SessionSteps(SessionBase):
         if not saving.must_create or saving.user is not None:
             self._user = saving.user
 
-    def _deleting(self, name: bytes) -> Callable[[Tx], None]:
+    def _deleting(self, name: bytes) -> Callable[[CacheTx], None]:
         user = self._user
         assert user is not None
 
-        def delete(tx: Tx) -> None:
+        def delete(tx: CacheTx) -> None:
             tx.delete(name)
             tx.keyspace(USERS_KEYSPACE).zrem(user, name)
 

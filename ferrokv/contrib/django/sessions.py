@@ -9,13 +9,14 @@ out everywhere.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
-
-from ferrokv import Tx
+from typing import TYPE_CHECKING, Any
 
 from .aio.sessions import AsyncSessions
 from .blocking.sessions import BlockingSessions
 from .session_steps import KEYSPACE, USERS_KEYSPACE, session_place
+
+if TYPE_CHECKING:
+    from ferrokv.contract.transactions import CacheTx
 
 __all__ = [
     "KEYSPACE",
@@ -38,24 +39,24 @@ def flush_user_sessions(user: Any, *, keep: str | None = None) -> int:
     `user` is a user or a primary key; `keep` is a session key. A request in progress cannot bring
     such a session back: saving it fails.
     """
-    return BlockingSessions._store().transaction(_flushing(_key_of(user), keep))  # type: ignore[no-any-return]
+    return BlockingSessions._store().transaction(_flushing(_key_of(user), keep))
 
 
 async def aflush_user_sessions(user: Any, *, keep: str | None = None) -> int:
     """As `flush_user_sessions`, for asyncio."""
     db = await AsyncSessions._a_store()
-    return await db.transaction(_flushing(_key_of(user), keep))  # type: ignore[no-any-return]
+    return await db.transaction(_flushing(_key_of(user), keep))
 
 
 def user_session_keys(user: Any) -> list[str]:
     """Return the keys of the sessions in which the user is logged in, the first to expire first."""
-    return BlockingSessions._store().transaction(_listing(_key_of(user)))  # type: ignore[no-any-return]
+    return BlockingSessions._store().transaction(_listing(_key_of(user)))
 
 
 async def auser_session_keys(user: Any) -> list[str]:
     """As `user_session_keys`, for asyncio."""
     db = await AsyncSessions._a_store()
-    return await db.transaction(_listing(_key_of(user)))  # type: ignore[no-any-return]
+    return await db.transaction(_listing(_key_of(user)))
 
 
 def _key_of(user: Any) -> str:
@@ -64,10 +65,10 @@ def _key_of(user: Any) -> str:
     return str(user) if meta is None else str(meta.pk.value_to_string(user))
 
 
-def _flushing(user: str, keep: str | None) -> Callable[[Tx], int]:
+def _flushing(user: str, keep: str | None) -> Callable[[CacheTx], int]:
     kept = None if keep is None else keep.encode()
 
-    def flush(tx: Tx) -> int:
+    def flush(tx: CacheTx) -> int:
         users = tx.keyspace(USERS_KEYSPACE)
         names = [name for name in users.zrange(user, 0, -1) if name != kept]
         if not names:
@@ -78,8 +79,8 @@ def _flushing(user: str, keep: str | None) -> Callable[[Tx], int]:
     return flush
 
 
-def _listing(user: str) -> Callable[[Tx], list[str]]:
-    def list_keys(tx: Tx) -> list[str]:
+def _listing(user: str) -> Callable[[CacheTx], list[str]]:
+    def list_keys(tx: CacheTx) -> list[str]:
         names = tx.keyspace(USERS_KEYSPACE).zrange(user, 0, -1)
         return [name.decode() for name in names if tx.exists(name)]
 

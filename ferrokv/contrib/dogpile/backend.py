@@ -9,10 +9,11 @@ from typing import Any, Final
 
 from dogpile.cache.api import NO_VALUE, BytesBackend, CantDeserializeException
 
-from ferrokv import BlockingFerroKV, Options
+from ferrokv import Options, connect_blocking
+from ferrokv.options import UNCHANGED
 
 from ..codecs import MISSING, ValueCodec
-from ..opening import FOREVER_SECONDS, UNCHANGED, ProcessLock, in_batches, in_parts, open_bounded, whole_ms
+from ..opening import FOREVER_SECONDS, in_batches, in_parts, open_options, whole_ms
 from .mutex import FerroKVMutex
 
 logger = logging.getLogger("ferrokv.contrib.dogpile")
@@ -84,14 +85,13 @@ class FerroKVBackend(BytesBackend):
         secret_keys = given.pop("secret_keys", None)
         if secret_keys is not None:
             self._seal_with([secret_keys] if isinstance(secret_keys, str | bytes) else list(secret_keys))
-        self._max_bytes = given.pop("max_bytes", UNCHANGED)
-        self._options = {name: given.pop(name) for name in Options._fields if name in given}
-        Options.checked(self._options)
+        max_bytes = given.pop("max_bytes", UNCHANGED)
+        options = open_options({name: given.pop(name) for name in Options._fields if name in given})
         for name in given:
             logger.warning("ignoring an unknown argument of the ferrokv backend: %s", name)
-        self._opening = ProcessLock()
-        self._handle: BlockingFerroKV | None = None
-        self._locks: BlockingFerroKV | None = None
+        # The first use opens the store.
+        self._db = connect_blocking(self.path, keyspace=self.keyspace, max_bytes=max_bytes, **options)
+        self._locks = self._db.keyspace(self.keyspace + LOCKS_SUFFIX)
         self._owing: dict[bytes, FerroKVMutex] = {}
 
     def _seal_with(self, secret_keys: list[str | bytes]) -> None:
@@ -109,58 +109,37 @@ class FerroKVBackend(BytesBackend):
         self.serializer = codec.encode
         self.deserializer = unsealed
 
-    def _db(self) -> BlockingFerroKV:
-        """Return the handle, opening it on first use."""
-        if self._handle is None:
-            with self._opening.own():
-                if self._handle is None:
-                    opened = open_bounded(self.path, self.keyspace, self._options, self._max_bytes)
-                    try:
-                        self._locks = opened.keyspace(self.keyspace + LOCKS_SUFFIX)
-                    except BaseException:  # also when interrupted: nobody else would close it
-                        opened.close()
-                        raise
-                    self._handle = opened
-                    opened.when_replaced(self._forget)
-                    return opened
-        return self._handle
-
-    def _forget(self) -> None:
-        """The directory was removed or replaced: the next use opens what is there then."""
-        self._handle = None
-        self._owing.clear()
-
     def get_serialized(self, key: str) -> Any:
         """Return the bytes of the key, or NO_VALUE."""
-        found = (self._handle or self._db()).get(stored_key(key))
+        found = self._db.get(stored_key(key))
         return NO_VALUE if found is None else found
 
     def get_serialized_multi(self, keys: Iterable[str]) -> Any:
         """Return the bytes of each key, or NO_VALUE, in order and all as of one moment."""
         names = [stored_key(key) for key in keys]
-        return [NO_VALUE if found is None else found for found in self._db().mget(names)] if names else []
+        return [NO_VALUE if found is None else found for found in self._db.mget(names)] if names else []
 
     def set_serialized(self, key: str, value: bytes) -> None:
         """Set a key. It is durable on return."""
         if self._ttl_ms is None:
-            self._db().set(stored_key(key), value)
+            self._db.set(stored_key(key), value)
         else:
-            self._db().psetex(stored_key(key), self._ttl_ms, value)
+            self._db.psetex(stored_key(key), self._ttl_ms, value)
 
     def set_serialized_multi(self, mapping: Mapping[str, bytes]) -> None:
         """Set the keys atomically with one sync; more than 50,000 in several commits."""
         for batch in in_batches((stored_key(key), value, self._ttl_ms) for key, value in mapping.items()):
             if batch:
-                self._db().write(batch)
+                self._db.write(batch)
 
     def delete(self, key: str) -> None:
         """Delete the key if it exists."""
-        self._db().delete(stored_key(key))
+        self._db.delete(stored_key(key))
 
     def delete_multi(self, keys: Iterable[str]) -> None:
         """Delete the keys atomically with one sync; more than 50,000 in several commits."""
         for names in in_parts([stored_key(key) for key in keys]):
-            self._db().delete(*names)
+            self._db.delete(*names)
 
     def has_lock_timeout(self) -> bool:
         """True if a lock may expire while its holder is still working."""
@@ -173,7 +152,5 @@ class FerroKVBackend(BytesBackend):
         """
         if not self.distributed_lock:
             return None
-        self._db()
-        assert self._locks is not None
         name = stored_key(key)
         return self._owing.get(name) or FerroKVMutex(self._locks, name, self._lock_options, self._owing)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from ferrokv import BlockingFerroKV, BlockingLock, FerroKVError, LockError
+from ferrokv import FerroKVError, LockError, StoreReplaced
+
+if TYPE_CHECKING:
+    from ferrokv.contract.blocking.cache import BlockingCacheStore
+    from ferrokv.contract.blocking.locks import BlockingLock
 
 logger = logging.getLogger("ferrokv.contrib.dogpile")
 # Mutexes whose release failed; others are freed by their timeout or the end of the process.
@@ -23,7 +27,7 @@ class FerroKVMutex:
     """
 
     def __init__(
-        self, locks: BlockingFerroKV, key: bytes, options: Mapping[str, Any], owing: dict[bytes, FerroKVMutex]
+        self, locks: BlockingCacheStore, key: bytes, options: Mapping[str, Any], owing: dict[bytes, FerroKVMutex]
     ) -> None:
         self._locks = locks
         self._owing = owing  # the backend's mutexes whose release failed, by key; they know the token
@@ -42,7 +46,13 @@ class FerroKVMutex:
 
     def acquire(self, wait: bool = True) -> bool:
         """Take the mutex and return True. With `wait=False`, return False if somebody has it."""
-        acquired = self._lock().acquire() if wait else self._lock().acquire(blocking=False)
+        try:
+            acquired = self._lock().acquire() if wait else self._lock().acquire(blocking=False)
+        except StoreReplaced:
+            # The lock was made for the directory that is gone. The next attempt makes another.
+            self._made.clear()
+            self._owing.pop(self._key, None)
+            raise
         if acquired:
             self._owing.pop(self._key, None)
         return acquired

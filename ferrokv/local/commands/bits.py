@@ -12,6 +12,7 @@ from ..storage.requests import Op
 from ..tree.records import Records
 from .collections import check_string
 from .strings import span
+from .touched import reads_keys_at
 
 BAD_OFFSET: Final = "bit offset is not an integer or out of range"
 
@@ -35,6 +36,7 @@ def set_bit(tx: Transaction, key: bytes, offset: int, value: int) -> int:
     return int(old != 0)
 
 
+@reads_keys_at(0)
 def get_bit(records: Records, key: bytes, offset: int) -> Op[int]:
     """GETBIT. 0 beyond the end."""
     at = _offset(offset)
@@ -61,6 +63,7 @@ def _is_by_bit(mode: str | None) -> bool:
     return name == "BIT"
 
 
+@reads_keys_at(0)
 def count(records: Records, key: bytes, start: int | None, end: int | None, mode: str | None) -> Op[int]:
     """BITCOUNT. How many bits are set, in the whole value or in a range of bytes or bits."""
     found = check_string((yield from records.find(key)))
@@ -76,6 +79,7 @@ def count(records: Records, key: bytes, start: int | None, end: int | None, mode
     return _bits(data, *span(start, end, size), by_bit)[0].bit_count()
 
 
+@reads_keys_at(0)
 def position(records: Records, key: bytes, bit: int, start: int | None, end: int | None, mode: str | None) -> Op[int]:
     """BITPOS. The position of the first such bit, or -1. Without `end`, zeros follow the string."""
     found = check_string((yield from records.find(key)))

@@ -18,6 +18,7 @@ from ..log.transaction import Transaction
 from ..storage.requests import Op
 from ..tree.records import Found, Records, read_scan
 from ..tree.scan import Pairs
+from .touched import reads_keys_at
 
 WRONG_TYPE: Final = "WRONGTYPE Operation against a key holding the wrong kind of value"
 PAGE_ELEMENTS: Final = 512
@@ -93,6 +94,7 @@ def read_whole(records: Records, key: bytes, collection_type: bytes) -> Op[Pairs
     return pairs
 
 
+@reads_keys_at(0)
 def page_of(records: Records, key: bytes, collection_type: bytes, index: bytes, after: bytes | None) -> Op[Pairs]:
     """Return the next elements of a collection's index, from `after` on; none at the end."""
     opened = yield from open_collection(records, key, collection_type)

@@ -8,6 +8,7 @@ from ..log.transaction import Transaction
 from ..storage.requests import Op
 from ..tree.records import Records
 from .collections import touched
+from .touched import reads_keys_at
 
 TTL_MISSING = -2
 TTL_NONE = -1
@@ -67,6 +68,7 @@ def expire_at(tx: Transaction, key: bytes, expires_ms: int, flags: Flags, comman
     return expire(tx, key, max(expires_ms - tx.now_ms, INT64_MIN), flags, command)
 
 
+@reads_keys_at(0)
 def pttl(records: Records, key: bytes) -> Op[int]:
     """PTTL. Milliseconds; -1 without a TTL, -2 if there is no such key."""
     found = yield from records.find(key)
@@ -75,17 +77,20 @@ def pttl(records: Records, key: bytes) -> Op[int]:
     return found[1] - records.now_ms if found[1] else TTL_NONE
 
 
+@reads_keys_at(0)
 def ttl(records: Records, key: bytes) -> Op[int]:
     """TTL. As `pttl`, in seconds, rounded as by Redis."""
     return _seconds((yield from pttl(records, key)))
 
 
+@reads_keys_at(0)
 def pexpiretime(records: Records, key: bytes) -> Op[int]:
     """PEXPIRETIME. When the key expires, in ms since 1970; -1 without a TTL, -2 without the key."""
     found = yield from records.find(key)
     return TTL_MISSING if found is None else found[1] or TTL_NONE
 
 
+@reads_keys_at(0)
 def expiretime(records: Records, key: bytes) -> Op[int]:
     """EXPIRETIME. As `pexpiretime`, in seconds."""
     return _seconds((yield from pexpiretime(records, key)))

@@ -15,6 +15,7 @@ from ..tree.scan import Pairs
 from .collections import find_collection, find_or_make, open_collection, read_whole
 from .counters import decode_integer
 from .floats import add_float, check_amount
+from .touched import reads_keys_at
 
 
 def set_fields(tx: Transaction, key: bytes, pairs: Iterable[tuple[bytes, bytes]]) -> int:
@@ -73,6 +74,7 @@ def increment_float(tx: Transaction, key: bytes, field: bytes, amount: bytes) ->
     return float(new)
 
 
+@reads_keys_at(0)
 def get_field(records: Records, key: bytes, field: bytes) -> Op[bytes | None]:
     """HGET. The value, or None."""
     opened = yield from open_collection(records, key, HASH)
@@ -81,6 +83,7 @@ def get_field(records: Records, key: bytes, field: bytes) -> Op[bytes | None]:
     return (yield from records.read(opened.prefix + field))
 
 
+@reads_keys_at(0)
 def get_fields(records: Records, key: bytes, fields: Sequence[bytes]) -> Op[list[bytes | None]]:
     """HMGET. The values in the order of the fields; None for missing fields."""
     opened = yield from open_collection(records, key, HASH)
@@ -90,37 +93,44 @@ def get_fields(records: Records, key: bytes, fields: Sequence[bytes]) -> Op[list
     return values
 
 
+@reads_keys_at(0)
 def has_field(records: Records, key: bytes, field: bytes) -> Op[bool]:
     """HEXISTS."""
     return (yield from get_field(records, key, field)) is not None
 
 
+@reads_keys_at(0)
 def value_length(records: Records, key: bytes, field: bytes) -> Op[int]:
     """HSTRLEN."""
     return len((yield from get_field(records, key, field)) or b"")
 
 
+@reads_keys_at(0)
 def length(records: Records, key: bytes) -> Op[int]:
     """HLEN. O(1)."""
     opened = yield from open_collection(records, key, HASH)
     return 0 if opened is None else opened.root.size
 
 
+@reads_keys_at(0)
 def get_all(records: Records, key: bytes) -> Op[dict[bytes, bytes]]:
     """HGETALL. Empty if there is no such key."""
     return dict((yield from read_whole(records, key, HASH)))
 
 
+@reads_keys_at(0)
 def fields_of(records: Records, key: bytes) -> Op[list[bytes]]:
     """HKEYS."""
     return [field for field, _ in (yield from read_whole(records, key, HASH))]
 
 
+@reads_keys_at(0)
 def values_of(records: Records, key: bytes) -> Op[list[bytes]]:
     """HVALS."""
     return [value for _, value in (yield from read_whole(records, key, HASH))]
 
 
+@reads_keys_at(0)
 def random_fields(records: Records, key: bytes, count: int | None, with_values: bool) -> Op[bytes | list[bytes] | None]:
     """HRANDFIELD. A random field or None; with `count`, a list as by `choose`. O(n)."""
     pairs = yield from read_whole(records, key, HASH)

@@ -14,6 +14,7 @@ from ..log.transaction import Transaction
 from ..storage.requests import Op
 from ..tree.records import Records, read_scan
 from .collections import copy_collection, move_root, touched
+from .touched import reads_keys_at
 
 STRING: Final = "string"
 NO_TYPE: Final = "none"
@@ -77,12 +78,14 @@ def clear(tx: Transaction) -> bool:
     return True
 
 
+@reads_keys_at(0)
 def exists(records: Records, keys: Sequence[bytes]) -> Op[int]:
     """EXISTS and TOUCH. Returns how many of the keys exist; a key named twice counts twice."""
     found = yield from records.find_all(keys)
     return len(found) - found.count(None)
 
 
+@reads_keys_at(0)
 def type_of(records: Records, key: bytes) -> Op[bytes]:
     """TYPE. Returns Redis's name of the type, or `none` if there is no such key."""
     found = yield from records.find(key)

@@ -10,6 +10,7 @@ from ..log.transaction import Transaction
 from ..storage.requests import Op
 from ..tree.records import Records
 from .collections import Collection, Opened, find_collection, find_or_make, open_collection, read_range
+from .touched import reads_keys_at
 
 
 def _index(position: int) -> bytes:
@@ -199,12 +200,14 @@ def _resize(found: Collection, first: int, last: int) -> None:
     found.save()
 
 
+@reads_keys_at(0)
 def length(records: Records, key: bytes) -> Op[int]:
     """LLEN."""
     opened = yield from open_collection(records, key, LIST)
     return 0 if opened is None else opened.root.size
 
 
+@reads_keys_at(0)
 def element_at(records: Records, key: bytes, index: int) -> Op[bytes | None]:
     """LINDEX. The element, or None. O(1)."""
     opened = yield from open_collection(records, key, LIST)
@@ -216,6 +219,7 @@ def element_at(records: Records, key: bytes, index: int) -> Op[bytes | None]:
     return (yield from _read_values(records, opened, position, position + 1))[0]
 
 
+@reads_keys_at(0)
 def slice_of(records: Records, key: bytes, start: int, end: int) -> Op[list[bytes]]:
     """LRANGE. The elements from `start` to `end`, both included.
 
@@ -227,6 +231,7 @@ def slice_of(records: Records, key: bytes, start: int, end: int) -> Op[list[byte
     return (yield from _read_values(records, opened, *_bounds(start, end, opened.root.size)))
 
 
+@reads_keys_at(0)
 def positions(
     records: Records, key: bytes, value: bytes, rank: int, count: int | None, maxlen: int
 ) -> Op[int | list[int] | None]:

@@ -14,6 +14,7 @@ from ..log.transaction import Transaction
 from ..storage.requests import Op
 from ..tree.records import Records
 from .collections import check_string
+from .touched import reads_keys_at
 
 
 class Owners(NamedTuple):
@@ -91,6 +92,7 @@ def is_held(records: Records, key: bytes, owners: Owners) -> Op[bool]:
     return found is not None and not owners.is_free(found[0])
 
 
+@reads_keys_at(0)
 def holds(records: Records, key: bytes, token: bytes) -> Op[bool]:
     """True if the token has the lock."""
     found = yield from records.find(key)

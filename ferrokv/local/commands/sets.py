@@ -13,6 +13,7 @@ from ..storage.requests import Op
 from ..tree.records import Records
 from .collections import find_collection, find_or_make, make_collection, open_collection, read_whole
 from .hashes import choose
+from .touched import reads_keys_at
 
 Algebra = Literal["inter", "union", "diff"]
 
@@ -84,16 +85,19 @@ def store(tx: Transaction, target: bytes, how: Algebra, keys: Sequence[bytes]) -
     return made.size
 
 
+@reads_keys_at(0)
 def members_of(records: Records, key: bytes) -> Op[set[bytes]]:
     """SMEMBERS."""
     return {member for member, _ in (yield from read_whole(records, key, SET))}
 
 
+@reads_keys_at(0)
 def has_member(records: Records, key: bytes, member: bytes) -> Op[int]:
     """SISMEMBER. 1 or 0."""
     return (yield from have_members(records, key, (member,)))[0]
 
 
+@reads_keys_at(0)
 def have_members(records: Records, key: bytes, members: Sequence[bytes]) -> Op[list[int]]:
     """SMISMEMBER. 1 or 0 for each member."""
     opened = yield from open_collection(records, key, SET)
@@ -105,12 +109,14 @@ def have_members(records: Records, key: bytes, members: Sequence[bytes]) -> Op[l
     return found
 
 
+@reads_keys_at(0)
 def length(records: Records, key: bytes) -> Op[int]:
     """SCARD. O(1)."""
     opened = yield from open_collection(records, key, SET)
     return 0 if opened is None else opened.root.size
 
 
+@reads_keys_at(1)
 def combine(records: Records, how: Algebra, keys: Sequence[bytes]) -> Op[set[bytes]]:
     """SINTER, SUNION, SDIFF. A missing key counts as an empty set."""
     sets = []
@@ -121,6 +127,7 @@ def combine(records: Records, how: Algebra, keys: Sequence[bytes]) -> Op[set[byt
     return sets[0].union(*sets[1:]) if how == "union" else sets[0].difference(*sets[1:])
 
 
+@reads_keys_at(0)
 def count_common(records: Records, keys: Sequence[bytes], limit: int) -> Op[int]:
     """SINTERCARD. How many members all sets share, counting up to `limit` (0: no limit)."""
     if limit < 0:
@@ -129,12 +136,14 @@ def count_common(records: Records, keys: Sequence[bytes], limit: int) -> Op[int]
     return min(size, limit) if limit else size
 
 
+@reads_keys_at(0)
 def random_member(records: Records, key: bytes) -> Op[bytes | None]:
     """SRANDMEMBER. A random member, or None. O(n)."""
     pairs = yield from read_whole(records, key, SET)
     return random.choice(pairs)[0] if pairs else None
 
 
+@reads_keys_at(0)
 def random_members(records: Records, key: bytes, count: int) -> Op[list[bytes]]:
     """SRANDMEMBER with a count, as by `choose`. O(n)."""
     return [member for member, _ in choose((yield from read_whole(records, key, SET)), count)]

@@ -28,6 +28,7 @@ from .collections import (
 from .floats import encode_score, score_of
 from .hashes import choose
 from .sets import Algebra, members_of
+from .touched import reads_keys_at
 from .zranges import BY_MEMBER, BY_SCORE, Scored, Span
 
 Aggregate = Literal["SUM", "MIN", "MAX"]
@@ -145,12 +146,14 @@ def pop_first(tx: Transaction, keys: Sequence[bytes], lowest: bool) -> tuple[byt
     return None
 
 
+@reads_keys_at(0)
 def length(records: Records, key: bytes) -> Op[int]:
     """ZCARD. O(1)."""
     opened = yield from open_collection(records, key, SORTED_SET)
     return 0 if opened is None else opened.root.size
 
 
+@reads_keys_at(0)
 def scores_of(records: Records, key: bytes, members: Sequence[bytes]) -> Op[list[float | None]]:
     """ZMSCORE. The scores in the order of the members; None for missing members."""
     opened = yield from open_collection(records, key, SORTED_SET)
@@ -161,11 +164,13 @@ def scores_of(records: Records, key: bytes, members: Sequence[bytes]) -> Op[list
     return found
 
 
+@reads_keys_at(0)
 def score(records: Records, key: bytes, member: bytes) -> Op[float | None]:
     """ZSCORE."""
     return (yield from scores_of(records, key, (member,)))[0]
 
 
+@reads_keys_at(0)
 def rank(
     records: Records, key: bytes, member: bytes, reverse: bool, with_score: bool
 ) -> Op[int | list[int | float] | None]:
@@ -186,17 +191,20 @@ def span_of(records: Records, key: bytes, span: Span) -> Op[Scored]:
     return [] if opened is None else (yield from span.read(records, opened))
 
 
+@reads_keys_at(0)
 def members_in(records: Records, key: bytes, span: Span) -> Op[list[bytes]]:
     """As `span_of`, members only."""
     return [member for member, _ in (yield from span_of(records, key, span))]
 
 
+@reads_keys_at(0)
 def scored_in(records: Records, key: bytes, span: Span, cast: Callable[[float], Any]) -> Op[list[tuple[bytes, Any]]]:
     """As `span_of`, with `cast` applied to each score."""
     pairs = yield from span_of(records, key, span)
     return pairs if cast is float else [(member, cast(number)) for member, number in pairs]
 
 
+@reads_keys_at(0)
 def count(records: Records, key: bytes, span: Span) -> Op[int]:
     """ZCOUNT and ZLEXCOUNT. O(members counted)."""
     return len((yield from span_of(records, key, span)))
@@ -227,6 +235,7 @@ def _store(tx: Transaction, target: bytes, pairs: Scored) -> int:
     return made.size
 
 
+@reads_keys_at(0)
 def random_members(
     records: Records, key: bytes, number: int | None, with_scores: bool
 ) -> Op[bytes | list[bytes] | list[bytes | float] | None]:
@@ -306,6 +315,7 @@ def combined_scores(
     return [(member, cast(number)) for member, number in (yield from combine(records, how, weights, aggregate))]
 
 
+@reads_keys_at(0)
 def count_common(records: Records, keys: Sequence[bytes], limit: int) -> Op[int]:
     """ZINTERCARD. How many members all share, counting up to `limit` (0: no limit)."""
     size = len((yield from combine(records, "inter", [(key, 1.0) for key in keys], "SUM")))

@@ -13,6 +13,7 @@ from ..log.transaction import Transaction
 from ..storage.requests import Op
 from ..tree.records import Records
 from .collections import check_string
+from .touched import reads_keys_at
 
 TOO_LONG: Final = "string exceeds maximum allowed size (proto-max-bulk-len)"
 
@@ -214,12 +215,14 @@ def write_if_all_missing(tx: Transaction, writes: Sequence[Write]) -> bool:
     return not any(tx.get(key) is not None for key, _, _ in writes) and write_many(tx, writes)
 
 
+@reads_keys_at(0)
 def get(records: Records, key: bytes) -> Op[bytes | None]:
     """GET. `ResponseError` for a collection."""
     found = check_string((yield from records.find(key)))
     return None if found is None else found[0]
 
 
+@reads_keys_at(0)
 def get_many(records: Records, keys: Sequence[bytes]) -> Op[list[bytes | None]]:
     """MGET.
 
@@ -229,11 +232,13 @@ def get_many(records: Records, keys: Sequence[bytes]) -> Op[list[bytes | None]]:
     return [one[0] if one is not None and one[0].__class__ is bytes else None for one in found]
 
 
+@reads_keys_at(0)
 def length(records: Records, key: bytes) -> Op[int]:
     """STRLEN. The length in bytes; 0 if there is no such key."""
     return len((yield from get(records, key)) or b"")
 
 
+@reads_keys_at(0)
 def get_range(records: Records, key: bytes, start: int, end: int) -> Op[bytes]:
     """GETRANGE. The bytes from `start` to `end`, both included.
 

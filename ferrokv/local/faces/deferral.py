@@ -33,15 +33,6 @@ class Deferral:
         """True in a forked child, which must not use it."""
         return self._unsettled.is_inherited
 
-    def unsettled(self, store: Store) -> Unsettled:
-        """Return the object that the commands of a handle on `store` write to.
-
-        `DataError` if the deferral was made for another store.
-        """
-        if store is not self._unsettled.store:
-            raise DataError("a deferral works only with handles on the store that it was made for")
-        return self._unsettled
-
     def append(self) -> None:
         """Append what was collected to the WAL, without a sync.
 
@@ -96,3 +87,13 @@ class Deferral:
     ) -> None:
         self.close()
         await self.asettle()
+
+
+def unsettled_of(deferral: object, store: Store) -> Unsettled:
+    """Return the object that the commands of a handle on `store` write to.
+
+    `DataError` if the deferral was made for another store, or by another backend.
+    """
+    if not isinstance(deferral, Deferral) or deferral._unsettled.store is not store:
+        raise DataError("a deferral works only with handles on the store that it was made for")
+    return deferral._unsettled

@@ -29,7 +29,7 @@ from typing import Any, Final
 
 from ...contract.encoding import Write, expiry_at
 from ...errors import FerroKVError, StoreBusy, StoreClosed, StoreUncertain
-from ..commands import expiry, keys, strings
+from ..commands.touched import keys_read
 from ..format.control import APPENDED, COMMIT, is_reached
 from ..runtime.store import Store
 from ..runtime.waiters import Request
@@ -38,9 +38,6 @@ from .outcomes import Asked, Entry, Name, Outcome, run_deferred, wake
 
 GATHERED_RECORDS_MAX: Final = 1_000
 GATHERED_BYTES_MAX: Final = 1 << 20
-# Commands that read only the keys named by their first argument.
-_ONE_KEY: Final = frozenset({strings.get, expiry.ttl, expiry.pttl, expiry.expiretime, expiry.pexpiretime})
-_MANY_KEYS: Final = frozenset({strings.get_many, keys.exists})
 UNKNOWN: Final = object()
 
 
@@ -393,6 +390,5 @@ class Unsettled:
         with self._lock:
             if not self._gathered and not self._asked and not self._is_unsynced():
                 return True
-        if command in _ONE_KEY:
-            return self.find(keyspace, args[0]) is False
-        return command in _MANY_KEYS and all(self.find(keyspace, key) is False for key in args[0])
+        touched = keys_read(command, args)
+        return touched is not None and all(self.find(keyspace, key) is False for key in touched)

@@ -145,7 +145,7 @@ async def test_raw_takes_the_methods_of_the_store(cache: FerroKVCache) -> None:
     assert await cache.raw("keys", "l*") == ["list"]
     await cache.raw("hset", "hash", "f", "v")
     assert await cache.raw("hgetall", "hash") == {"f": "v"}
-    assert await cache.raw("keyspaces") == await cache._handle.keyspaces()  # type: ignore[union-attr]
+    assert await cache.raw("keyspaces") == await cache._db.keyspaces()
     await cache.raw("sadd", "set", "m")
     assert await cache.raw("smembers", "set") == {"m"}
     for name in ("no_such_command", "_store", "__class__", "close", "scan", "lock", "stats"):
@@ -405,7 +405,7 @@ async def test_all_adapters_of_a_process_share_one_engine(cache: FerroKVCache) -
     async with FerroKVCache(cache.path, keyspace="other") as other:
         await other.set("k", 2)
         with BlockingFerroKV.open(cache.path) as db:
-            assert db._store is cache._handle._store is other._handle._store  # type: ignore[union-attr]
+            assert db._store is cache._db._store is other._db._store  # type: ignore[attr-defined]
     assert await cache.get("k") == 1
 
 

@@ -17,7 +17,7 @@ class Expiries:
         self._place = cache._place
 
     def __getitem__(self, key: str) -> int | None:
-        found = self._place.blocking().pexpiretime(key)
+        found = self._place.blocking.pexpiretime(key)
         if found == -2:
             raise KeyError(key)
         return None if found == -1 else found

@@ -209,12 +209,12 @@ def test_clear(cache: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_compact(cache: Any) -> None:
     cache.delete_many([f"k{i}" for i in range(500)])
     assert "bytes of tables before" in call("ferrokv_compact")[1]
-    assert sum(level.records for level in cache._place.blocking().stats().levels) < 20
+    assert sum(level.records for level in cache._place.blocking.stats().levels) < 20
 
 
 def test_backup_and_verify(cache: Any, safe: Path) -> None:
     assert "no damage" in call("ferrokv_verify")[1]
-    cache._place.blocking().flush()
+    cache._place.blocking.flush()
     assert "records" in call("ferrokv_backup", str(safe / "copy"))[1]
     with BlockingFerroKV.open(safe / "copy", keyspace="cache") as db:
         assert db.dbsize() == 500
@@ -255,7 +255,7 @@ execute_from_command_line(["manage.py", *sys.argv[2:]])
 
 
 def test_a_terminal_sees_progress_and_a_pipe_does_not(cache: Any, safe: Path) -> None:
-    cache._place.blocking().flush()
+    cache._place.blocking.flush()
     command = [sys.executable, "-c", PROGRAM, str(safe / "store"), "ferrokv_verify"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"}
     piped = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)

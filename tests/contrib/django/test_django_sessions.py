@@ -79,12 +79,12 @@ def test_the_index_follows_logout_cycling_and_a_change_of_user() -> None:
     last = log_in(5)
     last.flush()
     assert user_session_keys(5) == []
-    users = session_place().beside("sessions:users").blocking()
+    users = session_place().beside("sessions:users").blocking
     assert users.keys("*") == []
 
 
 def test_expired_sessions_leave_the_index_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
-    users = session_place().beside("sessions:users").blocking()
+    users = session_place().beside("sessions:users").blocking
     short = log_in(5)
     short.set_expiry(0.05)
     short.save()
@@ -210,7 +210,7 @@ async def test_a_made_up_session_key_is_never_adopted(key: str) -> None:
 
 def test_a_tampered_session_is_empty(caplog: pytest.LogCaptureFixture) -> None:
     session = log_in(5)
-    db = session_place().blocking()
+    db = session_place().blocking
     db.set(session.session_key or "", b"\xff\x00 no session at all", ex=100)
     assert SessionStore(session.session_key).load() == {}
     assert SessionStore(session.session_key).get("_auth_user_id") is None

@@ -106,9 +106,9 @@ def test_values_expire_natively(store_path: Path, monkeypatch: pytest.MonkeyPatc
     cache.set("k", 1)
     cache.set_multi({"l": 1})
     assert cache.get_multi(["k", "l"]) == [1, 1]
-    left = [cache.backend._db().pttl(key) for key in "kl"]
+    left = [cache.backend._db.pttl(key) for key in "kl"]
     assert left == [1_000_500] * 2
-    engine = cache.backend._db()._store.engine
+    engine = cache.backend._db._store.engine
     monkeypatch.setattr(engine, "clock", lambda clock=engine.clock: clock() + 1_000_500)
     assert cache.get_multi(["k", "l"], ignore_expiration=True) == [NO_VALUE, NO_VALUE]
     with BlockingFerroKV.open(store_path, keyspace="dogpile") as db:
@@ -152,7 +152,7 @@ def test_keyspaces_keep_regions_apart(store_path: Path) -> None:
     one, two = region(store_path), region(store_path, keyspace="two")
     one.set("k", 1)
     assert two.get("k") is NO_VALUE
-    assert one.backend._db()._store is two.backend._db()._store, "one engine for a directory"
+    assert one.backend._db._store is two.backend._db._store, "one engine for a directory"
 
 
 def test_arguments(store_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -174,11 +174,11 @@ def test_arguments(store_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert not store_path.exists(), "it is opened at the first use"
     backend = FerroKVBackend({"path": store_path, "max_bytes": 1 << 20, "block_cache_bytes": 1 << 20})
     backend.set_serialized("k", b"v")
-    assert backend._db().stats().quotas == {"dogpile": 1 << 20}
+    assert backend._db.stats().quotas == {"dogpile": 1 << 20}
     config = {"c.backend": "ferrokv", "c.arguments.path": str(store_path), "c.arguments.ferrokv_expiration_time": "60"}
     configured = make_region().configure_from_config(config, "c.")
     configured.set("k", 1)
-    assert 59 <= backend._db().ttl("k") <= 60
+    assert 59 <= backend._db.ttl("k") <= 60
 
 
 def test_a_forked_child_goes_on(store_path: Path) -> None:

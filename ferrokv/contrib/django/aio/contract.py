@@ -12,17 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
-from ferrokv import ResponseError, Tx
+from ferrokv import ResponseError
 
 from ...codecs.envelopes import ENVELOPES, EPOCH, new_token, seal_in
 from ...codecs.values import MISSING
 from ...opening import in_parts
 from ..pipelining import CURRENT
 from .looking import AsyncLooking
+
+if TYPE_CHECKING:
+    from ferrokv.contract.transactions import CacheTx
 
 
 class AsyncContract(AsyncLooking):
@@ -31,8 +34,8 @@ class AsyncContract(AsyncLooking):
     async def aget(self, key: Any, default: Any = None, version: int | None = None) -> Any:
         """Return the value, or `default` if it is missing, expired, invalidated or badly sealed."""
         name = self._key(key, version)
-        db = self._place.native_handle if CURRENT.get() is None else None
-        stored = await (db or await self._a_store()).get(name)
+        db = self._place.native if CURRENT.get() is None else await self._a_store()
+        stored = await db.get(name)
         if stored is None:
             return default
         value = self._codec.decode(stored)
@@ -59,7 +62,7 @@ class AsyncContract(AsyncLooking):
         name, stored, ttl_ms = self._key(key, version), await self._a_encode(value), self._ttl_ms(timeout)
         if tags:
             stored = seal_in(stored, None, await self._a_guard(tags))
-        db = self._a_ready() or await self._a_store()
+        db = await self._a_store()
         if xx and not await self._a_is_there(await db.get(name)):
             return False
         if ttl_ms is not None and ttl_ms <= 0:
@@ -88,7 +91,7 @@ class AsyncContract(AsyncLooking):
     async def atouch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         """Start the timeout anew. Returns True if there is a value."""
         name, ttl_ms = self._key(key, version), self._ttl_ms(timeout)
-        db = self._a_ready() or await self._a_store()
+        db = await self._a_store()
         if not await self._a_is_plain(db, name):
             return False
         if ttl_ms is None:
@@ -98,7 +101,7 @@ class AsyncContract(AsyncLooking):
     async def adelete(self, key: Any, version: int | None = None) -> bool:
         """Delete a value. Returns True if there was one."""
         name = self._key(key, version)
-        db = self._a_ready() or await self._a_store()
+        db = await self._a_store()
         was_there = await self._a_is_there(await db.get(name))
         return bool(await db.delete(name)) and was_there
 
@@ -107,7 +110,7 @@ class AsyncContract(AsyncLooking):
         names = self._keys(keys, version)
         if not names:
             return {}
-        db = self._a_ready() or await self._a_store()
+        db = await self._a_store()
         found: dict[Any, Any] = {}
         tokens: dict[bytes, bytes | None] = {}
         for key, stored in zip(names.values(), await db.mget(list(names)), strict=True):
@@ -131,20 +134,20 @@ class AsyncContract(AsyncLooking):
         guard = await self._a_guard(tags) if tags else None
         for batch in await self._in_thread_if_needed(self._batches, data, timeout, version, guard):
             if batch:
-                db = self._a_ready() or await self._a_store()
+                db = await self._a_store()
                 await db.write(batch)
         return []
 
     async def adelete_many(self, keys: Iterable[Any], version: int | None = None) -> None:
         """Delete the keys in one batch with one sync; more than 50,000 in several batches."""
         for names in in_parts(list(self._keys(keys, version))):
-            db = self._a_ready() or await self._a_store()
+            db = await self._a_store()
             await db.delete(*names)
 
     async def ahas_key(self, key: Any, version: int | None = None) -> bool:
         """True if `aget` would find a value."""
         name = self._key(key, version)
-        db = self._a_ready() or await self._a_store()
+        db = await self._a_store()
         return await self._a_is_live(await db.get(name))
 
     async def aincr(
@@ -155,7 +158,7 @@ class AsyncContract(AsyncLooking):
         ValueError for a missing key; with `ignore_key_check` it counts as 0 and gets no timeout.
         """
         name = self._key(key, version)
-        db = self._a_ready() or await self._a_store()
+        db = await self._a_store()
         try:
             return self._counted(key, await db.incr(name, delta, xx=not ignore_key_check))
         except ResponseError as error:
@@ -178,7 +181,7 @@ class AsyncContract(AsyncLooking):
         ValueError for a missing key.
         """
         source, target, new_version = self._versions(key, delta, version)
-        db = self._a_ready() or await self._a_store()
+        db = await self._a_store()
         try:
             if not await self._a_is_there(await db.get(source)):
                 raise ValueError(f"Key '{key}' not found")
@@ -195,7 +198,7 @@ class AsyncContract(AsyncLooking):
         """Clear this cache's keyspace and tags: a few records in one commit, whatever the size."""
         tags_keyspace = self._tags_place.keyspace
 
-        def clear(tx: Tx) -> None:
+        def clear(tx: CacheTx) -> None:
             tx.flushdb()
             tags = tx.keyspace(tags_keyspace)
             if tags.exists(EPOCH):
@@ -203,7 +206,7 @@ class AsyncContract(AsyncLooking):
                 # A value whose tags were looked up before this must not count after it.
                 tags.set(EPOCH, new_token())
 
-        db = self._a_ready() or await self._a_store()
+        db = await self._a_store()
         await db.transaction(clear)
 
     async def adelete_tag(self, *tags: str) -> None:

@@ -10,8 +10,6 @@ from collections.abc import AsyncGenerator
 from datetime import datetime
 from typing import Any, Final
 
-from ferrokv import Lock
-
 from ...codecs.envelopes import STALE, open_envelope
 from ..patterns import glob_of, reversal_of
 from .contract import AsyncContract
@@ -27,9 +25,9 @@ class AsyncExtras(AsyncContract):
     async def apttl(self, key: Any, version: int | None = None) -> int | None:
         """Return the remaining milliseconds; None without a timeout, 0 if there is no such key."""
         name = self._key(key, version)
-        db = self._a_ready() or await self._a_store()
+        db = await self._a_store()
         stored = await db.get(name)
-        if not await self._a_is_there(stored):
+        if stored is None or not await self._a_is_there(stored):
             return 0
         if stored[:1] == STALE:
             opened = open_envelope(stored)
@@ -46,19 +44,19 @@ class AsyncExtras(AsyncContract):
     async def apersist(self, key: Any, version: int | None = None) -> bool:
         """Remove the timeout. Returns True if there was one."""
         name = self._key(key, version)
-        db = self._a_ready() or await self._a_store()
+        db = await self._a_store()
         return await self._a_is_plain(db, name) and bool(await db.persist(name))
 
     async def aexpire(self, key: Any, timeout: float, version: int | None = None) -> bool:
         """Let the key expire `timeout` seconds from now. Returns True if it exists."""
         name = self._key(key, version)
-        db = self._a_ready() or await self._a_store()
+        db = await self._a_store()
         return await self._a_is_plain(db, name) and bool(await db.expire(name, timeout))
 
     async def apexpire(self, key: Any, timeout: float, version: int | None = None) -> bool:
         """As `aexpire`, in milliseconds."""
         name = self._key(key, version)
-        db = self._a_ready() or await self._a_store()
+        db = await self._a_store()
         return await self._a_is_plain(db, name) and bool(await db.pexpire(name, timeout))
 
     async def aexpire_at(self, key: Any, when: datetime | int, version: int | None = None) -> bool:
@@ -67,13 +65,13 @@ class AsyncExtras(AsyncContract):
         True if it exists.
         """
         name = self._key(key, version)
-        db = self._a_ready() or await self._a_store()
+        db = await self._a_store()
         return await self._a_is_plain(db, name) and bool(await db.expireat(name, when))
 
     async def apexpire_at(self, key: Any, when: datetime | int, version: int | None = None) -> bool:
         """As `aexpire_at`, in milliseconds."""
         name = self._key(key, version)
-        db = self._a_ready() or await self._a_store()
+        db = await self._a_store()
         return await self._a_is_plain(db, name) and bool(await db.pexpireat(name, when))
 
     async def aiter_keys(
@@ -118,11 +116,12 @@ class AsyncExtras(AsyncContract):
         blocking: bool = True,
         blocking_timeout: float | None = None,
         thread_local: bool = True,
-    ) -> Lock:
+    ) -> AsyncAppendingLock:
         """Return a lock among all processes, to be used as a context manager.
 
         It becomes free after `timeout`, or when its process ends.
         """
-        db = await self._place.native()
         name = self._key(key, version)
-        return db.lock(name, timeout, sleep, blocking, blocking_timeout, AsyncAppendingLock, thread_local)
+        return AsyncAppendingLock(
+            self._place.native.lock(name, timeout, sleep, blocking, blocking_timeout, thread_local=thread_local)
+        )

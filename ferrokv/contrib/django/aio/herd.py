@@ -109,7 +109,7 @@ class AsyncHerd(AsyncExtras):
 
     async def _a_look(self, name: bytes) -> tuple[Any, bool]:
         """Return the value or MISSING, and whether it is stale."""
-        stored = await (self._a_ready() or await self._a_store()).get(name)
+        stored = await (await self._a_store()).get(name)
         if stored is None:
             return MISSING, False
         inner, is_stale = await self._a_open(stored)
@@ -131,5 +131,5 @@ class AsyncHerd(AsyncExtras):
 
     async def _a_keep(self, computation: Computation, stored: bytes, guard: Guard | None) -> None:
         soft_ms, ttl_ms = computation.expiries()
-        db = self._a_ready() or await self._a_store()
+        db = await self._a_store()
         await self._a_put_if_missing(db, computation.name, seal_in(stored, soft_ms, guard), ttl_ms)

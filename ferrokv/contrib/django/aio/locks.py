@@ -2,18 +2,48 @@
 
 from __future__ import annotations
 
-from ferrokv import Lock
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from ferrokv import LockError
 
 from ..pipelining import current
 
+if TYPE_CHECKING:
+    from ferrokv.contract.aio.locks import AsyncLock
+    from ferrokv.contract.encoding import Expiry, Key
 
-class AsyncAppendingLock(Lock):
+
+class AsyncAppendingLock:
     """A lock whose release comes after everything the block has collected.
 
-    The release becomes durable together with it.
+    The release becomes durable together with it. The methods are those of redis-py's lock.
     """
 
-    __slots__ = ()
+    __slots__ = ("_lock",)
+
+    def __init__(self, lock: AsyncLock) -> None:
+        self._lock = lock
+
+    @property
+    def name(self) -> Key:
+        """The stored key."""
+        return self._lock.name
+
+    @property
+    def token(self) -> bytes | None:
+        """The value stored under the key while this thread has the lock or failed to release it."""
+        return self._lock.token
+
+    async def acquire(
+        self,
+        sleep: float | None = None,
+        blocking: bool | None = None,
+        blocking_timeout: float | None = None,
+        token: Key | None = None,
+    ) -> bool:
+        """Take the lock and return True, or False if somebody else keeps it."""
+        return await self._lock.acquire(sleep, blocking, blocking_timeout, token)
 
     async def release(self) -> None:
         """Append what the block has collected, then release the lock."""
@@ -22,4 +52,30 @@ class AsyncAppendingLock(Lock):
             if pipelined is not None:
                 await pipelined.aappend()
         finally:
-            await super().release()
+            await self._lock.release()
+
+    async def locked(self) -> bool:
+        """Return True if anybody has the lock."""
+        return await self._lock.locked()
+
+    async def owned(self) -> bool:
+        """Return True if this thread still has the lock."""
+        return await self._lock.owned()
+
+    async def extend(self, additional_time: Expiry, replace_ttl: bool = False) -> bool:
+        """Extend the lock by `additional_time` seconds. Returns True."""
+        return await self._lock.extend(additional_time, replace_ttl)
+
+    async def reacquire(self) -> bool:
+        """Let the lock last its full timeout from now. Returns True."""
+        return await self._lock.reacquire()
+
+    async def __aenter__(self) -> Self:
+        if await self.acquire():
+            return self
+        raise LockError("Unable to acquire lock within the time specified")
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        await self.release()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ferrokv import WriteBatch
 
@@ -23,6 +23,10 @@ from ..base import CacheBase
 from ..handles import Place
 from ..pipelining import CURRENT, current
 
+if TYPE_CHECKING:
+    from ferrokv.contract.aio.cache import AsyncCache
+    from ferrokv.contract.aio.stores import AsyncStore
+
 TRIES_MAX: Final = 100
 
 
@@ -33,25 +37,23 @@ class AsyncLooking(CacheBase):
     has passed.
     """
 
-    def _a_ready(self) -> Any:
-        """Return the commands of the store if that needs no waiting, otherwise None."""
-        return self._place.native_handle if CURRENT.get() is None else None
-
-    async def _a_store(self, place: Place | None = None) -> Any:
+    async def _a_store(self, place: Place | None = None) -> AsyncCache:
         """Return the commands of the store; inside `pipelined`, those of its deferral."""
         place = place or self._place
-        handle = await place.native()
         pipelined = CURRENT.get()
-        deferral = None if pipelined is None else pipelined.deferral(handle, place.path)
+        if pipelined is None:
+            return place.native
+        handle = await place.native.ready()
+        deferral = pipelined.deferral(handle, place.path)
         return handle if deferral is None else handle.within(deferral, forgiving=self._ignores_failures)
 
-    async def _a_settled_store(self, place: Place | None = None) -> Any:
+    async def _a_settled_store(self, place: Place | None = None) -> AsyncStore:
         """Return the store itself, once all that `pipelined` has written to it is durable."""
         place = place or self._place
         pipelined = current()
         if pipelined is not None:
             await pipelined.asettle(place.path)
-        return await place.native()
+        return await place.native.ready()
 
     async def _a_open(
         self, stored: bytes, tokens: dict[bytes, bytes | None] | None = None
@@ -105,7 +107,7 @@ class AsyncLooking(CacheBase):
         store = await self._a_store(self._tags_place)
         return make_guard(names, [await store.get(name) for name in (EPOCH, *names)])
 
-    async def _a_put(self, db: Any, name: bytes, stored: bytes, ttl_ms: int | None) -> None:
+    async def _a_put(self, db: AsyncCache, name: bytes, stored: bytes, ttl_ms: int | None) -> None:
         """Set a key, whatever it held."""
         if CURRENT.get() is not None:
             await db.write(WriteBatch().set(name, stored, px=ttl_ms))
@@ -114,7 +116,7 @@ class AsyncLooking(CacheBase):
         else:
             await db.psetex(name, ttl_ms, stored)
 
-    async def _a_put_if_missing(self, db: Any, name: bytes, stored: bytes, ttl_ms: int | None) -> bool:
+    async def _a_put_if_missing(self, db: AsyncCache, name: bytes, stored: bytes, ttl_ms: int | None) -> bool:
         """Set a key if it holds nothing that counts. Returns True if it was set."""
         for _ in range(TRIES_MAX):
             if await db.set(name, stored, px=ttl_ms, nx=True) is True:
@@ -126,18 +128,18 @@ class AsyncLooking(CacheBase):
                 await db.compare_and_delete(name, found)
         return False  # other callers keep writing it
 
-    async def _a_is_plain(self, db: Any, name: bytes) -> bool:
+    async def _a_is_plain(self, db: AsyncCache, name: bytes) -> bool:
         """True if the key holds a valid value.
 
         A soft expiry is removed from it, so that only its TTL counts, which the caller is about to
         change.
         """
         found = await db.get(name)
-        if not await self._a_is_there(found):
+        if found is None or not await self._a_is_there(found):
             return False
         return found[:1] != STALE or bool(await db.compare_and_set(name, found, without_soft_expiry(found)))
 
-    async def _a_live_names(self, db: Any, names: Sequence[bytes]) -> list[bytes]:
+    async def _a_live_names(self, db: AsyncCache, names: Sequence[bytes]) -> list[bytes]:
         """Return those of the names whose values count."""
         stored = await db.mget(names) if names else []
         tokens: dict[bytes, bytes | None] = {}

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.sessions.backends.base import CreateError
 
 from ..pipelining import CURRENT
 from ..session_steps import SessionSteps, session_place
 
+if TYPE_CHECKING:
+    from ferrokv.contract.aio.cache import AsyncCache
+
 
 class AsyncSessions(SessionSteps):
     """Creates, saves, loads and deletes sessions."""
 
     @staticmethod
-    async def _a_store() -> Any:
+    async def _a_store() -> AsyncCache:
         """Return the commands of the sessions' keyspace; in `pipelined`, of its deferral."""
         place = session_place()
-        handle = await place.native()
         pipelined = CURRENT.get()
-        deferral = None if pipelined is None else pipelined.deferral(handle, place.path)
+        if pipelined is None:
+            return place.native
+        handle = await place.native.ready()
+        deferral = pipelined.deferral(handle, place.path)
         return handle if deferral is None else handle.within(deferral)
 
     async def aexists(self, session_key: str | None) -> bool:

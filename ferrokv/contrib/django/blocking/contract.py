@@ -13,17 +13,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
-from ferrokv import ResponseError, Tx
+from ferrokv import ResponseError
 
 from ...codecs.envelopes import ENVELOPES, EPOCH, new_token, seal_in
 from ...codecs.values import MISSING
 from ...opening import in_parts
 from ..pipelining import CURRENT
 from .looking import BlockingLooking
+
+if TYPE_CHECKING:
+    from ferrokv.contract.transactions import CacheTx
 
 
 class BlockingContract(BlockingLooking):
@@ -32,8 +35,8 @@ class BlockingContract(BlockingLooking):
     def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
         """Return the value, or `default` if it is missing, expired, invalidated or badly sealed."""
         name = self._key(key, version)
-        db = self._place.blocking_handle if CURRENT.get() is None else None
-        stored = (db or self._store()).get(name)
+        db = self._place.blocking if CURRENT.get() is None else self._store()
+        stored = db.get(name)
         if stored is None:
             return default
         value = self._codec.decode(stored)
@@ -60,7 +63,7 @@ class BlockingContract(BlockingLooking):
         name, stored, ttl_ms = self._key(key, version), self._encode(value), self._ttl_ms(timeout)
         if tags:
             stored = seal_in(stored, None, self._guard(tags))
-        db = self._ready() or self._store()
+        db = self._store()
         if xx and not self._is_there(db.get(name)):
             return False
         if ttl_ms is not None and ttl_ms <= 0:
@@ -89,7 +92,7 @@ class BlockingContract(BlockingLooking):
     def touch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         """Start the timeout anew. Returns True if there is a value."""
         name, ttl_ms = self._key(key, version), self._ttl_ms(timeout)
-        db = self._ready() or self._store()
+        db = self._store()
         if not self._is_plain(db, name):
             return False
         if ttl_ms is None:
@@ -99,7 +102,7 @@ class BlockingContract(BlockingLooking):
     def delete(self, key: Any, version: int | None = None) -> bool:
         """Delete a value. Returns True if there was one."""
         name = self._key(key, version)
-        db = self._ready() or self._store()
+        db = self._store()
         was_there = self._is_there(db.get(name))
         return bool(db.delete(name)) and was_there
 
@@ -108,7 +111,7 @@ class BlockingContract(BlockingLooking):
         names = self._keys(keys, version)
         if not names:
             return {}
-        db = self._ready() or self._store()
+        db = self._store()
         found: dict[Any, Any] = {}
         tokens: dict[bytes, bytes | None] = {}
         for key, stored in zip(names.values(), db.mget(list(names)), strict=True):
@@ -132,20 +135,20 @@ class BlockingContract(BlockingLooking):
         guard = self._guard(tags) if tags else None
         for batch in self._batches(data, timeout, version, guard):
             if batch:
-                db = self._ready() or self._store()
+                db = self._store()
                 db.write(batch)
         return []
 
     def delete_many(self, keys: Iterable[Any], version: int | None = None) -> None:
         """Delete the keys in one batch with one sync; more than 50,000 in several batches."""
         for names in in_parts(list(self._keys(keys, version))):
-            db = self._ready() or self._store()
+            db = self._store()
             db.delete(*names)
 
     def has_key(self, key: Any, version: int | None = None) -> bool:
         """True if `get` would find a value."""
         name = self._key(key, version)
-        db = self._ready() or self._store()
+        db = self._store()
         return self._is_live(db.get(name))
 
     def incr(
@@ -156,7 +159,7 @@ class BlockingContract(BlockingLooking):
         ValueError for a missing key; with `ignore_key_check` it counts as 0 and gets no timeout.
         """
         name = self._key(key, version)
-        db = self._ready() or self._store()
+        db = self._store()
         try:
             return self._counted(key, db.incr(name, delta, xx=not ignore_key_check))
         except ResponseError as error:
@@ -179,7 +182,7 @@ class BlockingContract(BlockingLooking):
         ValueError for a missing key.
         """
         source, target, new_version = self._versions(key, delta, version)
-        db = self._ready() or self._store()
+        db = self._store()
         try:
             if not self._is_there(db.get(source)):
                 raise ValueError(f"Key '{key}' not found")
@@ -196,7 +199,7 @@ class BlockingContract(BlockingLooking):
         """Clear this cache's keyspace and tags: a few records in one commit, whatever the size."""
         tags_keyspace = self._tags_place.keyspace
 
-        def clear(tx: Tx) -> None:
+        def clear(tx: CacheTx) -> None:
             tx.flushdb()
             tags = tx.keyspace(tags_keyspace)
             if tags.exists(EPOCH):
@@ -204,7 +207,7 @@ class BlockingContract(BlockingLooking):
                 # A value whose tags were looked up before this must not count after it.
                 tags.set(EPOCH, new_token())
 
-        db = self._ready() or self._store()
+        db = self._store()
         db.transaction(clear)
 
     def delete_tag(self, *tags: str) -> None:

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final
 
-from ferrokv import BlockingLock
-
 from ...codecs.envelopes import STALE, open_envelope
 from ..patterns import glob_of, reversal_of
 from .contract import BlockingContract
@@ -28,9 +26,9 @@ class BlockingExtras(BlockingContract):
     def pttl(self, key: Any, version: int | None = None) -> int | None:
         """Return the remaining milliseconds; None without a timeout, 0 if there is no such key."""
         name = self._key(key, version)
-        db = self._ready() or self._store()
+        db = self._store()
         stored = db.get(name)
-        if not self._is_there(stored):
+        if stored is None or not self._is_there(stored):
             return 0
         if stored[:1] == STALE:
             opened = open_envelope(stored)
@@ -47,19 +45,19 @@ class BlockingExtras(BlockingContract):
     def persist(self, key: Any, version: int | None = None) -> bool:
         """Remove the timeout. Returns True if there was one."""
         name = self._key(key, version)
-        db = self._ready() or self._store()
+        db = self._store()
         return self._is_plain(db, name) and bool(db.persist(name))
 
     def expire(self, key: Any, timeout: float, version: int | None = None) -> bool:
         """Let the key expire `timeout` seconds from now. Returns True if it exists."""
         name = self._key(key, version)
-        db = self._ready() or self._store()
+        db = self._store()
         return self._is_plain(db, name) and bool(db.expire(name, timeout))
 
     def pexpire(self, key: Any, timeout: float, version: int | None = None) -> bool:
         """As `expire`, in milliseconds."""
         name = self._key(key, version)
-        db = self._ready() or self._store()
+        db = self._store()
         return self._is_plain(db, name) and bool(db.pexpire(name, timeout))
 
     def expire_at(self, key: Any, when: datetime | int, version: int | None = None) -> bool:
@@ -68,13 +66,13 @@ class BlockingExtras(BlockingContract):
         True if it exists.
         """
         name = self._key(key, version)
-        db = self._ready() or self._store()
+        db = self._store()
         return self._is_plain(db, name) and bool(db.expireat(name, when))
 
     def pexpire_at(self, key: Any, when: datetime | int, version: int | None = None) -> bool:
         """As `expire_at`, in milliseconds."""
         name = self._key(key, version)
-        db = self._ready() or self._store()
+        db = self._store()
         return self._is_plain(db, name) and bool(db.pexpireat(name, when))
 
     def iter_keys(
@@ -119,11 +117,12 @@ class BlockingExtras(BlockingContract):
         blocking: bool = True,
         blocking_timeout: float | None = None,
         thread_local: bool = True,
-    ) -> BlockingLock:
+    ) -> BlockingAppendingLock:
         """Return a lock among all processes, to be used as a context manager.
 
         It becomes free after `timeout`, or when its process ends.
         """
-        db = self._place.blocking()
         name = self._key(key, version)
-        return db.lock(name, timeout, sleep, blocking, blocking_timeout, BlockingAppendingLock, thread_local)
+        return BlockingAppendingLock(
+            self._place.blocking.lock(name, timeout, sleep, blocking, blocking_timeout, thread_local=thread_local)
+        )

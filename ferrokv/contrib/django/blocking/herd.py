@@ -106,7 +106,7 @@ class BlockingHerd(BlockingExtras):
 
     def _look(self, name: bytes) -> tuple[Any, bool]:
         """Return the value or MISSING, and whether it is stale."""
-        stored = (self._ready() or self._store()).get(name)
+        stored = (self._store()).get(name)
         if stored is None:
             return MISSING, False
         inner, is_stale = self._open(stored)
@@ -126,5 +126,5 @@ class BlockingHerd(BlockingExtras):
 
     def _keep(self, computation: Computation, stored: bytes, guard: Guard | None) -> None:
         soft_ms, ttl_ms = computation.expiries()
-        db = self._ready() or self._store()
+        db = self._store()
         self._put_if_missing(db, computation.name, seal_in(stored, soft_ms, guard), ttl_ms)

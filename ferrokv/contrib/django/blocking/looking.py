@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ferrokv import WriteBatch
 
@@ -24,6 +24,10 @@ from ..base import CacheBase
 from ..handles import Place
 from ..pipelining import CURRENT, current
 
+if TYPE_CHECKING:
+    from ferrokv.contract.blocking.cache import BlockingCache
+    from ferrokv.contract.blocking.stores import BlockingStore
+
 TRIES_MAX: Final = 100
 
 
@@ -34,25 +38,23 @@ class BlockingLooking(CacheBase):
     has passed.
     """
 
-    def _ready(self) -> Any:
-        """Return the commands of the store if that needs no waiting, otherwise None."""
-        return self._place.blocking_handle if CURRENT.get() is None else None
-
-    def _store(self, place: Place | None = None) -> Any:
+    def _store(self, place: Place | None = None) -> BlockingCache:
         """Return the commands of the store; inside `pipelined`, those of its deferral."""
         place = place or self._place
-        handle = place.blocking()
         pipelined = CURRENT.get()
-        deferral = None if pipelined is None else pipelined.deferral(handle, place.path)
+        if pipelined is None:
+            return place.blocking
+        handle = place.blocking.ready()
+        deferral = pipelined.deferral(handle, place.path)
         return handle if deferral is None else handle.within(deferral, forgiving=self._ignores_failures)
 
-    def _settled_store(self, place: Place | None = None) -> Any:
+    def _settled_store(self, place: Place | None = None) -> BlockingStore:
         """Return the store itself, once all that `pipelined` has written to it is durable."""
         place = place or self._place
         pipelined = current()
         if pipelined is not None:
             pipelined.settle(place.path)
-        return place.blocking()
+        return place.blocking.ready()
 
     def _open(
         self, stored: bytes, tokens: dict[bytes, bytes | None] | None = None
@@ -106,7 +108,7 @@ class BlockingLooking(CacheBase):
         store = self._store(self._tags_place)
         return make_guard(names, [store.get(name) for name in (EPOCH, *names)])
 
-    def _put(self, db: Any, name: bytes, stored: bytes, ttl_ms: int | None) -> None:
+    def _put(self, db: BlockingCache, name: bytes, stored: bytes, ttl_ms: int | None) -> None:
         """Set a key, whatever it held."""
         if CURRENT.get() is not None:
             db.write(WriteBatch().set(name, stored, px=ttl_ms))
@@ -115,7 +117,7 @@ class BlockingLooking(CacheBase):
         else:
             db.psetex(name, ttl_ms, stored)
 
-    def _put_if_missing(self, db: Any, name: bytes, stored: bytes, ttl_ms: int | None) -> bool:
+    def _put_if_missing(self, db: BlockingCache, name: bytes, stored: bytes, ttl_ms: int | None) -> bool:
         """Set a key if it holds nothing that counts. Returns True if it was set."""
         for _ in range(TRIES_MAX):
             if db.set(name, stored, px=ttl_ms, nx=True) is True:
@@ -127,18 +129,18 @@ class BlockingLooking(CacheBase):
                 db.compare_and_delete(name, found)
         return False  # other callers keep writing it
 
-    def _is_plain(self, db: Any, name: bytes) -> bool:
+    def _is_plain(self, db: BlockingCache, name: bytes) -> bool:
         """True if the key holds a valid value.
 
         A soft expiry is removed from it, so that only its TTL counts, which the caller is about to
         change.
         """
         found = db.get(name)
-        if not self._is_there(found):
+        if found is None or not self._is_there(found):
             return False
         return found[:1] != STALE or bool(db.compare_and_set(name, found, without_soft_expiry(found)))
 
-    def _live_names(self, db: Any, names: Sequence[bytes]) -> list[bytes]:
+    def _live_names(self, db: BlockingCache, names: Sequence[bytes]) -> list[bytes]:
         """Return those of the names whose values count."""
         stored = db.mget(names) if names else []
         tokens: dict[bytes, bytes | None] = {}

@@ -3,24 +3,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.sessions.backends.base import CreateError
 
 from ..pipelining import CURRENT
 from ..session_steps import SessionSteps, session_place
 
+if TYPE_CHECKING:
+    from ferrokv.contract.blocking.cache import BlockingCache
+
 
 class BlockingSessions(SessionSteps):
     """Creates, saves, loads and deletes sessions."""
 
     @staticmethod
-    def _store() -> Any:
+    def _store() -> BlockingCache:
         """Return the commands of the sessions' keyspace; in `pipelined`, of its deferral."""
         place = session_place()
-        handle = place.blocking()
         pipelined = CURRENT.get()
-        deferral = None if pipelined is None else pipelined.deferral(handle, place.path)
+        if pipelined is None:
+            return place.blocking
+        handle = place.blocking.ready()
+        deferral = pipelined.deferral(handle, place.path)
         return handle if deferral is None else handle.within(deferral)
 
     def exists(self, session_key: str | None) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.cache import InvalidCacheBackendError, caches
@@ -17,9 +17,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.module_loading import import_string
 
-from ferrokv import BlockingFerroKV, CorruptionError, FerroKVError, StoreBusy
+from ferrokv import CorruptionError, FerroKVError, StoreBusy
 
 from ..backend import FerroKVCache
+
+if TYPE_CHECKING:
+    from ferrokv.contract.blocking.stores import BlockingStore
 
 DAMAGED = 3
 BUSY = 4
@@ -52,9 +55,9 @@ class StoreCommand(BaseCommand):
         strict: FerroKVCache = import_string(params["BACKEND"])(params["LOCATION"], params)
         return strict
 
-    def store(self, alias: str) -> BlockingFerroKV:
+    def store(self, alias: str) -> BlockingStore:
         """Return the store of an alias."""
-        return self.cache(alias)._place.blocking()
+        return self.cache(alias)._place.blocking
 
     def remark(self, text: str) -> None:
         """Print a line for the person at the terminal."""

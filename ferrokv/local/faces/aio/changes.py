@@ -59,7 +59,7 @@ class AsyncWatching(AsyncWaits):
 
     __slots__ = ()
 
-    def changes(self, *names: Key, beside: AsyncWatching | None = None) -> AsyncChanges:
+    def changes(self, *names: Key, beside: object = None) -> AsyncChanges:
         """Watch keys, to wait until any process writes or deletes one of them.
 
             with db.changes("job") as changes:
@@ -75,6 +75,8 @@ class AsyncWatching(AsyncWaits):
         keys = encode_some_names(names, (), "changes")
         waiter = self._waiting("changes", keys)
         if beside is not None:
+            if not isinstance(beside, AsyncWatching):
+                raise DataError("keys of two stores cannot be watched together")
             other = beside._waiting("changes", keys)
             if other.watch is not waiter.watch:
                 raise DataError("keys of two stores cannot be watched together")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, TypeVar, overload
 
-from ....contract.encoding import Cast, Key, Names, Value, encode_key, encode_member
+from ....contract.encoding import Cast, Key, Names, RankAndScore, Value, encode_key, encode_member
 from ...commands import sorted_sets
 from ...commands.zranges import Span
 from ..arguments import (
@@ -27,8 +27,6 @@ from .command_base import CommandBase
 from .sorted_set_ranges import AsyncSortedSetRanges
 
 T = TypeVar("T")
-RankAndScore = list[int | float]
-"""[position, score]"""
 
 
 class AsyncSortedSetReads(AsyncSortedSetRanges):

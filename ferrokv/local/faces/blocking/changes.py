@@ -60,7 +60,7 @@ class BlockingWatching(BlockingWaits):
 
     __slots__ = ()
 
-    def changes(self, *names: Key, beside: BlockingWatching | None = None) -> BlockingChanges:
+    def changes(self, *names: Key, beside: object = None) -> BlockingChanges:
         """Watch keys, to wait until any process writes or deletes one of them.
 
             with db.changes("job") as changes:
@@ -76,6 +76,8 @@ class BlockingWatching(BlockingWaits):
         keys = encode_some_names(names, (), "changes")
         waiter = self._waiting("changes", keys)
         if beside is not None:
+            if not isinstance(beside, BlockingWatching):
+                raise DataError("keys of two stores cannot be watched together")
             other = beside._waiting("changes", keys)
             if other.watch is not waiter.watch:
                 raise DataError("keys of two stores cannot be watched together")

@@ -27,9 +27,6 @@ from ..arguments import (
 from .command_base import CommandBase
 from .sorted_set_ranges import QueuedSortedSetRanges
 
-RankAndScore = list[int | float]
-"""[position, score]"""
-
 
 class QueuedSortedSetReads(QueuedSortedSetRanges):
     """Commands that read sorted sets."""

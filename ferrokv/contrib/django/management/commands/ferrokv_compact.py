@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..stores import StoreCommand, errors_as_exit_codes, spinner
+
+if TYPE_CHECKING:
+    from ferrokv.contract.blocking.stores import BlockingStore
 
 
 class Command(StoreCommand):
@@ -24,5 +27,5 @@ class Command(StoreCommand):
             self.remark(f"{db.stats().path}: {before:,} bytes of tables before, {_table_bytes(db):,} now.")
 
 
-def _table_bytes(db: Any) -> int:
+def _table_bytes(db: BlockingStore) -> int:
     return sum(level.bytes for level in db.stats().levels)

@@ -1,0 +1,60 @@
+"""What the adapters need of a store. A backend that has this much can serve them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from typing import Protocol, TypeVar
+
+from ..capabilities import Capability
+from ..deferrals import Deferral
+from ..encoding import Key
+from ..transactions import CacheTx
+from .cache_commands import AsyncCacheCommands
+from .locks import AsyncChanges, AsyncLocking
+
+T = TypeVar("T")
+
+
+class AsyncCache(AsyncCacheCommands, AsyncLocking, Protocol):
+    """The commands of a keyspace, directly or within a deferral."""
+
+    async def transaction(self, function: Callable[[CacheTx], T]) -> T:
+        """Run `function(tx)` on the newest state, commit what it wrote, and return its result."""
+
+
+class AsyncCacheStore(AsyncCache, Protocol):
+    """A handle on a keyspace."""
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What the backend has."""
+
+    async def ready(self) -> AsyncCacheStore:
+        """Open the store if this handle has not been used yet. Returns the handle."""
+
+    async def close(self) -> None:
+        """Close the handle. Idempotent."""
+
+    def keyspace(self, name: str) -> AsyncCacheStore:
+        """Return a handle on another keyspace of the same store. Close it separately."""
+
+    def scan_iter(
+        self, match: Key | None = None, count: int | None = None, _type: str | None = None
+    ) -> AsyncGenerator[bytes, None]:
+        """Iterate over keys that match glob and type."""
+
+    def changes(self, *names: Key, beside: AsyncCacheStore | None = None) -> AsyncChanges:
+        """Watch keys, to wait until anybody writes or deletes one of them.
+
+        `beside` is a handle on another keyspace of the same store, whose keys of the same names are
+        watched too.
+        """
+
+    def deferral(self) -> Deferral:
+        """Return a deferral, which makes many writes durable together."""
+
+    def within(self, deferral: Deferral, *, forgiving: bool = False) -> AsyncCache:
+        """Return this handle's commands inside a deferral: they do not wait for durability.
+
+        Losing collected writes of a `forgiving` handle is logged instead of raised.
+        """

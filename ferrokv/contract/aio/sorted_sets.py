@@ -1,0 +1,211 @@
+# Made by `python -m tools.make_contract` from local/faces/aio/sorted_sets.py; edit that.
+"""Commands on sorted sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeVar, overload
+
+from ..encoding import Cast, Key, Names, RankAndScore, Value
+from .sorted_set_ranges import AsyncSortedSetRanges
+
+T = TypeVar("T")
+
+
+class AsyncSortedSetReads(AsyncSortedSetRanges, Protocol):
+    """Commands that read sorted sets."""
+
+    async def zcard(self, name: Key) -> int:
+        """Return the number of members. O(1)."""
+
+    async def zscore(self, name: Key, value: Value) -> float | None:
+        """Return the score of a member, or None."""
+
+    async def zmscore(self, key: Key, members: Sequence[Value]) -> list[float | None]:
+        """Return the scores in the order of the members; None for missing members."""
+
+    @overload
+    async def zrank(self, name: Key, value: Value, withscore: Literal[False] = False) -> int | None: ...
+
+    @overload
+    async def zrank(self, name: Key, value: Value, withscore: Literal[True]) -> RankAndScore | None: ...
+
+    async def zrank(self, name: Key, value: Value, withscore: bool = False) -> int | RankAndScore | None:
+        """Return a member's position, counting from the lowest score, or None. O(position)."""
+
+    @overload
+    async def zrevrank(self, name: Key, value: Value, withscore: Literal[False] = False) -> int | None: ...
+
+    @overload
+    async def zrevrank(self, name: Key, value: Value, withscore: Literal[True]) -> RankAndScore | None: ...
+
+    async def zrevrank(self, name: Key, value: Value, withscore: bool = False) -> int | RankAndScore | None:
+        """As `zrank`, counting from the highest score."""
+
+    @overload
+    async def zrandmember(self, key: Key, count: None = None, withscores: bool = False) -> bytes | None: ...
+
+    @overload
+    async def zrandmember(self, key: Key, count: int, withscores: Literal[False] = False) -> list[bytes]: ...
+
+    @overload
+    async def zrandmember(self, key: Key, count: int, withscores: Literal[True]) -> list[bytes | float]: ...
+
+    async def zrandmember(
+        self, key: Key, count: int | None = None, withscores: bool = False
+    ) -> bytes | list[bytes] | list[bytes | float] | None:
+        """Return a random member, or None. O(n)."""
+
+    @overload
+    async def zunion(
+        self,
+        keys: Names | Mapping[Any, float],
+        aggregate: str | None = None,
+        withscores: Literal[False] = False,
+        score_cast_func: Cast = float,
+    ) -> list[bytes]: ...
+
+    @overload
+    async def zunion(
+        self, keys: Names | Mapping[Any, float], aggregate: str | None = None, *, withscores: Literal[True]
+    ) -> list[tuple[bytes, float]]: ...
+
+    @overload
+    async def zunion(
+        self,
+        keys: Names | Mapping[Any, float],
+        aggregate: str | None = None,
+        *,
+        withscores: Literal[True],
+        score_cast_func: Callable[[float], T],
+    ) -> list[tuple[bytes, T]]: ...
+
+    async def zunion(
+        self,
+        keys: Names | Mapping[Any, float],
+        aggregate: str | None = None,
+        withscores: bool = False,
+        score_cast_func: Cast = float,
+    ) -> list[bytes] | list[tuple[bytes, Any]]:
+        """Return the members of any of the sorted sets."""
+
+    @overload
+    async def zinter(
+        self, keys: Names | Mapping[Any, float], aggregate: str | None = None, withscores: Literal[False] = False
+    ) -> list[bytes]: ...
+
+    @overload
+    async def zinter(
+        self, keys: Names | Mapping[Any, float], aggregate: str | None = None, *, withscores: Literal[True]
+    ) -> list[tuple[bytes, float]]: ...
+
+    async def zinter(
+        self, keys: Names | Mapping[Any, float], aggregate: str | None = None, withscores: bool = False
+    ) -> list[bytes] | list[tuple[bytes, Any]]:
+        """As `zunion`, but return the members common to all of them."""
+
+    @overload
+    async def zdiff(self, keys: Names, withscores: Literal[False] = False) -> list[bytes]: ...
+
+    @overload
+    async def zdiff(self, keys: Names, *, withscores: Literal[True]) -> list[tuple[bytes, float]]: ...
+
+    async def zdiff(self, keys: Names, withscores: bool = False) -> list[bytes] | list[tuple[bytes, Any]]:
+        """Return the members of the first that are in none of the others."""
+
+    async def zintercard(self, numkeys: int, keys: Sequence[Key], limit: int = 0) -> int:
+        """Return how many members all of them share, counting up to `limit` (0: no limit)."""
+
+
+class AsyncSortedSetWrites(Protocol):
+    """Commands that write sorted sets."""
+
+    @overload
+    async def zadd(
+        self,
+        name: Key,
+        mapping: Mapping[Any, Value],
+        nx: bool = False,
+        xx: bool = False,
+        ch: bool = False,
+        incr: Literal[False] = False,
+        gt: bool = False,
+        lt: bool = False,
+    ) -> int: ...
+
+    @overload
+    async def zadd(
+        self,
+        name: Key,
+        mapping: Mapping[Any, Value],
+        nx: bool = False,
+        xx: bool = False,
+        ch: bool = False,
+        *,
+        incr: Literal[True],
+        gt: bool = False,
+        lt: bool = False,
+    ) -> float | None: ...
+
+    async def zadd(
+        self,
+        name: Key,
+        mapping: Mapping[Any, Value],
+        nx: bool = False,
+        xx: bool = False,
+        ch: bool = False,
+        incr: bool = False,
+        gt: bool = False,
+        lt: bool = False,
+    ) -> int | float | None:
+        """Set scores, and return how many members are new; with `ch`, how many are new or changed."""
+
+    async def zincrby(self, name: Key, amount: float, value: Value) -> float | None:
+        """Add to a member's score and return the result; a missing member counts as 0."""
+
+    async def zrem(self, name: Key, *values: Value) -> int:
+        """Remove members, and return how many existed."""
+
+    async def zpopmin(self, name: Key, count: int | None = None) -> list[tuple[bytes, float]]:
+        """Remove the lowest member, or up to `count`; returns (member, score) pairs."""
+
+    async def zpopmax(self, name: Key, count: int | None = None) -> list[tuple[bytes, float]]:
+        """As `zpopmin`, from the highest score down."""
+
+    async def bzpopmin(self, keys: Names, timeout: float | None = 0) -> tuple[bytes, bytes, float] | None:
+        """Pop the lowest member of the first sorted set that has one; waits as `blpop` does."""
+
+    async def bzpopmax(self, keys: Names, timeout: float | None = 0) -> tuple[bytes, bytes, float] | None:
+        """As `bzpopmin`, but pop the highest member."""
+
+    async def zremrangebyrank(self, name: Key, min: int, max: int) -> int:
+        """Remove the members from position `min` to `max`, and return how many there were."""
+
+    async def zremrangebyscore(self, name: Key, min: Value, max: Value) -> int:
+        """Remove the members with a score from `min` to `max`, and return how many there were."""
+
+    async def zremrangebylex(self, name: Key, min: Value, max: Value) -> int:
+        """Remove the members between `min` and `max`, and return how many there were."""
+
+    async def zrangestore(
+        self,
+        dest: Key,
+        name: Key,
+        start: Value,
+        end: Value,
+        byscore: bool = False,
+        bylex: bool = False,
+        desc: bool = False,
+        offset: int | None = None,
+        num: int | None = None,
+    ) -> int:
+        """Store the result of `zrange` at `dest`, and return how many members it has."""
+
+    async def zunionstore(self, dest: Key, keys: Names | Mapping[Any, float], aggregate: str | None = None) -> int:
+        """Store the result of `zunion` at `dest`, and return how many members it has."""
+
+    async def zinterstore(self, dest: Key, keys: Names | Mapping[Any, float], aggregate: str | None = None) -> int:
+        """Store the result of `zinter` at `dest`, and return how many members it has."""
+
+    async def zdiffstore(self, dest: Key, keys: Names) -> int:
+        """Store the result of `zdiff` at `dest`, and return how many members it has."""

@@ -1,0 +1,37 @@
+"""What a backend may have or lack. A handle's `capabilities` is a frozenset of these."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+
+class Capability(Enum):
+    """A property that code may have to know before it relies on it."""
+
+    DURABILITY = "durability"
+    """A write that was acknowledged survives a power cut."""
+
+    TRANSACTIONS = "transactions"
+    """`transaction(function)` runs the function once, serializable, on any keys and keyspaces."""
+
+    DEFERRAL = "deferral"
+    """`deferral` and `within` let many writes share one wait for durability."""
+
+    OWNER_LIVENESS = "owner liveness"
+    """A lock without a timeout is freed when the process that holds it dies."""
+
+    ORDERED_SCANS = "ordered scans"
+    """`scan` returns keys in order, from one moment, between bounds, and in both directions."""
+
+    SNAPSHOTS = "snapshots"
+    """`snapshot` gives a view of the keyspace that later writes do not change."""
+
+    QUOTAS = "quotas"
+    """`set_quota` limits a keyspace, and evicts from it."""
+
+    BACKUPS = "backups"
+    """`verify` checks all data, and `backup` copies it, while others go on writing."""
+
+
+EVERY_CAPABILITY: Final = frozenset(Capability)

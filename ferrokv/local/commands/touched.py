@@ -1,0 +1,35 @@
+"""Which keys a reading command touches.
+
+A deferral asks, to see whether a read can meet writes of its own that are not durable yet
+(runtime of `within`). A command that declares nothing may touch any key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+_POSITION: Final = "key_position"
+
+
+def reads_keys_at(position: int) -> Callable[[F], F]:
+    """Declare that a command reads no keys but those in one argument: a key, or a list of keys.
+
+    The position does not count the records, which come first.
+    """
+
+    def declare(command: F) -> F:
+        setattr(command, _POSITION, position)
+        return command
+
+    return declare
+
+
+def keys_read(command: Callable[..., Any], args: tuple[Any, ...]) -> Iterable[bytes] | None:
+    """Return the keys that a command reads; None if it may read any."""
+    position: int | None = getattr(command, _POSITION, None)
+    if position is None:
+        return None
+    held = args[position]
+    return (held,) if isinstance(held, bytes) else held
