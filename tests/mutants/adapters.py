@@ -11,6 +11,8 @@ QUERIES = "tests/contrib/test_query_cache.py::"
 A = "ferrokv/contrib/aiocache/"
 D = "ferrokv/contrib/dogpile/"
 Q = "example_project/services/query_cache.py"
+FIRST_USE = "tests/processes/test_first_use.py::"
+CONTRACT = "tests/contract/"
 
 ADAPTER_MUTANTS = [
     Mutant(
@@ -215,5 +217,40 @@ ADAPTER_MUTANTS = [
         "(asyncio.CancelledError, StoreUncertain)",
         "asyncio.CancelledError",
         f"{FAILED}test_a_red_lock_whose_taking_is_uncertain_is_taken_back",
+    ),
+    Mutant(
+        "a handle that was closed while it opened keeps the store",
+        "ferrokv/local/faces/async_unopened.py",
+        "            if not self._put(store):",
+        "            if not (self._put(store) or self):",
+        f"{FIRST_USE}test_closing_while_opening_keeps_no_store",
+    ),
+    Mutant(
+        "the first use sets no quota",
+        "ferrokv/local/faces/unopened.py",
+        "        if wanted is UNCHANGED or ",
+        "        if wanted is not None or ",
+        f"{FIRST_USE}test_the_quota_is_set_by_the_first_use_and_only_if_it_differs",
+    ),
+    Mutant(
+        "a deferral takes every read to be apart from its writes",
+        "ferrokv/local/faces/unsettled.py",
+        "all(self.find(keyspace, key) is False for key in touched)",
+        "all(True for _ in touched)",
+        f"{CONTRACT}test_commands.py::test_a_deferral_leaves_what_it_has_not_touched_to_the_usual_way",
+    ),
+    Mutant(
+        "a command declares one of its two keys",
+        "ferrokv/contract/commands.py",
+        "\nrename src dst\n",
+        "\nrename src\n",
+        f"{CONTRACT}test_commands.py::test_a_command_touches_the_keys_that_it_declares[rename]",
+    ),
+    Mutant(
+        "a URL's options are ignored",
+        "ferrokv/connecting.py",
+        "    return unquote(parts.path), {**options, **given}",
+        "    return unquote(parts.path), {**given}",
+        f"{CONTRACT}test_connecting.py::test_a_url_carries_options",
     ),
 ]
