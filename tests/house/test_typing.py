@@ -1,8 +1,9 @@
-"""The types that a program sees: `mypy --strict` on one that is right, and on mistakes that it has to find."""
+"""The types that a program sees: strict mypy and pyright on one that is right, and on mistakes that they have to find."""
 
 from __future__ import annotations
 
 import ast
+import json
 import os
 import subprocess
 import sys
@@ -43,6 +44,26 @@ def mypy(program: Path, cache: Path) -> str:
     )
     assert done.returncode in (0, 1), done.stdout + done.stderr
     return done.stdout
+
+
+def pyright(program: Path, folder: Path) -> list[int]:
+    """The lines in which it finds an error, in its strict mode."""
+    settings = {"include": [str(program)], "typeCheckingMode": "strict", "extraPaths": [str(ROOT)]}
+    (folder / "pyrightconfig.json").write_text(json.dumps(settings))
+    command = [sys.executable, "-m", "basedpyright", "--outputjson", "-p", str(folder), "--pythonpath", sys.executable]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    found = json.loads(done.stdout)["generalDiagnostics"]
+    return [one["range"]["start"]["line"] + 1 for one in found if one["severity"] == "error"]
+
+
+@pytest.mark.slow
+def test_pyright_agrees(tmp_path: Path) -> None:
+    for program in PROGRAMS:
+        assert pyright(program, tmp_path) == [], program
+    mistaken = tmp_path / "mistaken.py"
+    mistaken.write_text(MISTAKES)
+    assert {4, 5, 6, 7, 8, 12, 13} <= set(pyright(mistaken, tmp_path))
 
 
 @pytest.mark.slow

@@ -64,7 +64,7 @@ class AsyncSnapshot(AsyncDataReads, AsyncScans, Protocol):
     async def __aenter__(self) -> Self: ...
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None, /
     ) -> None: ...
 
 
@@ -109,7 +109,7 @@ class AsyncStore(AsyncCommands, AsyncScans, Protocol):
     async def __aenter__(self) -> Self: ...
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None, /
     ) -> None: ...
 
     def keyspace(self, name: str) -> AsyncStore:

@@ -47,7 +47,7 @@ class BlockingLock(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None, /
     ) -> None: ...
 
 
@@ -57,7 +57,7 @@ class BlockingChanges(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None, /
     ) -> None: ...
 
     def wait(self, timeout: float | None = None) -> bool:

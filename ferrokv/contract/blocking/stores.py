@@ -65,7 +65,7 @@ class BlockingSnapshot(BlockingDataReads, BlockingScans, Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None, /
     ) -> None: ...
 
 
@@ -110,7 +110,7 @@ class BlockingStore(BlockingCommands, BlockingScans, Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None, /
     ) -> None: ...
 
     def keyspace(self, name: str) -> BlockingStore:
