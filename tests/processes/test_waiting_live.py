@@ -307,12 +307,22 @@ from ferrokv import BlockingFerroKV
 with BlockingFerroKV.open(sys.argv[1]) as db:
     waited = db._store.engine.waited
     db.lock("l").acquire()
+    waiting = []
+    def handler(number, frame):
+        if waiting:
+            waiting.clear()
+            raise KeyboardInterrupt
     def interrupt():
         while not waited.armed:
             time.sleep(0.001)
-        os.kill(os.getpid(), signal.SIGINT)
+        # Again if need be: Python loses a signal that comes between its last look for one and the system call that waits.
+        while waiting:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.05)
+    signal.signal(signal.SIGINT, handler)
     for wait in (lambda: db.blpop("q"), lambda: db.lock("l").acquire()):
         thread = threading.Thread(target=interrupt)
+        waiting.append(wait)
         thread.start()
         try:
             wait()
