@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .contract.blocking.stores import BlockingStore
 
 Location = str | os.PathLike[str]
+_LIKE_A_URL: Final = re.compile(r"[^/]+://")
 _URL: Final = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 
 
@@ -28,7 +29,12 @@ class ConnectOptions(OpenOptions, total=False):
 
 
 class Backend(Protocol):
-    """Makes handles for the locations of one scheme. Neither method may wait or touch a file."""
+    """Makes handles for the locations of one scheme. Neither method may wait or touch a file.
+
+    The backend reads the URL's query itself. It raises `DataError` for a URL or an option that it
+    does not understand. A backend that only serves the adapters may return an `AsyncCacheStore` and
+    a `BlockingCacheStore`, with a cast.
+    """
 
     def connect(self, url: str, options: Mapping[str, Any]) -> AsyncStore:
         """Return a handle for asyncio. `options` are the keyword arguments of `connect`."""
@@ -59,7 +65,12 @@ def connect_blocking(location: Location, **options: Unpack[ConnectOptions]) -> B
 
 
 def register_backend(scheme: str, backend: Backend) -> None:
-    """Serve URLs of a scheme with a backend, in this process. Replaces an earlier one."""
+    """Serve URLs of a scheme with a backend, in this process. Replaces an earlier one.
+
+    `DataError` for what is no scheme, and for `ferrokv`.
+    """
+    if _URL.fullmatch(f"{scheme}://") is None or scheme.lower() == "ferrokv":
+        raise DataError(f"a backend cannot have this scheme: found={scheme!r}")
     _backends[scheme.lower()] = backend
 
 
@@ -87,8 +98,8 @@ _backends: dict[str, Backend] = {"": LocalBackend(), "ferrokv": LocalBackend()}
 def located(location: Location) -> str:
     """Return the absolute path of a directory of this machine, or the URL of another backend.
 
-    For adapters, whose options are given elsewhere: `DataError` for a URL that carries some, and
-    for a scheme that no backend serves.
+    For adapters, whose options are given elsewhere. `DataError` for a `ferrokv://` URL that carries
+    some, and for a scheme that no backend serves.
     """
     scheme = _scheme_of(location)
     _backend(scheme)
@@ -114,6 +125,8 @@ def _text(location: Location) -> str:
 
 def _scheme_of(location: Location) -> str:
     found = _URL.match(location) if isinstance(location, str) else None
+    if found is None and isinstance(location, str) and _LIKE_A_URL.match(location):
+        raise DataError(f"neither a path nor a URL: found={location!r}")
     return "" if found is None else found[1].lower()
 
 
@@ -132,10 +145,12 @@ def _path_and_options(location: str, given: Mapping[str, Any]) -> tuple[str, dic
     parts = urlsplit(location)
     if parts.netloc or not parts.path.strip("/") or parts.fragment:
         raise DataError(f"a URL names an absolute directory, as in ferrokv:///srv/cache: found={location!r}")
-    options = {name: _value(name, text) for name, text in parse_qsl(parts.query, keep_blank_values=True)}
-    twice = sorted(set(options) & set(given))
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    names = [name for name, _ in pairs]
+    twice = sorted({name for name in names if names.count(name) > 1 or name in given})
     if twice:
-        raise DataError(f"given both in the URL and as an argument: {', '.join(twice)}")
+        raise DataError(f"given twice: {', '.join(twice)}")
+    options = {name: _value(name, text) for name, text in pairs}
     return unquote(parts.path), {**options, **given}
 
 
@@ -154,4 +169,13 @@ def _value(name: str, text: str) -> Any:
         raise DataError(f"not a number in the URL: {name}={text!r}") from error
 
 
-__all__ = ["UNCHANGED", "Backend", "connect", "connect_blocking", "register_backend"]
+__all__ = [
+    "UNCHANGED",
+    "Backend",
+    "ConnectOptions",
+    "connect",
+    "connect_blocking",
+    "is_url",
+    "located",
+    "register_backend",
+]

@@ -1,4 +1,10 @@
-"""What a backend may have or lack. A handle's `capabilities` is a frozenset of these."""
+"""What a backend may have or lack. A handle's `capabilities` is a frozenset of these.
+
+The adapters need TRANSACTIONS. Without DEFERRAL, `within` gives commands that take effect at once,
+and a deferral has nothing to settle. Without QUOTAS, `set_quota` does nothing. Without
+OWNER_LIVENESS or DURABILITY, everything works but for the promise. The methods of the others raise
+`ResponseError`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +13,7 @@ from typing import Final
 
 
 class Capability(Enum):
-    """A property that code may have to know before it relies on it."""
+    """A feature that a backend may lack. Check before you rely on it."""
 
     DURABILITY = "durability"
     """A write that was acknowledged survives a power cut."""

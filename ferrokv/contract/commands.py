@@ -1,7 +1,7 @@
 """The commands, and which keys of its keyspace each of them touches.
 
 A backend needs to know the keys of a call before it runs it: to send it to the node that has them,
-or to see that it cannot meet writes that are under way. So each command names the parameters that
+or to know that it does not conflict with pending writes. So each command names the parameters that
 hold its keys. A parameter may hold one key, several, a mapping by key, or a `WriteBatch`.
 """
 
@@ -18,7 +18,8 @@ class Command(NamedTuple):
     """A command, by the name of its method.
 
     `keys` are the names of the parameters that hold keys. None means that the command may touch any
-    key of the keyspace.
+    key of the keyspace; `transaction` and `keyspaces` may touch other keyspaces, too. `is_write` is
+    True if the command may change something.
     """
 
     name: str

@@ -11,8 +11,10 @@ class Deferral(Protocol):
     """Collects writes and makes them durable together. `deferral()` of a handle makes one.
 
     `within(deferral)` of a handle gives the commands that write through it. It is a context manager
-    for `with` and `async with`; leaving the block closes and settles it. Any threads, event loops
-    and keyspaces of one store may share one. After a fork it belongs to the parent.
+    for `with` and `async with`; leaving the block closes and settles it, also when the block
+    raises. Until a deferral is settled, its writes may be lost if the process ends, and others may
+    or may not see them. Any threads, event loops and keyspaces of one store may share one; `within`
+    of another store raises `DataError`. After a fork it belongs to the parent.
     """
 
     @property
@@ -20,9 +22,9 @@ class Deferral(Protocol):
         """True in a forked child, which must not use it."""
 
     def append(self) -> None:
-        """Put what was collected in its place among the writes of all, without waiting for more.
+        """Append the collected writes to the log now, without waiting for them to become durable.
 
-        From then on, other transactions see it.
+        From then on, other transactions see them.
         """
 
     async def aappend(self) -> None:
@@ -41,7 +43,10 @@ class Deferral(Protocol):
         """Start `asettle`, and return an awaitable that finishes it."""
 
     def close(self) -> None:
-        """Stop collecting. Later writes through the deferral are durable when they return."""
+        """Stop collecting. Later writes through the deferral are durable when they return.
+
+        What was collected before is written by the next `settle`.
+        """
 
     def __enter__(self) -> Self: ...
 

@@ -1,4 +1,4 @@
-"""The commands inside a transaction. They never wait, for callers of any kind."""
+"""The commands inside a transaction. They never block, in asyncio or in threads."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Tx(
     """The argument of the function that `transaction` runs.
 
     Each command is answered at once, from the newest state and the changes made so far. If a
-    command raises, it has changed nothing, and the function may go on. Valid until it returns.
+    command raises, it has changed nothing, and the function may go on. Valid until the function returns.
     """
 
     def keyspace(self, name: str) -> Tx:

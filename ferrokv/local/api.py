@@ -42,9 +42,10 @@ from .faces.unopened import Origin
 from .faces.waiting import Patience
 from .log.transaction import Transaction
 from .runtime.async_tasks import run_task
+from .runtime.closed import ClosedStore
 from .runtime.long_tasks import LongTask
 from .runtime.registry import open_store, release_store, remember_snapshot, share_store
-from .runtime.store import ClosedStore, Store
+from .runtime.store import Store
 from .runtime.threads import may_run
 from .runtime.waiters import Request
 from .runtime.watch import AsyncWaiter
@@ -75,7 +76,7 @@ class FerroKV(
     `await FerroKV.open(path)` opens the store now. `FerroKV(path)` opens it at the first use.
     """
 
-    __slots__ = ("_origin",)
+    __slots__ = ()
 
     def __init__(
         self,
@@ -96,16 +97,16 @@ class FerroKV(
         Methods that cannot wait, such as `snapshot`, raise `StoreClosed` before the first use;
         await `ready` first.
         """
-        self._origin: Origin | None = Origin.checked(path, read_only, options, max_bytes)
         name = encode_keyspace(keyspace)
-        super().__init__(AsyncUnopened(self, self._origin, name), name)
+        unopened = AsyncUnopened(self, Origin.checked(path, read_only, options, max_bytes), name)
+        super().__init__(unopened, name)
+        self._unopened = unopened
 
     @classmethod
     def _on(cls, store: Store, keyspace: str) -> Self:
         """A handle on a store that is open, and was counted for it."""
         handle = cls.__new__(cls)
         Reader.__init__(handle, store, keyspace)
-        handle._origin = None
         return handle
 
     @classmethod
@@ -170,9 +171,10 @@ class FerroKV(
 
     def keyspace(self, name: str) -> FerroKV:
         """Return a handle on another keyspace of the same store. Close it separately."""
-        origin = self._origin
-        if origin is None or isinstance(self._store, ClosedStore):
+        unopened = self._unopened
+        if unopened is None or isinstance(self._store, ClosedStore):
             return FerroKV._on(share_store(self._store), encode_keyspace(name))
+        origin = unopened.origin
         return FerroKV(origin.path, keyspace=name, read_only=origin.read_only, **origin.options)
 
     def snapshot(self) -> Snapshot:

@@ -34,9 +34,10 @@ from .faces.snapshots import BlockingReads, BlockingSnapshot
 from .faces.unopened import Origin, Unopened
 from .faces.waiting import Patience
 from .log.transaction import Transaction
+from .runtime.closed import ClosedStore
 from .runtime.long_tasks import LongTask
 from .runtime.registry import open_store, release_store, remember_snapshot, share_store
-from .runtime.store import ClosedStore, Store
+from .runtime.store import Store
 from .runtime.waiters import Request
 from .runtime.watch import BlockingWaiter
 
@@ -67,7 +68,7 @@ class BlockingFerroKV(
     use.
     """
 
-    __slots__ = ("_origin",)
+    __slots__ = ()
 
     def __init__(
         self,
@@ -87,16 +88,16 @@ class BlockingFerroKV(
 
         Any thread may use it first.
         """
-        self._origin: Origin | None = Origin.checked(path, read_only, options, max_bytes)
         name = encode_keyspace(keyspace)
-        super().__init__(Unopened(self, self._origin, name), name)
+        unopened = Unopened(self, Origin.checked(path, read_only, options, max_bytes), name)
+        super().__init__(unopened, name)
+        self._unopened = unopened
 
     @classmethod
     def _on(cls, store: Store, keyspace: str) -> Self:
         """A handle on a store that is open, and was counted for it."""
         handle = cls.__new__(cls)
         Reader.__init__(handle, store, keyspace)
-        handle._origin = None
         return handle
 
     @classmethod
@@ -148,9 +149,10 @@ class BlockingFerroKV(
 
     def keyspace(self, name: str) -> BlockingFerroKV:
         """Return a handle on another keyspace of the same store. Close it separately."""
-        origin = self._origin
-        if origin is None or isinstance(self._store, ClosedStore):
+        unopened = self._unopened
+        if unopened is None or isinstance(self._store, ClosedStore):
             return BlockingFerroKV._on(share_store(self._store), encode_keyspace(name))
+        origin = unopened.origin
         return BlockingFerroKV(origin.path, keyspace=name, read_only=origin.read_only, **origin.options)
 
     def snapshot(self) -> BlockingSnapshot:

@@ -51,6 +51,7 @@ def test_a_url_carries_options(tmp_path: Path) -> None:
         ("ferrokv:///srv/cache?colour=1", "unknown option in the URL: colour"),
         ("ferrokv:///srv/cache?max_bytes=much", "not a number"),
         ("ferrokv:///srv/cache?read_only=yes", "read_only is 0 or 1"),
+        ("my_scheme://x", "neither a path nor a URL"),
         ("ferrokv:///srv/cache?level0_tables=0", "out of range"),
     ],
 )
@@ -61,14 +62,22 @@ def test_a_wrong_location_is_refused_at_once(location: str, why: str) -> None:
 
 
 def test_an_option_is_given_once(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="both in the URL and as an argument: keyspace"):
+    with pytest.raises(DataError, match="given twice: keyspace"):
         connect(f"ferrokv://{tmp_path}/s?keyspace=a", keyspace="a")
+    with pytest.raises(DataError, match="given twice: keyspace"):
+        connect(f"ferrokv://{tmp_path}/s?keyspace=a&keyspace=b")
 
 
 def test_what_is_no_path_is_refused() -> None:
     for wrong in (5, None, b"bytes"):
         with pytest.raises((DataError, TypeError)):
             connect(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("scheme", ["", "my_scheme", "ferrokv", "FERROKV", "a b", "x://"])
+def test_a_backend_needs_a_scheme_of_its_own(scheme: str) -> None:
+    with pytest.raises(DataError, match="cannot have this scheme"):
+        register_backend(scheme, MemoryBackend())
 
 
 def test_another_backend_can_be_registered() -> None:

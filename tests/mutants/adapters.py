@@ -221,15 +221,22 @@ ADAPTER_MUTANTS = [
     Mutant(
         "a handle that was closed while it opened keeps the store",
         "ferrokv/local/faces/async_unopened.py",
-        "            if not self._put(store):",
-        "            if not (self._put(store) or self):",
+        "                if not self._install(store):",
+        "                if not (self._install(store) or self):",
         f"{FIRST_USE}test_closing_while_opening_keeps_no_store",
+    ),
+    Mutant(
+        "a store that was given up while it opened stays in the handle",
+        "ferrokv/local/faces/unopened.py",
+        "if handle is None or _is_given_up(store):",
+        "if handle is None:",
+        f"{FIRST_USE}test_a_store_that_is_given_up_while_it_opens_is_opened_again",
     ),
     Mutant(
         "the first use sets no quota",
         "ferrokv/local/faces/unopened.py",
-        "        if wanted is UNCHANGED or ",
-        "        if wanted is not None or ",
+        "        if wanted is UNCHANGED:",
+        "        if wanted is not None:",
         f"{FIRST_USE}test_the_quota_is_set_by_the_first_use_and_only_if_it_differs",
     ),
     Mutant(

@@ -145,9 +145,9 @@ PROCESS_MUTANTS = [
     ),
     Mutant(
         "Django keeps the handle of a directory that is gone",
-        "ferrokv/local/faces/unopened.py",
-        "            handle._exchange(store, self)",
-        "            assert handle",
+        "ferrokv/local/faces/reader.py",
+        "            self._exchange(store, self._unopened)",
+        "            assert store",
         f"{CHANGES}test_django_opens_the_new_directory_at_the_next_call",
     ),
     Mutant(

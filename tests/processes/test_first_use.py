@@ -257,3 +257,81 @@ def test_a_forked_child_opens_for_itself(tmp_path: Path) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert db.incr("n") == 2
     db.close()
+
+
+def test_a_store_that_is_given_up_while_it_opens_is_opened_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the opening and its arrival in the handle, another opening found another directory."""
+    path, openings = tmp_path / "s", []
+    inner = registry.open_store
+
+    def replaced_meanwhile(*args, **kwargs):
+        store = inner(*args, **kwargs)
+        openings.append(store)
+        if len(openings) == 1:
+            path.rename(tmp_path / "moved")
+            BlockingFerroKV.open(path).close()  # finds the other directory, and retires the first store
+        return store
+
+    monkeypatch.setattr(unopened, "open_store", replaced_meanwhile)
+    with BlockingFerroKV(path) as db:
+        assert db.set("a", 1)
+        assert db.get("a") == b"1"
+    assert len(openings) == 2
+
+
+async def test_a_store_that_is_given_up_while_it_opens_is_opened_again_by_asyncio(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, openings = tmp_path / "s", []
+    inner = registry.open_store
+
+    def replaced_meanwhile(*args, **kwargs):
+        store = inner(*args, **kwargs)
+        openings.append(store)
+        if len(openings) == 1:
+            path.rename(tmp_path / "moved")
+            BlockingFerroKV.open(path).close()
+        return store
+
+    monkeypatch.setattr(unopened, "open_store", replaced_meanwhile)
+    async with FerroKV(path) as db:
+        assert await db.set("a", 1)
+        assert await db.get("a") == b"1"
+    assert len(openings) == 2
+
+
+def test_a_closed_handle_is_forgotten(tmp_path: Path) -> None:
+    with BlockingFerroKV(tmp_path) as db:
+        for _ in range(20):
+            with db.keyspace("k") as other:
+                other.get("a")
+        assert len(db._store.reopening) == 1
+        assert db._store.heirs == []
+
+
+async def test_what_cannot_wait_says_that_the_directory_was_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    async with FerroKV(path) as db, FerroKV.open(path) as fixed:
+        await db.set("a", 1)
+        path.rename(tmp_path / "moved")
+        path.mkdir()
+        await asyncio.to_thread(until_replaced, lambda: asyncio.run(fixed.get("a")))
+        with pytest.raises(StoreReplaced, match="ready"):
+            db.snapshot()
+        await db.ready()
+        db.snapshot().close()
+
+
+async def test_a_coroutine_that_is_closed_while_it_opens_keeps_no_store(tmp_path: Path) -> None:
+    db = FerroKV(tmp_path)
+    opening = db.set("a", 1)
+    opening.send(None)
+    opening.close()
+    for _ in range(1000):
+        if not is_open(tmp_path):
+            break
+        await asyncio.sleep(0.01)
+    assert not is_open(tmp_path)
+    await db.close()

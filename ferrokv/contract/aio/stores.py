@@ -52,7 +52,11 @@ class AsyncCommands(
     """The commands of a keyspace, directly or within a deferral."""
 
     async def transaction(self, function: Callable[[Tx], T]) -> T:
-        """Run `function(tx)` on the newest state, commit what it wrote, and return its result."""
+        """Run `function(tx)` on the newest state, commit what it wrote, and return its result.
+
+        If it raises, nothing is written. It may run in another thread, and must not await, block or
+        use another handle. A backend without TRANSACTIONS may run it more than once.
+        """
 
 
 class AsyncSnapshot(AsyncDataReads, AsyncScans, Protocol):
@@ -98,10 +102,14 @@ class AsyncStore(AsyncCommands, AsyncScans, Protocol):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """What the backend has."""
+        """The backend's capabilities."""
 
     async def ready(self) -> Self:
-        """Open the store if this handle has not been used yet. Returns the handle."""
+        """Open the store if this handle has not been used yet. Returns the handle.
+
+        Every command does so by itself. For asyncio, methods that are not awaited (`deferral`,
+        `within`, `changes`, `snapshot`, `stats`) raise `StoreClosed` before.
+        """
 
     async def close(self) -> None:
         """Close the handle. Idempotent."""
@@ -119,7 +127,7 @@ class AsyncStore(AsyncCommands, AsyncScans, Protocol):
         """Return a read-only view of the keyspace as it is now. Close it when done."""
 
     def pipeline(self, transaction: bool = True, shard_hint: None = None) -> AsyncPipeline:
-        """Return an empty pipeline."""
+        """Return an empty pipeline. The arguments are redis-py's, and change nothing."""
 
     def changes(self, *names: Key, beside: AsyncCacheStore | None = None) -> AsyncChanges:
         """Watch keys, to wait until anybody writes or deletes one of them."""
@@ -128,10 +136,13 @@ class AsyncStore(AsyncCommands, AsyncScans, Protocol):
         """Return a deferral, which makes many writes durable together."""
 
     def within(self, deferral: Deferral, *, forgiving: bool = False) -> AsyncCommands:
-        """Return this handle's commands inside a deferral: they do not wait for durability."""
+        """Return this handle's commands inside a deferral: they do not wait for durability.
+
+        With `forgiving`, losing collected writes is logged, not raised.
+        """
 
     async def flush(self) -> bool:
-        """Move what was written from the log to where it stays. Returns True."""
+        """Move all writes from the log to permanent storage. Returns True."""
 
     async def compact(self) -> bool:
         """Reclaim the space of what was deleted, replaced or has expired. Returns True."""

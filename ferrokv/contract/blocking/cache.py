@@ -20,7 +20,11 @@ class BlockingCache(BlockingCacheCommands, BlockingLocking, Protocol):
     """The commands of a keyspace, directly or within a deferral."""
 
     def transaction(self, function: Callable[[CacheTx], T]) -> T:
-        """Run `function(tx)` on the newest state, commit what it wrote, and return its result."""
+        """Run `function(tx)` on the newest state, commit what it wrote, and return its result.
+
+        If it raises, nothing is written. It may run in another thread, and must not await, block or
+        use another handle. A backend without TRANSACTIONS may run it more than once.
+        """
 
 
 class BlockingCacheStore(BlockingCache, Protocol):
@@ -28,10 +32,14 @@ class BlockingCacheStore(BlockingCache, Protocol):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """What the backend has."""
+        """The backend's capabilities."""
 
     def ready(self) -> BlockingCacheStore:
-        """Open the store if this handle has not been used yet. Returns the handle."""
+        """Open the store if this handle has not been used yet. Returns the handle.
+
+        Every command does so by itself. For asyncio, methods that are not awaited (`deferral`,
+        `within`, `changes`, `snapshot`, `stats`) raise `StoreClosed` before.
+        """
 
     def close(self) -> None:
         """Close the handle. Idempotent."""
@@ -57,5 +65,5 @@ class BlockingCacheStore(BlockingCache, Protocol):
     def within(self, deferral: Deferral, *, forgiving: bool = False) -> BlockingCache:
         """Return this handle's commands inside a deferral: they do not wait for durability.
 
-        Losing collected writes of a `forgiving` handle is logged instead of raised.
+        With `forgiving`, losing collected writes is logged, not raised.
         """

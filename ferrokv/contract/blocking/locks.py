@@ -10,7 +10,10 @@ from ..encoding import Expiry, Key
 
 
 class BlockingLock(Protocol):
-    """A lock with the methods of redis-py's. `lock` of a handle makes one."""
+    """A lock with the methods of redis-py's. `lock` of a handle makes one.
+
+    "This thread" is the one that the event loop runs in; all tasks of a loop share it.
+    """
 
     @property
     def name(self) -> Key:
@@ -30,7 +33,10 @@ class BlockingLock(Protocol):
         """Take the lock and return True, or False if somebody else keeps it."""
 
     def release(self) -> None:
-        """Release the lock. `LockError` if this thread does not have it."""
+        """Release the lock.
+
+        `LockError` if this thread does not have it, `LockNotOwnedError` if it timed out.
+        """
 
     def locked(self) -> bool:
         """Return True if anybody has the lock."""
@@ -39,7 +45,10 @@ class BlockingLock(Protocol):
         """Return True if this thread still has the lock."""
 
     def extend(self, additional_time: Expiry, replace_ttl: bool = False) -> bool:
-        """Extend the lock by `additional_time` seconds. Returns True."""
+        """Extend the lock by `additional_time` seconds. Returns True.
+
+        With `replace_ttl`, it lasts that long from now. `LockNotOwnedError` if the lock was lost.
+        """
 
     def reacquire(self) -> bool:
         """Let the lock last its full timeout from now. Returns True."""

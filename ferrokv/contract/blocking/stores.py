@@ -53,7 +53,11 @@ class BlockingCommands(
     """The commands of a keyspace, directly or within a deferral."""
 
     def transaction(self, function: Callable[[Tx], T]) -> T:
-        """Run `function(tx)` on the newest state, commit what it wrote, and return its result."""
+        """Run `function(tx)` on the newest state, commit what it wrote, and return its result.
+
+        If it raises, nothing is written. It may run in another thread, and must not await, block or
+        use another handle. A backend without TRANSACTIONS may run it more than once.
+        """
 
 
 class BlockingSnapshot(BlockingDataReads, BlockingScans, Protocol):
@@ -99,10 +103,14 @@ class BlockingStore(BlockingCommands, BlockingScans, Protocol):
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """What the backend has."""
+        """The backend's capabilities."""
 
     def ready(self) -> Self:
-        """Open the store if this handle has not been used yet. Returns the handle."""
+        """Open the store if this handle has not been used yet. Returns the handle.
+
+        Every command does so by itself. For asyncio, methods that are not awaited (`deferral`,
+        `within`, `changes`, `snapshot`, `stats`) raise `StoreClosed` before.
+        """
 
     def close(self) -> None:
         """Close the handle. Idempotent."""
@@ -120,7 +128,7 @@ class BlockingStore(BlockingCommands, BlockingScans, Protocol):
         """Return a read-only view of the keyspace as it is now. Close it when done."""
 
     def pipeline(self, transaction: bool = True, shard_hint: None = None) -> BlockingPipeline:
-        """Return an empty pipeline."""
+        """Return an empty pipeline. The arguments are redis-py's, and change nothing."""
 
     def changes(self, *names: Key, beside: BlockingCacheStore | None = None) -> BlockingChanges:
         """Watch keys, to wait until anybody writes or deletes one of them."""
@@ -129,10 +137,13 @@ class BlockingStore(BlockingCommands, BlockingScans, Protocol):
         """Return a deferral, which makes many writes durable together."""
 
     def within(self, deferral: Deferral, *, forgiving: bool = False) -> BlockingCommands:
-        """Return this handle's commands inside a deferral: they do not wait for durability."""
+        """Return this handle's commands inside a deferral: they do not wait for durability.
+
+        With `forgiving`, losing collected writes is logged, not raised.
+        """
 
     def flush(self) -> bool:
-        """Move what was written from the log to where it stays. Returns True."""
+        """Move all writes from the log to permanent storage. Returns True."""
 
     def compact(self) -> bool:
         """Reclaim the space of what was deleted, replaced or has expired. Returns True."""

@@ -7,9 +7,10 @@ from types import TracebackType
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from ...contract.encoding import Key
-from ...errors import StoreClosed, StorePathError
+from ...errors import StoreClosed, StorePathError, StoreReplaced
 from ..engine.engine import named
-from ..runtime.store import ClosedStore, Store
+from ..runtime.closed import ClosedStore
+from ..runtime.store import Store
 from ..storage.adrivers import acomplete
 from ..storage.requests import Op
 from ..tree.records import Records
@@ -46,7 +47,7 @@ class AsyncReads(
         """
         try:
             found = self._probe(name)
-        except StoreClosed:
+        except (StoreClosed, StoreReplaced):
             if not isinstance(self._store, AsyncUnopened):
                 raise
             await self._store.open()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ...errors import StoreClosed
+from ...errors import StoreClosed, StoreReplaced
 from ..runtime.registry import release_store
 from ..runtime.threads import may_run
 from .unopened import Origin, Unopened
@@ -35,7 +35,12 @@ class AsyncUnopened(Unopened):
         self._turn: _Turn | None = None  # of the event loop that used it last
 
     def require(self) -> Store:
-        """Raise `StoreClosed`: opening would block the event loop."""
+        """Raise, since opening would block the event loop."""
+        handle = self._handle()
+        if handle is not None and handle._was_open:
+            raise StoreReplaced(
+                "the directory was removed or replaced: await `ready()` or any command to open it again"
+            )
         raise StoreClosed("the store is not open yet: await `ready()` or any command before this call")
 
     async def open(self) -> None:
@@ -46,18 +51,17 @@ class AsyncUnopened(Unopened):
             turn = self._turn = _Turn(loop)
         failures = turn.failures
         async with turn.lock:
-            if not self._is_wanted():
-                return
-            if turn.error is not None and turn.failures != failures:
-                raise copy.copy(turn.error)
-            try:
-                store = await in_thread(partial(self._origin.open, self._keyspace))
-            except Exception as error:
-                turn.failures += 1
-                turn.error = copy.copy(error)  # without its traceback, which keeps frames alive
-                raise
-            if not self._put(store):  # another event loop was faster, or the handle was closed
-                release_later(store)
+            while self._is_wanted():
+                if turn.error is not None and turn.failures != failures:
+                    raise copy.copy(turn.error)
+                try:
+                    store = await in_thread(partial(self.origin.open, self._keyspace))
+                except Exception as error:
+                    turn.failures += 1
+                    turn.error = copy.copy(error)  # without its traceback, which keeps frames alive
+                    raise
+                if not self._install(store):
+                    release_later(store)
 
 
 class _Turn:
@@ -82,7 +86,7 @@ async def in_thread(open_: Callable[[], Store]) -> Store:
     opening = _Opening(open_)
     try:
         return await asyncio.to_thread(opening.run)
-    except asyncio.CancelledError:
+    except BaseException:  # cancelled, or its coroutine was closed
         opening.give_up()
         raise
 

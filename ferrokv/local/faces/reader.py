@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from threading import RLock
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from ...contract.encoding import Key, encode_bound, encode_key
-from ...errors import StoreClosed
+from ...errors import StoreClosed, StoreReplaced
 from ..commands import scans
 from ..commands.collections import check_string
 from ..commands.keys import compile_pattern, literal_prefix, name_of_type
@@ -21,9 +22,10 @@ from ..engine.engine import Engine
 from ..format.control import COMMIT
 from ..log.pins import ask_newest, find_newest, pin_view
 from ..log.replica import catch_up
+from ..runtime.closed import ClosedStore
 from ..runtime.forks import in_child, notice
 from ..runtime.registry import refuse_reentry, remember_snapshot
-from ..runtime.store import ClosedStore, Store
+from ..runtime.store import Store
 from ..storage.drivers import complete
 from ..storage.requests import PAUSE, Op, Request
 from ..tree.read import Resume, probe, search_value
@@ -54,12 +56,14 @@ in_child(_renew_in_child)
 class Reader:
     """A keyspace of a store: the newest state, or for a snapshot the state at one moment."""
 
-    __slots__ = ("__weakref__", "_keyspace", "_store", "_view")
+    __slots__ = ("__weakref__", "_keyspace", "_store", "_unopened", "_view", "_was_open")
 
     def __init__(self, store: Store | ClosedStore | Unopened, keyspace: str, view: View | None = None) -> None:
         self._store: Store = store  # type: ignore[assignment]
         self._keyspace = keyspace
         self._view = view
+        self._unopened: Unopened | None = None  # what a handle turns into if its directory is replaced
+        self._was_open = False
 
     def _take_store(self) -> Store | None:
         """Take the store out of a handle that is being closed.
@@ -76,7 +80,20 @@ class Reader:
         if isinstance(store, ClosedStore | Unopened):
             return None
         store.end_waiting(self)
+        self._leave(store)
         return store
+
+    def _leave(self, store: Store) -> None:
+        """A handle that opened the store itself no longer wants to hear of its replacement."""
+        if self._unopened is not None:
+            with suppress(StoreClosed, StoreReplaced):
+                store.reopening.pop(id(self), None)
+
+    def lose(self, store: Store) -> None:
+        """The store's directory was removed or replaced, so the next use opens again. Any thread."""
+        if self._unopened is not None:
+            self._was_open = True
+            self._exchange(store, self._unopened)
 
     def _exchange(self, expected: Store | Unopened, other: Store | Unopened) -> bool:
         """Replace the handle's store, if it is still the expected one. Returns True if it was."""

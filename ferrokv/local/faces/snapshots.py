@@ -9,7 +9,7 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 from ...contract.encoding import Key
 from ...errors import StorePathError
 from ..engine.engine import named
-from ..runtime.store import ClosedStore
+from ..runtime.closed import ClosedStore
 from ..storage.drivers import complete
 from ..storage.requests import Op
 from ..tree.records import Records

@@ -17,11 +17,13 @@ from threading import RLock
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import ref
 
-from ...errors import DataError
+from ...errors import DataError, StoreReplaced
 from ...options import UNCHANGED, OpenOptions, Options, Quota
 from ..commands import keyspaces
+from ..log.replica import catch_up
 from ..runtime.registry import open_store, release_store
 from ..runtime.waiters import Request
+from ..storage.drivers import complete
 from .arguments import check_quota
 
 if TYPE_CHECKING:
@@ -65,7 +67,11 @@ class Origin(NamedTuple):
 
     def _set_quota(self, store: Store, keyspace: str) -> None:
         wanted = self.max_bytes
-        if wanted is UNCHANGED or store.engine.view.catalogue.quotas.get(keyspace) == wanted:
+        if wanted is UNCHANGED:
+            return
+        engine = store.engine
+        complete(catch_up(engine), store.storage)
+        if engine.view.catalogue.quotas.get(keyspace) == wanted:
             return
         request = Request(keyspaces.set_quota, keyspace, (wanted,))
         store.serve(request)
@@ -73,13 +79,12 @@ class Origin(NamedTuple):
 
 
 class Unopened:
-    """What a handle has in place of its store. Every use of it opens the store."""
+    """Stands in for the store of a handle that has not been used yet. Every use opens the store."""
 
     def __init__(self, handle: Reader, origin: Origin, keyspace: str) -> None:
         self._handle = ref(handle)
-        self._origin = origin
+        self.origin = origin
         self._keyspace = keyspace
-        self._store: Store | None = None  # what it was last replaced by
         self._locks: dict[int, RLock] = {}  # by pid, so that no thread of a parent can hold the child's
 
     def __getattr__(self, name: str) -> object:
@@ -90,12 +95,15 @@ class Unopened:
         handle = self._handle()
         assert handle is not None, "a handle calls this, so there is one"
         pid = os.getpid()
-        with self._locks.get(pid) or self._locks.setdefault(pid, RLock()):
-            if self._is_wanted():
-                store = self._origin.open(self._keyspace)
-                if not self._put(store):
-                    release_store(store)
-        return handle._store.require() if isinstance(handle._store, Unopened) else handle._store
+        while True:
+            with self._locks.get(pid) or self._locks.setdefault(pid, RLock()):
+                if self._is_wanted():
+                    store = self.origin.open(self._keyspace)
+                    if not self._install(store):
+                        release_store(store)
+            held: Store | Unopened = handle._store
+            if not isinstance(held, Unopened):
+                return held
 
     def refuse_reentry(self) -> None:
         """Nothing to refuse: no work is running."""
@@ -109,17 +117,27 @@ class Unopened:
         held: object = None if handle is None else handle._store
         return held is self
 
-    def _put(self, store: Store) -> bool:
-        """Put an open store in the handle. False if the handle was opened or closed meanwhile."""
-        handle = self._handle()
-        if handle is None or not handle._exchange(self, store):
-            return False
-        self._store = store
-        store.heirs.append(self._return)
-        return True
+    def _install(self, store: Store) -> bool:
+        """Put an open store in the handle.
 
-    def _return(self) -> None:
-        """The directory was removed or replaced, so the next use opens again. Any thread."""
-        handle, store = self._handle(), self._store
-        if handle is not None and store is not None:
-            handle._exchange(store, self)
+        False if the handle was opened or closed meanwhile, or if the store was given up: then the
+        caller releases the store.
+        """
+        handle = self._handle()
+        if handle is None or _is_given_up(store):
+            return False
+        # Order: register before installing, and look at the store again afterwards, so that a
+        # replacement at any moment reaches the handle.
+        store.reopening[id(handle)] = ref(handle)
+        if not handle._exchange(self, store):
+            handle._leave(store)
+            return False
+        return not (_is_given_up(store) and handle._exchange(store, self))
+
+
+def _is_given_up(store: Store) -> bool:
+    """True once the directory of an open store turned out to be removed or replaced."""
+    try:
+        return store.is_replaced
+    except StoreReplaced:  # it has even been shut down
+        return True

@@ -26,8 +26,9 @@ from ..engine.engine import logger
 from ..storage import locks
 from ..storage.directory import prepare_directory
 from ..storage.local import LocalStorage
+from .closed import ClosedStore
 from .forks import in_child, notice
-from .store import ClosedStore, Store, make_store
+from .store import Store, make_store
 
 _lock = RLock()  # held to open or shut down a store; re-entrant only so that re-entry can be refused
 _counting = RLock()  # guards `Store.handles`; held briefly

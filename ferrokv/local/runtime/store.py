@@ -7,7 +7,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from threading import RLock, Thread
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
+from weakref import ref
 
 from ...errors import FerroKVError, StoreBusy, StoreClosed, StoreFull, StorePathError, StoreReadOnly, StoreReplaced
 from ...options import Options
@@ -25,6 +26,7 @@ from ..storage.directory import Directory
 from ..storage.drivers import complete
 from ..storage.local import LocalStorage
 from .background import Background
+from .closed import ClosedStore, ClosedWords
 from .figures import stats_of
 from .forks import in_child, notice
 from .long_tasks import LongTasks
@@ -41,6 +43,13 @@ INSIST_ATTEMPTS_MAX: Final = 100
 EXIT_SECONDS: Final = 1.0
 
 
+class Reopening(Protocol):
+    """A handle that opens its store again if the directory is replaced."""
+
+    def lose(self, store: Store) -> None:
+        """The directory was removed or replaced. Any thread; must not block or raise."""
+
+
 class Store:
     """Created by `open_store`. `engine` raises `StoreClosed` once the store is closed."""
 
@@ -55,6 +64,9 @@ class Store:
         self.handles = 0  # owner: the registry's lock
         self.long_tasks = LongTasks()
         self.heirs: list[Callable[[], None]] = []  # called once if the directory turns out to be replaced
+        # Handles that open again after a replacement, by their id. Only single operations, which are
+        # atomic among threads.
+        self.reopening: dict[int, ref[Reopening]] = {}
         self.watch = Watch(engine)
         self._pid = os.getpid()
         self._background = Background(engine)
@@ -127,10 +139,14 @@ class Store:
         Store.retire_later(self)
 
     def tell_heirs(self) -> None:
-        """Call those who asked to be told that the directory was replaced."""
+        """Tell those who want to know that the directory was replaced. Safe to repeat."""
         heirs, self.heirs = self.heirs, []
         for call in heirs:
             call()
+        for known in list(self.reopening.values()):
+            handle = known()
+            if handle is not None:
+                handle.lose(self)
 
     def refuse_reentry(self) -> None:
         """Raise `StoreBusy` in a handler or destructor that interrupted its own thread's write."""
@@ -251,7 +267,7 @@ class Store:
 
     def leave_to_parent(self) -> None:
         """In a forked child: close copies of descriptors, unlock nothing, reopen on next use."""
-        forked = ForkedStore(self.directory, self.options, self.handles, self.heirs)
+        forked = ForkedStore(self.directory, self.options, self.handles, self.heirs, self.reopening)
         self.storage.abandon()
         self._turn_into(forked)
 
@@ -262,45 +278,25 @@ class Store:
         self.__dict__.update(other.__dict__)
 
 
-class ClosedStore:
-    """What a store, or the store of a closed handle, turns into. Every use raises `StoreClosed`."""
-
-    def __init__(self, why: str, error: type[FerroKVError] = StoreClosed) -> None:
-        self.why = why
-        self.error = error
-
-    def owns_thread(self, thread: Thread) -> bool:
-        """False: there are no threads."""
-        return False
-
-    def refuse_reentry(self) -> None:
-        """Nothing to refuse: no work is running."""
-
-    def __getattr__(self, name: str) -> object:
-        raise self.error(f"{self.why}; open it again")
-
-
-class ClosedWords:
-    """What a closed store's control page turns into, for readers still running in other threads."""
-
-    def __getitem__(self, index: int, /) -> int:
-        raise StoreClosed("the store was closed meanwhile; open it again")
-
-    def __setitem__(self, index: int, value: int, /) -> None:
-        raise StoreClosed("the store was closed meanwhile; open it again")
-
-
 class ForkedStore:
     """What a store turns into in a forked child.
 
     The first use opens the directory again, and this object becomes a store of the child.
     """
 
-    def __init__(self, directory: Directory, options: Options, handles: int, heirs: list[Callable[[], None]]) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        options: Options,
+        handles: int,
+        heirs: list[Callable[[], None]],
+        reopening: dict[int, ref[Reopening]],
+    ) -> None:
         self.directory = directory
         self.options = options
         self.handles = handles
         self.heirs = heirs
+        self.reopening = reopening
 
     def owns_thread(self, thread: Thread) -> bool:
         """False: there are no threads."""
@@ -321,7 +317,7 @@ class ForkedStore:
     def __getattr__(self, name: str) -> object:
         with _reviving:
             if self.__class__ is ForkedStore:
-                kept = {"handles": self.handles, "heirs": self.heirs}
+                kept = {"handles": self.handles, "heirs": self.heirs, "reopening": self.reopening}
                 own = make_store(self.directory, self.options)
                 self.__dict__.update(own.__dict__, **kept)
                 self.__class__ = Store  # type: ignore[assignment]
