@@ -115,7 +115,7 @@ NOT_PLANNED: Final = {
 OURS: Final = (
     *("compare_and_set", "compare_and_delete", "set_ex", "write", "transaction", "pipeline", "lock", "keyspace"),
     *("keyspaces", "set_quota", "snapshot", "dbsize", "flushdb", "delete_range", "flush", "compact", "stats"),
-    *("verify", "backup", "changes"),
+    *("verify", "backup", "changes", "ready", "capabilities"),
 )
 INTRODUCTION: Final = """# Commands
 

@@ -30,7 +30,7 @@ _UUID4: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]
 
 
 def is_lock(value: Any, conn: Any) -> bool:
-    """True if RedLock called `_add`. It passes a uuid, where `add` passes a connection."""
+    """True if RedLock called `_add`: it passes a uuid and no connection."""
     return conn is NOT_GIVEN and isinstance(value, str) and _UUID4.fullmatch(value) is not None
 
 

@@ -289,7 +289,7 @@ class CacheBase(BaseCache):
         return counted
 
     def _counts(self, tx: CacheTx, opened: Opened) -> bool:
-        """True if the value is valid, so that `get` returns it."""
+        """True if `get` returns the value."""
         if opened.soft_ms is not None and opened.soft_ms <= time.time() * 1000:
             return False
         if opened.guard is not None and not tokens_match(opened.guard, tx.keyspace(self._tags_place.keyspace).get):

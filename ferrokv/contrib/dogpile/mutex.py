@@ -47,12 +47,11 @@ class FerroKVMutex:
     def acquire(self, wait: bool = True) -> bool:
         """Take the mutex and return True. With `wait=False`, return False if somebody has it."""
         try:
-            acquired = self._lock().acquire() if wait else self._lock().acquire(blocking=False)
+            acquired = self._lock().acquire(blocking=wait)
         except StoreReplaced:
-            # The lock was made for the directory that is gone. The next attempt makes another.
+            # The lock was made for a directory that is gone, and nobody holds anything there.
             self._made.clear()
-            self._owing.pop(self._key, None)
-            raise
+            acquired = self._lock().acquire(blocking=wait)
         if acquired:
             self._owing.pop(self._key, None)
         return acquired

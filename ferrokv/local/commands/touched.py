@@ -1,7 +1,7 @@
 """Which keys a reading command touches.
 
 A deferral asks, to see whether a read can meet writes of its own that are not durable yet
-(runtime of `within`). A command that declares nothing may touch any key.
+(`faces/unsettled.py`). A command that declares nothing may touch any key.
 """
 
 from __future__ import annotations

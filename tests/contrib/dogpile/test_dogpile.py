@@ -30,6 +30,7 @@ from ferrokv.local.commands import locks
 from ferrokv.local.storage.requests import Sync
 
 from ...conftest import ROOT
+from ...engine.test_directories_that_change import until_replaced
 
 SUITE_STORE = Path(tempfile.gettempdir()) / f"ferrokv-dogpile-{os.getpid()}"
 
@@ -426,3 +427,21 @@ def test_the_mutex_of_a_creator_that_raises_is_free(store_path: Path) -> None:
         cache.get_or_create("k", fail)
     assert cache.key_is_locked("k") is False
     assert cache.get_or_create("k", lambda: 1) == 1
+
+
+def test_a_mutex_of_a_directory_that_is_gone_is_taken_in_the_new_one(store_path: Path) -> None:
+    backend = FerroKVBackend({"path": str(store_path)})
+    mutex = backend.get_mutex("k")
+    assert mutex.acquire()
+    backend._owing[b"k"] = mutex  # its release failed
+    with BlockingFerroKV.open(store_path) as fixed:
+        store_path.rename(store_path.with_name("moved"))
+        store_path.mkdir()
+        until_replaced(lambda: fixed.get("k"))
+    assert backend.get_mutex("k").acquire(wait=False)
+    assert backend._owing == {}
+    assert not backend.get_mutex("k").acquire(wait=False)
+    mutex.release()
+    assert backend.get_mutex("k").acquire(wait=False)
+    backend._db.close()
+    backend._locks.close()

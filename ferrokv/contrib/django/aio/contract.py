@@ -145,7 +145,7 @@ class AsyncContract(AsyncLooking):
             await db.delete(*names)
 
     async def ahas_key(self, key: Any, version: int | None = None) -> bool:
-        """True if `aget` would find a value."""
+        """True if `aget` finds a value."""
         name = self._key(key, version)
         db = await self._a_store()
         return await self._a_is_live(await db.get(name))

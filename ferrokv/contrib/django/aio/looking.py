@@ -86,7 +86,7 @@ class AsyncLooking(CacheBase):
         return MISSING if inner is None or is_stale else self._codec.decode(inner)
 
     async def _a_is_live(self, stored: bytes | None) -> bool:
-        """True if the value is valid, so that `get` returns it.
+        """True if `get` returns the value.
 
         The value is loaded to find out, for callers that would otherwise keep an unusable one.
         """
@@ -129,7 +129,7 @@ class AsyncLooking(CacheBase):
         return False  # other callers keep writing it
 
     async def _a_is_plain(self, db: AsyncCache, name: bytes) -> bool:
-        """True if the key holds a valid value.
+        """True if `get` finds a value under the key.
 
         A soft expiry is removed from it, so that only its TTL counts, which the caller is about to
         change.

@@ -146,7 +146,7 @@ class BlockingContract(BlockingLooking):
             db.delete(*names)
 
     def has_key(self, key: Any, version: int | None = None) -> bool:
-        """True if `get` would find a value."""
+        """True if `get` finds a value."""
         name = self._key(key, version)
         db = self._store()
         return self._is_live(db.get(name))

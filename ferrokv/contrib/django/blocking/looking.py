@@ -87,7 +87,7 @@ class BlockingLooking(CacheBase):
         return MISSING if inner is None or is_stale else self._codec.decode(inner)
 
     def _is_live(self, stored: bytes | None) -> bool:
-        """True if the value is valid, so that `get` returns it.
+        """True if `get` returns the value.
 
         The value is loaded to find out, for callers that would otherwise keep an unusable one.
         """
@@ -130,7 +130,7 @@ class BlockingLooking(CacheBase):
         return False  # other callers keep writing it
 
     def _is_plain(self, db: BlockingCache, name: bytes) -> bool:
-        """True if the key holds a valid value.
+        """True if `get` finds a value under the key.
 
         A soft expiry is removed from it, so that only its TTL counts, which the caller is about to
         change.
