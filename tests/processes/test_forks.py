@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -26,21 +27,35 @@ libc = ctypes.PyDLL(None)  # keeps the interpreter's lock over the call, as uWSG
 
 
 def raw_child(work: Callable[[], Any]) -> int:
-    """The exit code of a child that Python was not told of: 0 if `work` says True, -14 if it hangs."""
-    code = -signal.SIGALRM
+    """The exit code of a child that Python was not told of: 0 if `work` says True, -9 if it hangs."""
+    code = -signal.SIGKILL
+    interval = sys.getswitchinterval()
     for _ in range(4):
-        # A thread of the parent that waits for the interpreter at the fork leaves the interpreter's own condition variable with a
-        # waiter that is not there, and the child's threads may hang for ever. So they are given the time to fall asleep.
+        # A thread of the parent that waits for the interpreter at the fork leaves in the interpreter's condition variables a
+        # waiter that is not there, and asks for a turn that it cannot take: the child may hang before its first line. So they are
+        # given the time to fall asleep, and nobody asks for a turn meanwhile.
+        sys.setswitchinterval(100)
         time.sleep(0.02)
         pid = libc.fork()
+        sys.setswitchinterval(interval)
         if pid == 0:
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.alarm(20)
             leave_with(lambda: 0 if work() else 1)
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        if code != -signal.SIGALRM:
+        code = exit_code(pid, seconds=20)
+        if code != -signal.SIGKILL:
             break
     return code
+
+
+def exit_code(pid: int, seconds: float) -> int:
+    """The exit code of a child, which is killed if it takes longer."""
+    deadline = time.monotonic() + seconds
+    while (ended := os.waitpid(pid, os.WNOHANG))[0] == 0:
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+            ended = os.waitpid(pid, 0)
+            break
+        time.sleep(0.002)
+    return os.waitstatus_to_exitcode(ended[1])
 
 
 CALLS: dict[str, Callable[[BlockingFerroKV, Path], Any]] = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator
+from itertools import islice
 from random import Random
 
 import pytest
@@ -24,6 +25,7 @@ from ..support.linearizability import NEVER, explain
 from ..support.simulation import IDLE, Body, SimulatedProcess, World, finish, maintain
 
 KEY = b"k"
+PARTS = 12 if SCALE > 1 else 1  # so that a long run spreads over the processors and shows how far it is
 Choose = Callable[[list[SimulatedProcess]], SimulatedProcess | None]
 
 
@@ -162,20 +164,21 @@ def schedules(steps: int, pairs: int) -> Iterator[tuple[int, ...]]:
     yield from every[::stride]
 
 
+@pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("name", [*SCENARIOS, *OPENINGS])
-def test_every_order_of_two_processes_is_linearizable(name: str) -> None:
+def test_every_order_of_two_processes_is_linearizable(name: str, part: int) -> None:
     attached = name in SCENARIOS
     bodies = SCENARIOS.get(name) or OPENINGS[name]
     steps = steps_of(bodies, attached=attached)
     count = 0
     for first in (1, 2):
-        for points in schedules(steps, 300 * SCALE):
+        for points in islice(schedules(steps, 300 * SCALE), part, None, PARTS):
             world = prepare(bodies, attached=attached)
             world.run(preempting(points, first))
             assert all(process.done for process in world.processes)
             judge(world, cut_seed=count if count % 8 == 0 else None)
             count += 1
-    assert count > 200
+    assert count > 200 // PARTS
 
 
 @pytest.mark.parametrize("name", [*SCENARIOS, *OPENINGS])
@@ -269,8 +272,8 @@ def random_body(random: Random) -> Body:
     return calls(*wanted)
 
 
-BATCHES = 16
-PER_BATCH = 320 * SCALE
+BATCHES = 16 * SCALE
+PER_BATCH = 320
 
 
 @pytest.mark.parametrize("batch", range(BATCHES))
@@ -297,7 +300,7 @@ def of_the_manifest(request: Request) -> bool:
     return isinstance(request, Rename | SyncDirectory)
 
 
-@pytest.mark.parametrize("batch", range(4))
+@pytest.mark.parametrize("batch", range(4 * SCALE))
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
 def test_a_manifest_that_can_not_be_written_harms_nobody(batch: int, code: int) -> None:
     """One process fails at any of the requests by which it changes the manifest, once or each time, while others go on."""
@@ -340,7 +343,7 @@ def test_a_manifest_that_can_not_be_written_harms_nobody(batch: int, code: int) 
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
-@pytest.mark.parametrize("batch", range(2))
+@pytest.mark.parametrize("batch", range(2 * SCALE))
 def test_a_failing_disk_is_noticed_by_every_process(batch: int, code: int) -> None:
     poisoned = 0
     for seed in range(batch * PER_BATCH, (batch + 1) * PER_BATCH):

@@ -10,9 +10,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from queue import SimpleQueue
 from typing import Any, Final, ParamSpec, TypeVar
 
+from .mailbox import Mailbox
 from .threads import may_run
 
 P = ParamSpec("P")
@@ -28,7 +28,7 @@ class Pool(Executor):
     """
 
     def __init__(self) -> None:
-        self._queue: SimpleQueue[Work | None] = SimpleQueue()
+        self._queue: Mailbox[Work | None] = Mailbox()
         self._threads: list[threading.Thread] = []
         self._idle = threading.Semaphore(0)
         self._starting = threading.Lock()

@@ -16,7 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
+from queue import Empty
 from typing import Final
 
 from ...errors import FerroKVError, StoreBusy, StoreClosed, StoreFull
@@ -28,6 +28,7 @@ from ..log.writing import begin_writing
 from ..upkeep.quotas import quota_due
 from .admission import Admission
 from .brake import LOOK_SECONDS, Brake
+from .mailbox import Mailbox
 from .waiters import Request, deliver, fail_all, wants_sync, without_frames
 
 GROUP_REQUESTS_MAX: Final = 1024
@@ -50,7 +51,7 @@ class Writer:
         self._wake_background = wake_background
         self._help_background = help_background
         self._has_thread = False  # if False, callers lead and do the background work; owner: the gate
-        self._queue: SimpleQueue[Request | None] = SimpleQueue()
+        self._queue: Mailbox[Request | None] = Mailbox()
         self._room = threading.Condition()
         self.brake = Brake(engine)
         self.admission = Admission(engine, wake_background)
@@ -74,7 +75,7 @@ class Writer:
         interrupted a write of its own thread; `StoreClosed` once the store is closing.
         """
         self._refuse_reentry()
-        if self._queue.qsize() >= QUEUE_REQUESTS_MAX:
+        if len(self._queue) >= QUEUE_REQUESTS_MAX:
             raise StoreBusy(f"too many writes are waiting: limit={QUEUE_REQUESTS_MAX}")
         # Order: a request queued under the gate comes before the end mark, so it is served.
         with self._gate:
@@ -91,7 +92,7 @@ class Writer:
             self._serve_here(request)
             return True
         # Waiting for room is left to the thread, where nothing interrupts it.
-        if self._serving or not self._queue.empty() or not self._has_room() or self.brake.is_on:
+        if self._serving or self._queue or not self._has_room() or self.brake.is_on:
             return False
         if self.admission.keeps(request):
             return False
@@ -216,15 +217,11 @@ class Writer:
 
     def _take(self, waiting: deque[Request], limit: int = GROUP_REQUESTS_MAX) -> bool:
         """Move newly queued requests to `waiting`. False once the end is reached."""
-        get = self._queue.get_nowait
-        try:
-            while len(waiting) < limit:
-                request = get()
-                if request is None:
-                    return False
-                waiting.append(request)
-        except Empty:
-            return True
+        while self._queue and len(waiting) < limit:
+            request = self._queue.get_nowait()
+            if request is None:
+                return False
+            waiting.append(request)
         return True
 
     def _serve(self, served: list[Request], waiting: deque[Request]) -> bool:
