@@ -223,9 +223,9 @@ class FerroKV(
         were collected in memory are lost, settling logs that instead of raising.
         """
         from .faces.aio.deferred import DeferredCommands
-        from .faces.deferral import unsettled_of
+        from .faces.deferral import driver_of
 
-        return DeferredCommands(unsettled_of(deferral, self._opened()), self, self._keyspace, forgiving)
+        return DeferredCommands(driver_of(deferral, self._opened()), self, self._keyspace, forgiving)
 
     async def flush(self) -> bool:
         """Flush everything written so far to tables, and remove its WALs. Returns True."""

@@ -201,9 +201,9 @@ class BlockingFerroKV(
         were collected in memory are lost, settling logs that instead of raising.
         """
         from .faces.blocking.deferred import BlockingDeferredCommands
-        from .faces.deferral import unsettled_of
+        from .faces.deferral import driver_of
 
-        return BlockingDeferredCommands(unsettled_of(deferral, self._opened()), self, self._keyspace, forgiving)
+        return BlockingDeferredCommands(driver_of(deferral, self._opened()), self, self._keyspace, forgiving)
 
     def flush(self) -> bool:
         """Flush everything written so far to tables, and remove its WALs. Returns True."""

@@ -84,9 +84,10 @@ def test_a_deferral_sees_what_became_durable_between_its_own_writes(db: Blocking
         mine, theirs = db.within(deferral), db.within(others)
         mine.setnx("k", "mine")
         theirs.append("k", " and theirs")
+        assert mine.get("k") == b"mine", "theirs is not durable, so nobody has been told of it"
         appended = words[APPENDED]
         mine.incr("j")
-        assert mine.get("k") == b"mine", "theirs is not durable, so nobody has been told of it"
+        assert mine.get("k") == b"mine and theirs", "the command before may have told of it"
         db._store.storage.perform(Sync(db._store.engine.wal.file))
         words[COMMIT] = appended
         assert mine.get("k") == b"mine and theirs"
@@ -134,10 +135,21 @@ def test_much_is_appended_on_the_way_and_synced_now_and_then(db: BlockingFerroKV
         mine = db.within(deferral)
         for i in range(40):
             mine.write(WriteBatch().set(f"k{i}", bytes(100_000)))
-        assert len(deferral._unsettled._fresh) < 40
+        assert len(deferral._driver._ledger.fresh) < 40
         assert 1 <= len(syncs) <= 6
         assert mine.get("k0") == bytes(100_000)
     assert len(db.keys("*")) == 40
+
+
+def test_a_read_is_not_older_than_an_answer(db: BlockingFerroKV) -> None:
+    """Two deferrals change one counter before either is durable, as two requests of a web server do."""
+    with db.deferral() as first, db.deferral() as second:
+        mine = db.within(first)
+        assert mine.incr("n") == 1
+        assert db.within(second).incr("n") == 2
+        assert mine.transaction(lambda tx: tx.get("n")) == b"2"
+        assert mine.get("n") == b"2"
+        assert mine.mget(["n"]) == [b"2"]
 
 
 def test_an_answer_that_raises_leaves_the_other_writes(db: BlockingFerroKV) -> None:
@@ -296,7 +308,7 @@ async def test_a_cancelled_caller_leaves_its_write_to_the_settling(store_path: P
             await task
         await deferral.asettle()
         assert await db.get("n") == b"1"
-        assert deferral._unsettled._asked == []
+        assert deferral._driver._ledger.open_requests == ()
 
 
 def test_a_forked_child_has_nothing_to_settle(db: BlockingFerroKV) -> None:

@@ -137,8 +137,8 @@ def test_a_deferral_leaves_what_it_has_not_touched_to_the_usual_way(db: Blocking
         within = db.within(deferral)
         within.set("other", 1)
         asked: list[str] = []
-        perform = deferral._unsettled.perform
-        deferral._unsettled.perform = lambda *args, **kwargs: asked.append("writer") or perform(*args, **kwargs)  # type: ignore[method-assign,func-returns-value]
+        perform = deferral._driver.perform
+        deferral._driver.perform = lambda *args, **kwargs: asked.append("writer") or perform(*args, **kwargs)  # type: ignore[method-assign,func-returns-value]
         assert within.llen("list") == 1
         assert within.hgetall("hash") == {b"f": b"v"}
         assert asked == []

@@ -109,7 +109,7 @@ ADAPTER_MUTANTS = [
     Mutant(
         "whether a mutex is locked is read from what is durable",
         "ferrokv/local/faces/blocking/deferred.py",
-        "        if command is not locks.is_held and ",
+        "        if not reads_appended(command) and ",
         "        if ",
         f"{DOGPILE}test_a_mutex_may_be_released_by_another_thread",
     ),
@@ -241,9 +241,9 @@ ADAPTER_MUTANTS = [
     ),
     Mutant(
         "a deferral takes every read to be apart from its writes",
-        "ferrokv/local/faces/unsettled.py",
-        "all(self.find(keyspace, key) is False for key in touched)",
-        "all(True for _ in touched)",
+        "ferrokv/local/runtime/deferrals/ledger.py",
+        "all(self.find(keyspace, key, commit, end) is UNTOUCHED for key in keys)",
+        "all(True for _ in keys)",
         f"{CONTRACT}test_commands.py::test_a_deferral_leaves_what_it_has_not_touched_to_the_usual_way",
     ),
     Mutant(

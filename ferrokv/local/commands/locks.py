@@ -14,7 +14,7 @@ from ..log.transaction import Transaction
 from ..storage.requests import Op
 from ..tree.records import Records
 from .collections import check_string
-from .touched import reads_keys_at
+from .touched import reading_appended, reads_keys_at
 
 
 class Owners(NamedTuple):
@@ -86,6 +86,7 @@ def extend(tx: Transaction, key: bytes, token: bytes, ttl_ms: int, replace: bool
     return True
 
 
+@reading_appended  # taking a lock need not be durable
 def is_held(records: Records, key: bytes, owners: Owners) -> Op[bool]:
     """True if a living process has the lock."""
     found = check_string((yield from records.find(key)))

@@ -1,7 +1,7 @@
 """Which keys a reading command touches.
 
-A deferral asks, to see whether a read can meet writes of its own that are not durable yet
-(`faces/unsettled.py`). A command that declares nothing may touch any key.
+A deferral asks, to see whether a read can meet writes that are not durable yet
+(`runtime/deferrals/ledger.py`). A command that declares nothing may touch any key.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
 _POSITION: Final = "key_position"
+_APPENDED: Final = "reads_appended"
 
 
 def reads_keys_at(position: int) -> Callable[[F], F]:
@@ -24,6 +25,17 @@ def reads_keys_at(position: int) -> Callable[[F], F]:
         return command
 
     return declare
+
+
+def reading_appended(command: F) -> F:
+    """Declare that a command wants to know of writes by others that are appended and not durable."""
+    setattr(command, _APPENDED, True)
+    return command
+
+
+def reads_appended(command: Callable[..., Any]) -> bool:
+    """True if the command was declared so."""
+    return getattr(command, _APPENDED, False)
 
 
 def keys_read(command: Callable[..., Any], args: tuple[Any, ...]) -> Iterable[bytes] | None:

@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Self
 
 from ...errors import DataError
+from ..runtime.deferrals.driver import DeferralDriver
 from ..runtime.store import Store
-from .unsettled import Unsettled
 
 
 class Deferral:
@@ -23,26 +23,26 @@ class Deferral:
     After a fork it belongs to the parent, and the child has nothing to settle.
     """
 
-    __slots__ = ("_unsettled",)
+    __slots__ = ("_driver",)
 
     def __init__(self, store: Store, keyspace: str) -> None:
-        self._unsettled = Unsettled(store, keyspace)
+        self._driver = DeferralDriver(store, keyspace)
 
     @property
     def is_inherited(self) -> bool:
         """True in a forked child, which must not use it."""
-        return self._unsettled.is_inherited
+        return self._driver.is_inherited
 
     def append(self) -> None:
         """Append what was collected to the WAL, without a sync.
 
         From then on, other transactions see it, and anybody's next sync makes it durable.
         """
-        self._unsettled.append()
+        self._driver.append()
 
     async def aappend(self) -> None:
         """As `append`, for asyncio."""
-        await self._unsettled.aappend()
+        await self._driver.aappend()
 
     def settle(self) -> None:
         """Wait until everything written so far, and everything its commands have seen, is durable.
@@ -51,7 +51,7 @@ class Deferral:
         a collected write, which could not be reported when it was made: that write, and some made
         after it, may be missing. Errors of forgiving commands are only logged.
         """
-        self._unsettled.settle()
+        self._driver.settle()
 
     async def asettle(self) -> None:
         """As `settle`, for asyncio. Cancelling stops the waiting, not the writes."""
@@ -62,15 +62,15 @@ class Deferral:
 
         When this returns, everything left to write has been queued.
         """
-        unsettled = self._unsettled
-        return unsettled.finish_settling(unsettled.begin_settling(asyncio.get_running_loop()))
+        driver = self._driver
+        return driver.finish_settling(driver.begin_settling(asyncio.get_running_loop()))
 
     def close(self) -> None:
         """Stop collecting. Later writes through the deferral are durable when they return.
 
         Call it before the last `settle`.
         """
-        self._unsettled.close()
+        self._driver.close()
 
     def __enter__(self) -> Self:
         return self
@@ -89,11 +89,11 @@ class Deferral:
         await self.asettle()
 
 
-def unsettled_of(deferral: object, store: Store) -> Unsettled:
+def driver_of(deferral: object, store: Store) -> DeferralDriver:
     """Return the object that the commands of a handle on `store` write to.
 
     `DataError` if the deferral was made for another store, or by another backend.
     """
-    if not isinstance(deferral, Deferral) or deferral._unsettled.store is not store:
+    if not isinstance(deferral, Deferral) or deferral._driver.store is not store:
         raise DataError("a deferral works only with handles on the store that it was made for")
-    return deferral._unsettled
+    return deferral._driver

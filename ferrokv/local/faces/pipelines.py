@@ -97,7 +97,7 @@ class Tx(
         return answer
 
     def _write(self, command: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return run_nested(self._open(), command, args)
+        return self._open().run_nested(command, args)
 
     def _wait_for(
         self,
@@ -107,15 +107,7 @@ class Tx(
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        return run_nested(self._open(), command, args)
-
-
-def run_nested(transaction: Transaction, command: Callable[..., T], args: tuple[Any, ...]) -> T:
-    """Run a command and return its answer. If it raises, its writes are discarded."""
-    nested = transaction.nested()
-    answer = command(nested, *args)
-    transaction.absorb(nested)
-    return answer
+        return self._open().run_nested(command, args)
 
 
 def run_function(transaction: Transaction, function: Callable[[Tx], T]) -> T:
@@ -339,7 +331,7 @@ def run_queued(tx: Transaction, watched: Watched, queued: Sequence[Queued]) -> l
     for one in queued:
         try:
             if one.is_write:
-                answers.append(run_nested(tx, one.command, one.args))
+                answers.append(tx.run_nested(one.command, one.args))
             else:
                 answers.append(tx.complete(one.command(tx, *one.args)))
         except Exception as error:  # noqa: BLE001 - such as errors of score_cast_func

@@ -17,7 +17,7 @@ its command ends.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ...contract.limits import EXPIRY_MS_MAX
 from ...errors import DataError, StorePathError
@@ -43,6 +43,7 @@ from ..tree.scan import Pairs, Scan
 from ..tree.view import Catalogue, View
 from .pins import pin_tables
 
+R = TypeVar("R")
 Command = Callable[..., Any]
 """A function that gets a transaction and its arguments.
 
@@ -200,12 +201,15 @@ class Transaction:
         """True if keyspaces were created or cleared, by any process, and that is not durable yet."""
         return self.changes.catalogue is not self._group.view.catalogue
 
-    def unsynced_keys(self) -> set[bytes]:
-        """Return the internal keys of records that this transaction sees and that are not durable.
+    def unsynced_records(self) -> dict[bytes, tuple[Any, ...]]:
+        """Return the records that this transaction sees and that are not durable, by internal key.
 
         They are in appended commits, or were written earlier in the group.
         """
-        return {key for changes in self._below for key in changes}
+        newest: dict[bytes, tuple[Any, ...]] = {}
+        for changes in reversed(self._below):
+            newest.update(changes)
+        return newest
 
     @property
     def quota(self) -> int | None:
@@ -227,6 +231,13 @@ class Transaction:
     def absorb(self, nested: Transaction) -> None:
         """Take over the writes of a nested transaction."""
         self.changes.absorb_within(nested.changes)
+
+    def run_nested(self, command: Callable[..., R], args: tuple[Any, ...]) -> R:
+        """Run a command and return its answer. If it raises, its writes are discarded."""
+        nested = self.nested()
+        answer = command(nested, *args)
+        self.absorb(nested)
+        return answer
 
     def get(self, key: bytes) -> Found | None:
         """Return (value, expires_ms or 0) of a live record, or None. May read a block from disk."""

@@ -52,7 +52,7 @@ class Request:
         self.args = args
         self.since = 0.0  # steady clock time at which it was queued; 0 if it was not
         # If False, the answer may come once the write is appended, because the waiter will ask for
-        # a sync later (faces/deferral.py).
+        # a sync later (deferrals/driver.py).
         self.wants_sync = True
         self.makes_room = False  # True for requests of the background, which others wait for
         self.is_done = False  # True once `answer` or `error` is final

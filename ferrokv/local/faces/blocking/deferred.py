@@ -9,15 +9,17 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from ....contract.batch import WriteBatch
 from ....contract.encoding import Key, encode_key
 from ...commands import locks, strings
+from ...commands.touched import keys_read, reads_appended
 from ...engine.wakeups import Kind
 from ...log.transaction import Transaction
+from ...runtime.deferrals.commands import run_read
+from ...runtime.deferrals.driver import DeferralDriver
+from ...runtime.deferrals.ledger import UNKNOWN, UNTOUCHED
 from ...runtime.watch import BlockingWaiter
 from ...storage.requests import Op
 from ...tree.records import Records
 from ..arguments import check_batch
-from ..outcomes import run_read
 from ..pipelines import Tx, check_function, run_function
-from ..unsettled import UNKNOWN, Unsettled
 from .hashes import BlockingHashReads, BlockingHashWrites
 from .keys import BlockingKeyReads, BlockingKeyWrites
 from .lists import BlockingListReads, BlockingListWrites
@@ -51,10 +53,10 @@ class BlockingDeferredCommands(
     needs an answer costs one append to the WAL. Blocking pops do not wait.
     """
 
-    __slots__ = ("_forgiving", "_handle", "_keyspace", "_unsettled")
+    __slots__ = ("_driver", "_forgiving", "_handle", "_keyspace")
 
-    def __init__(self, unsettled: Unsettled, handle: Any, keyspace: str, forgiving: bool) -> None:
-        self._unsettled = unsettled
+    def __init__(self, driver: DeferralDriver, handle: Any, keyspace: str, forgiving: bool) -> None:
+        self._driver = driver
         self._handle = handle
         self._keyspace = keyspace
         self._forgiving = forgiving
@@ -64,12 +66,12 @@ class BlockingDeferredCommands(
 
         Keys that the deferral has not written cost no more than usual.
         """
-        found = self._unsettled.find(self._keyspace, encode_key(name))
-        if found is False:
+        found = self._driver.find(self._keyspace, encode_key(name))
+        if found is UNTOUCHED:
             return self._handle.get(name)  # type: ignore[no-any-return]
         if found is UNKNOWN:
             return self._query(strings.get, encode_key(name))
-        return found  # type: ignore[return-value]
+        return found
 
     def write(self, batch: WriteBatch) -> bool:
         """Collect the writes of the batch in memory. Returns True.
@@ -77,17 +79,17 @@ class BlockingDeferredCommands(
         They are appended to the WAL before the deferral's next command that needs an answer.
         """
         writes = check_batch(batch)
-        much = self._unsettled.gather(self._keyspace, writes, self._forgiving)
+        much = self._driver.collect(self._keyspace, writes, self._forgiving)
         if much is None:  # the deferral was closed: write after everything it has collected
             return self._write(strings.write_many, writes)
         if much:
-            self._unsettled.perform(self._keyspace, None, (), self._forgiving)
+            self._driver.perform(self._keyspace, None, (), self._forgiving)
         return True
 
     def transaction(self, function: Callable[[Tx], T]) -> T:
         """As `FerroKV.transaction`: run `function(tx)` once and return its result."""
         checked = check_function(function)
-        return self._unsettled.perform(self._keyspace, run_function, (checked,), self._forgiving)  # type: ignore[no-any-return]
+        return self._driver.perform(self._keyspace, run_function, (checked,), self._forgiving)  # type: ignore[no-any-return]
 
     def _waiting(self, kind: Kind, names: list[bytes]) -> BlockingWaiter:
         return self._handle._waiting(kind, names)  # type: ignore[no-any-return]
@@ -96,19 +98,17 @@ class BlockingDeferredCommands(
         return self._handle._owners()  # type: ignore[no-any-return]
 
     def _query(self, command: Callable[Concatenate[Records, P], Op[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        # Whoever asks about a lock wants to know what others have appended, since taking a lock
-        # need not be durable.
-        if command is not locks.is_held and self._unsettled.is_apart(self._keyspace, command, args):
+        if not reads_appended(command) and self._driver.is_apart(self._keyspace, keys_read(command, args)):
             return self._handle._query(command, *args)  # type: ignore[no-any-return]
-        return self._unsettled.perform(self._keyspace, run_read, (command, args), self._forgiving)  # type: ignore[no-any-return]
+        return self._driver.perform(self._keyspace, run_read, (command, args), self._forgiving)  # type: ignore[no-any-return]
 
     def _write(self, command: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._unsettled.perform(self._keyspace, command, args, self._forgiving)  # type: ignore[no-any-return]
+        return self._driver.perform(self._keyspace, command, args, self._forgiving)  # type: ignore[no-any-return]
 
     def _write_unawaited(
         self, command: Callable[Concatenate[Transaction, P], object], *args: P.args, **kwargs: P.kwargs
     ) -> None:
-        self._unsettled.perform_unawaited(self._keyspace, command, args)
+        self._driver.perform_unawaited(self._keyspace, command, args)
 
     def _wait_for(
         self,
@@ -118,4 +118,4 @@ class BlockingDeferredCommands(
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        return self._unsettled.perform(self._keyspace, command, args, self._forgiving)  # type: ignore[no-any-return]
+        return self._driver.perform(self._keyspace, command, args, self._forgiving)  # type: ignore[no-any-return]

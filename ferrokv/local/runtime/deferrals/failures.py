@@ -9,8 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from ...errors import FerroKVError, StoreUncertain
-from .outcomes import Asked
+from ....errors import FerroKVError, StoreUncertain
 
 logger = logging.getLogger("ferrokv.deferral")
 INTERRUPTED: Final = "writes of a deferral were interrupted, and may be missing"
@@ -24,7 +23,7 @@ class Failures:
 
     def __init__(self) -> None:
         # Something whose loss has to be raised was done since the last settling began, or failed.
-        self.is_minded = False
+        self.loss_matters = False
         self._error: FerroKVError | None = None
         self._is_told = False
 
@@ -33,16 +32,20 @@ class Failures:
         """True if there is a failure to raise."""
         return self._error is not None
 
-    def keep(self, asked: Asked, error: BaseException) -> None:
-        """Keep the error of a request, unless everything it concerns is forgiving."""
+    def keep(self, error: BaseException, *, loss_matters: bool, unforgiving: bool, writes: int) -> None:
+        """Keep the error of a request, unless everything it concerns is forgiving.
+
+        `loss_matters` is what the request says of itself, and `unforgiving` what the `writes`
+        collected writes say that it took along.
+        """
         if not isinstance(error, FerroKVError):  # raised by a signal handler in the middle of the write
             error = StoreUncertain(f"{INTERRUPTED}: {error!r}")
-        self.is_minded |= asked.minded  # it is not durable yet
-        if asked.minded or not all(entry.forgiving for entry in asked.taken.values()):
+        self.loss_matters |= loss_matters  # it is not durable yet
+        if loss_matters or unforgiving:
             if self._error is None or self._is_told:
                 self._error, self._is_told = error, False
-        elif asked.taken:
-            logger.warning("collected writes were lost; this is ignored: writes=%d error=%s", len(asked.taken), error)
+        elif writes:
+            logger.warning("collected writes were lost; this is ignored: writes=%d error=%s", writes, error)
 
     def forget_told(self) -> None:
         """Forget a failure that was raised, because another settling begins."""
@@ -55,8 +58,8 @@ class Failures:
         `error` is an error of the settling itself. It is raised if anything that is not forgiving
         depended on it, and logged otherwise.
         """
-        # If the settling was refused before it took anything along, `is_minded` is still set.
-        failure = self._error or (error if self.is_minded else None)
+        # If the settling was refused before it took anything along, `loss_matters` is still set.
+        failure = self._error or (error if self.loss_matters else None)
         if failure is not None:
             # Order: forgotten only by the next settling, since a signal handler may raise before
             # this does.
