@@ -35,12 +35,14 @@ if TYPE_CHECKING:
     from .local.blocking import BlockingFerroKV
     from .local.faces.aio.deferred import DeferredCommands
     from .local.faces.aio.locks import Lock
-    from .local.faces.async_snapshots import Snapshot
+    from .local.faces.aio.pipelines import Pipeline
+    from .local.faces.aio.snapshots import Snapshot
     from .local.faces.blocking.deferred import BlockingDeferredCommands
     from .local.faces.blocking.locks import BlockingLock
+    from .local.faces.blocking.pipelines import BlockingPipeline
+    from .local.faces.blocking.snapshots import BlockingSnapshot
     from .local.faces.deferral import Deferral
-    from .local.faces.pipelines import BlockingPipeline, Pipeline, Tx
-    from .local.faces.snapshots import BlockingSnapshot
+    from .local.faces.pipelines import Tx
     from .local.storage.directory import DirectoryReport, inspect_directory
     from .options import Options
     from .stats import BackupReport, KeyspaceStats, LevelStats, ProcessStats, Stats, VerifyReport
@@ -100,8 +102,8 @@ _HOMES: Final = {
     ".errors": "CorruptionError DataError FerroKVError LockError LockNotOwnedError ResponseError StoreBusy StoreClosed "
     "StoreFailed StoreFull StorePathError StoreReadOnly StoreReplaced StoreUncertain UnsupportedFormat WatchError",
     ".local.api": "FerroKV",
-    ".local.faces.async_snapshots": "Snapshot",
-    ".local.faces.snapshots": "BlockingSnapshot",
+    ".local.faces.aio.snapshots": "Snapshot",
+    ".local.faces.blocking.snapshots": "BlockingSnapshot",
     ".contract.batch": "WriteBatch",
     ".local.blocking": "BlockingFerroKV",
     ".local.faces.aio.deferred": "DeferredCommands",
@@ -109,7 +111,9 @@ _HOMES: Final = {
     ".local.faces.blocking.deferred": "BlockingDeferredCommands",
     ".local.faces.blocking.locks": "BlockingLock",
     ".local.faces.deferral": "Deferral",
-    ".local.faces.pipelines": "Pipeline BlockingPipeline Tx",
+    ".local.faces.aio.pipelines": "Pipeline",
+    ".local.faces.blocking.pipelines": "BlockingPipeline",
+    ".local.faces.pipelines": "Tx",
     ".local.storage.directory": "DirectoryReport inspect_directory",
     ".options": "Options",
     ".stats": "BackupReport KeyspaceStats LevelStats ProcessStats Stats VerifyReport",

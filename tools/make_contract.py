@@ -36,33 +36,23 @@ SOURCES: Final = {
     "Protocol": "typing",
     "TypeVar": "typing",
     "overload": "typing",
-    "KeyspaceStats": "...stats",
-    "WriteBatch": "..batch",
-    "Cast": "..encoding",
-    "Expiry": "..encoding",
-    "Key": "..encoding",
-    "Names": "..encoding",
-    "RankAndScore": "..encoding",
-    "Value": "..encoding",
-    "AsyncSortedSetRanges": ".sorted_set_ranges",
+    "KeyspaceStats": "ferrokv.stats",
+    "WriteBatch": "ferrokv.contract.batch",
+    "Cast": "ferrokv.contract.encoding",
+    "Expiry": "ferrokv.contract.encoding",
+    "Key": "ferrokv.contract.encoding",
+    "Names": "ferrokv.contract.encoding",
+    "RankAndScore": "ferrokv.contract.encoding",
+    "Value": "ferrokv.contract.encoding",
+    "AsyncSortedSetRanges": "ferrokv.contract.aio.sorted_set_ranges",
 }
 _MADE: Final = "# Made by `python -m tools.make_contract` from local/faces/aio/{source}; edit that.\n"
-_QUEUED: Final = '''# Made by `python -m tools.make_contract`; edit that.
-"""The commands of a pipeline."""
-
-from __future__ import annotations
-
-from typing import Any, Protocol
-
-
-class QueuedCommands(Protocol):
-    """Every command, with the parameters that it has outside of a pipeline.
+_MADE_QUEUED: Final = "# Made by `python -m tools.make_contract` from local/faces/aio; edit that.\n"
+_QUEUED: Final = """Every command, with the parameters that it has outside of a pipeline.
 
     It is queued and returns the pipeline. After `watch` and before `multi`, it runs at once instead
     and returns its answer, which asyncio has to await.
     """
-
-'''
 Method = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -105,27 +95,37 @@ def protocol_of(class_: ast.ClassDef) -> ast.ClassDef:
     )
 
 
-def imports_for(tree: ast.Module) -> str:
-    """The imports that the annotations of a module need."""
+def seen_from(module: str, package: str) -> str:
+    """A module's name, relative to a package if it is one of ours."""
+    if not module.startswith("ferrokv."):
+        return module
+    here, there = package.split("."), module.split(".")
+    while here and here[0] == there[0]:
+        del here[0], there[0]
+    return "." * (len(here) + 1) + ".".join(there)
+
+
+def imports_for(tree: ast.Module, package: str) -> str:
+    """The imports that the annotations of a module in a package need."""
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - {
         node.name for node in tree.body if isinstance(node, ast.ClassDef)
     }
     wanted: dict[str, list[str]] = {}
     for name in sorted(used & set(SOURCES)):
-        wanted.setdefault(SOURCES[name], []).append(name)
-    order = sorted(wanted, key=lambda module: (module.startswith("."), -len(module) + len(module.lstrip(".")), module))
-    lines = "".join(f"from {module} import {', '.join(wanted[module])}\n" for module in order)
+        wanted.setdefault(seen_from(SOURCES[name], package), []).append(name)
+    lines = "".join(f"from {module} import {', '.join(names)}\n" for module, names in wanted.items())
     return lines + ('\nT = TypeVar("T")\n' if "TypeVar" in used else "")
 
 
-def text_of(made: str, document: str, classes: list[ast.ClassDef]) -> str:
-    """A module."""
+def text_of(made: str, document: str, classes: list[ast.ClassDef], package: str = "ferrokv.contract.aio") -> str:
+    """A module of a package."""
     tree = ast.Module([*classes], type_ignores=[])
     if any(isinstance(node, ast.Name) and node.id == "T" for node in ast.walk(tree)):
         tree.body.append(ast.Expr(ast.Name("TypeVar")))
-    head = f'{made}"""{document}"""\n\nfrom __future__ import annotations\n\n{imports_for(tree)}'
+    head = f'{made}"""{document}"""\n\nfrom __future__ import annotations\n\n{imports_for(tree, package)}'
     bodies = [ast.unparse(ast.fix_missing_locations(class_)) for class_ in classes]
-    return formatted("\n\n\n".join((head, *bodies)) + "\n")
+    text = "\n\n\n".join((head, *bodies)) + "\n"
+    return text.replace("Any:\n        ...\n\n    def ", "Any: ...\n    def ")
 
 
 def classes_of(module: str) -> list[ast.ClassDef]:
@@ -155,33 +155,61 @@ def cache_commands() -> ast.ClassDef:
     )
 
 
-def queued_commands() -> str:
-    """The module with the commands of a pipeline."""
-    names = [
-        node.name
-        for module in MODULES
-        if module != "scans"
-        for class_ in classes_of(module)
-        for node in class_.body
-        if isinstance(node, Method) and is_public(node)
-    ]
-    methods = "".join(f"    def {name}(self, *args: Any, **kwargs: Any) -> Any: ...\n" for name in dict.fromkeys(names))
-    return formatted(_QUEUED + methods)
+def queued_commands(*bases: str) -> ast.ClassDef:
+    """The commands of a pipeline: their answer is the pipeline or, once it watches keys, what the command answers."""
+    methods: dict[str, ast.stmt] = {}
+    for module in MODULES:
+        if module == "scans":
+            continue
+        for class_ in classes_of(module):
+            for node in class_.body:
+                if isinstance(node, Method) and is_public(node) and not is_overload(node):
+                    methods[node.name] = queued_signature_of(node)
+    return ast.ClassDef(
+        "QueuedCommands",
+        bases=[ast.Name(base) for base in bases],
+        keywords=[],
+        body=[ast.Expr(ast.Constant(_QUEUED)), *methods.values()],
+        decorator_list=[],
+        type_params=[],
+    )
+
+
+def is_overload(method: Method) -> bool:
+    """True for one of several signatures."""
+    return any(isinstance(node, ast.Name) and node.id == "overload" for node in method.decorator_list)
+
+
+def queued_signature_of(method: Method) -> ast.FunctionDef:
+    """The method in a pipeline."""
+    return ast.FunctionDef(
+        name=method.name,
+        args=method.args,
+        body=[ast.Expr(ast.Constant(...))],
+        decorator_list=[],
+        returns=ast.Name("Any"),
+        type_comment=None,
+        type_params=[],
+    )
 
 
 def made() -> dict[Path, str]:
     """The file of each Protocol of asyncio's, and what it says."""
-    texts = {}
+    texts: dict[Path, str] = {}
     for module in MODULES:
         document = ast.get_docstring(ast.parse((FACES / f"{module}.py").read_text(encoding="utf-8"))) or ""
         classes = [protocol_of(class_) for class_ in classes_of(module)]
         texts[HOME / f"{module}.py"] = text_of(_MADE.format(source=f"{module}.py"), document, classes)
     sources = ", ".join(f"{module}.py" for module in CACHE)
-    texts[HOME.parent / "queued.py"] = queued_commands()
+    document = "The commands of a pipeline."
+    texts[HOME.parent / "queued.py"] = text_of(
+        _MADE_QUEUED, document, [queued_commands("Protocol")], "ferrokv.contract"
+    )
+    texts[FACES.parent / "queued.pyi"] = text_of(_MADE_QUEUED, document, [queued_commands()], "ferrokv.local.faces")
     texts[HOME / "cache_commands.py"] = text_of(
         _MADE.format(source=sources), "The commands that the adapters need.", [cache_commands()]
     )
-    return texts
+    return formatted(texts)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,17 @@
-"""`FerroKV`: the asyncio interface. `blocking.BlockingFerroKV` is its twin for threads.
+"""The handles: `FerroKV` for asyncio, in `api.py`, and `BlockingFerroKV` for threads, in `blocking.py`.
 
-Methods, arguments and return values are those of redis-py's asyncio client; most come from
-`faces/aio`. No call blocks the event loop: whatever memory or the page cache can answer is answered
+Methods, arguments and return values are those of redis-py's clients; most come from `faces/aio` or
+`faces/blocking`. A handle may be used from any number of threads or event loops in the process.
+
+For asyncio, no call blocks the event loop: whatever memory or the page cache can answer is answered
 inline, and everything else runs on other threads. A `get` answered from memory does not yield to
-the event loop; scans yield after each page. Cancelling a write stops the waiting, not the write. A
-handle may be used from any number of event loops in the process.
+the event loop; scans yield after each page. Cancelling a write stops the waiting, not the write.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
-import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
@@ -33,28 +32,34 @@ from .faces.aio.keys import AsyncKeyWrites
 from .faces.aio.lists import AsyncListWrites
 from .faces.aio.locks import AsyncLocking
 from .faces.aio.sets import AsyncSetWrites
+from .faces.aio.snapshots import AsyncReads, Snapshot
 from .faces.aio.sorted_sets import AsyncSortedSetWrites
 from .faces.aio.strings import AsyncStringWrites
-from .faces.async_snapshots import AsyncReads, Snapshot
-from .faces.async_unopened import AsyncUnopened, in_thread
 from .faces.reader import Reader
 from .faces.unopened import Origin
 from .faces.waiting import Patience
 from .log.transaction import Transaction
-from .runtime.async_tasks import run_task
 from .runtime.closed import ClosedStore
 from .runtime.long_tasks import LongTask
 from .runtime.registry import open_store, release_store, remember_snapshot, share_store
 from .runtime.store import Store
-from .runtime.threads import may_run
 from .runtime.waiters import Request
 from .runtime.watch import AsyncWaiter
+
+if True:  # ASYNC
+    import asyncio
+
+    from .faces.async_unopened import AsyncUnopened, Opening, arelease_store
+    from .runtime.async_tasks import run_task
+else:
+    from .faces.unopened import Unopened
 
 if TYPE_CHECKING:
     from ..contract.deferrals import Deferral as AnyDeferral
     from .faces.aio.deferred import DeferredCommands
+    from .faces.aio.pipelines import Pipeline  # 13 ms to import, and few processes need them
     from .faces.deferral import Deferral
-    from .faces.pipelines import Pipeline, Tx  # 13 ms to import, and few processes need them
+    from .faces.pipelines import Tx
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -73,7 +78,8 @@ class FerroKV(
 ):
     """One keyspace of a store. Use it as a context manager, or `close` it.
 
-    `await FerroKV.open(path)` opens the store now. `FerroKV(path)` opens it at the first use.
+    `await FerroKV.open(path)` opens the store now. `FerroKV(path)` makes a handle whose first use
+    opens it.
     """
 
     __slots__ = ()
@@ -94,11 +100,15 @@ class FerroKV(
         the directory is removed or replaced, a call that is under way may raise `StoreReplaced`,
         and the next one opens what is there then.
 
-        Methods that cannot wait, such as `snapshot`, raise `StoreClosed` before the first use;
-        await `ready` first.
+        Any thread or event loop may use it first. For asyncio, methods that are not awaited, such
+        as `snapshot`, raise `StoreClosed` before the first use; call `ready` first.
         """
         name = encode_keyspace(keyspace)
-        unopened = AsyncUnopened(self, Origin.checked(path, read_only, options, max_bytes), name)
+        origin = Origin.checked(path, read_only, options, max_bytes)
+        if True:  # ASYNC
+            unopened = AsyncUnopened(self, origin, name)
+        else:
+            unopened = Unopened(self, origin, name)
         super().__init__(unopened, name)
         self._unopened = unopened
 
@@ -117,7 +127,7 @@ class FerroKV(
         keyspace: str = "default",
         read_only: bool = False,
         **options: Unpack[OpenOptions],
-    ) -> Opening:
+    ) -> Opening[FerroKV]:
         """Open the store in a directory and return a handle on one of its keyspaces.
 
         Both `db = await FerroKV.open(path)` and `async with FerroKV.open(path) as db:` work.
@@ -132,7 +142,12 @@ class FerroKV(
         serve as a store, and `StoreBusy` if another process does not finish opening it within
         `busy_timeout`.
         """
-        return Opening(path, encode_keyspace(keyspace), read_only, options)
+        open_ = partial(open_store, path, options, read_only=read_only)
+        make = partial(cls._on, keyspace=encode_keyspace(keyspace))
+        if True:  # ASYNC
+            return Opening(open_, make)
+        else:
+            return make(open_())
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -141,25 +156,19 @@ class FerroKV(
 
     async def ready(self) -> Self:
         """Open the store if this handle has not been used yet. Returns the handle."""
-        store: Store | AsyncUnopened = self._store
-        if isinstance(store, AsyncUnopened):
-            await store.open()
+        if True:  # ASYNC
+            await self._open_first()
         self._attended()
         return self
 
     async def close(self) -> None:
         """Close the handle; the last one finishes queued writes and closes the store. Idempotent."""
         store = self._take_store()
-        if store is not None and not may_run():
-            release_store(store)
-        elif store is not None:
-            try:
-                releasing = asyncio.get_running_loop().run_in_executor(None, release_store, store)
-            except RuntimeError:  # the loop's executor has been shut down
-                threading.Thread(target=release_store, args=(store,), name="ferrokv-release").start()
+        if store is not None:
+            if True:  # ASYNC
+                await arelease_store(store)
             else:
-                # A cancelled caller stops waiting, but the store is still released.
-                await asyncio.shield(releasing)
+                release_store(store)
 
     async def __aenter__(self) -> Self:
         return self
@@ -190,7 +199,7 @@ class FerroKV(
 
     def pipeline(self, transaction: bool = True, shard_hint: None = None) -> Pipeline:
         """Return an empty pipeline; its commands run atomically, whatever `transaction` says."""
-        from .faces.pipelines import Pipeline
+        from .faces.aio.pipelines import Pipeline
 
         return Pipeline(self)
 
@@ -209,8 +218,8 @@ class FerroKV(
     def deferral(self) -> Deferral:
         """Return a deferral, which makes many writes durable together with one sync.
 
-        Use it with `with` or `async with`, and write through `within(deferral)`. Until the writes
-        are durable, they are visible only through `within`, and are lost if the process ends.
+        Use it as a context manager, and write through `within(deferral)`. Until the writes are
+        durable, they are visible only through `within`, and are lost if the process ends.
         """
         from .faces.deferral import Deferral
 
@@ -254,8 +263,11 @@ class FerroKV(
         `StoreClosed` if the store is closed meanwhile, `StoreBusy` if two verifications or backups
         are already running, `UnsupportedFormat` if a newer version wrote part of the store.
         """
-        await self.ready()
-        return await run_task(self._store, progress, LongTask.verify)
+        if True:  # ASYNC
+            await self.ready()
+            return await run_task(self._store, progress, LongTask.verify)
+        else:
+            return LongTask(self._opened(), progress).verify()
 
     async def backup(self, target: str | os.PathLike[str], progress: Progress | None = None) -> BackupReport:
         """Copy the whole store, all keyspaces, as of one moment, to a new store in `target`.
@@ -272,12 +284,22 @@ class FerroKV(
         somebody else uses the target or if two verifications or backups are already running,
         `CorruptionError` if damage was found, `StoreClosed` if the store is closed meanwhile.
         """
-        await self.ready()
-        return await run_task(self._store, progress, partial(LongTask.back_up, path=target))
+        if True:  # ASYNC
+            await self.ready()
+            return await run_task(self._store, progress, partial(LongTask.back_up, path=target))
+        else:
+            return LongTask(self._opened(), progress).back_up(target)
 
     async def _write(self, command: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         assert not kwargs
-        return await self._submit(Request(command, self._keyspace, args))  # type: ignore[no-any-return]
+        request = Request(command, self._keyspace, args)
+        answer: T
+        if True:  # ASYNC
+            answer = await self._submit(request)
+        else:
+            self._store.serve(request)
+            answer = request.outcome()
+        return answer
 
     def _write_unawaited(
         self, command: Callable[Concatenate[Transaction, P], object], *args: P.args, **kwargs: P.kwargs
@@ -316,7 +338,8 @@ class FerroKV(
                     return answer
 
     async def _owners(self) -> Owners:
-        await self.ready()
+        if True:  # ASYNC
+            await self.ready()
         return self._identity()
 
     def _waiting(self, kind: Kind, names: list[bytes]) -> AsyncWaiter:
@@ -324,45 +347,20 @@ class FerroKV(
 
     async def _background(self, job: str) -> Any:
         await self._submit(Request(None, self._keyspace, ()))  # have the writer seal the active memtable
-        request = Request(None, self._keyspace, (job,))
-        future = request.for_loop(asyncio.get_running_loop())
-        self._store.submit_background(request)
-        return await future
+        return await self._submit(Request(None, self._keyspace, (job,)), to_background=True)
 
-    async def _submit(self, request: Request) -> Any:
-        store: Store | AsyncUnopened = self._store
-        if isinstance(store, AsyncUnopened):
-            await store.open()
-        future = request.for_loop(asyncio.get_running_loop())
-        self._store.submit(request)
-        return await future
-
-
-class Opening:
-    """A store that is about to be opened. Await it, or enter it with `async with`."""
-
-    __slots__ = ("_handle", "_keyspace", "_options", "_path", "_read_only")
-
-    def __init__(self, path: str | os.PathLike[str], keyspace: str, read_only: bool, options: OpenOptions) -> None:
-        self._path = path
-        self._keyspace = keyspace
-        self._read_only = read_only
-        self._options = options
-        self._handle: FerroKV | None = None
-
-    def __await__(self) -> Generator[Any, None, FerroKV]:
-        return self._open().__await__()
-
-    async def __aenter__(self) -> FerroKV:
-        self._handle = await self._open()
-        return self._handle
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
-        if self._handle is not None:
-            await self._handle.close()
-
-    async def _open(self) -> FerroKV:
-        open_ = partial(open_store, self._path, self._options, read_only=self._read_only)
-        return FerroKV._on(await in_thread(open_), self._keyspace)
+    async def _submit(self, request: Request, *, to_background: bool = False) -> Any:
+        if True:  # ASYNC
+            await self._open_first()
+            future = request.for_loop(asyncio.get_running_loop())
+        else:
+            lock = request.for_thread()
+        if to_background:
+            self._store.submit_background(request)
+        else:
+            self._store.submit(request)
+        if True:  # ASYNC
+            return await future
+        else:
+            lock.acquire()
+            return request.outcome()

@@ -1,7 +1,12 @@
-"""`BlockingFerroKV`: the interface for threads. `api.FerroKV` is its asyncio twin.
+# Made by `python -m tools.make_twins` from local/api.py; edit that.
+"""The handles: `FerroKV` for asyncio, in `api.py`, and `BlockingFerroKV` for threads, in `blocking.py`.
 
-A test keeps the two equal. Methods, arguments and return values are those of redis-py's client;
-most methods come from `faces/blocking`. A handle may be used from any number of threads.
+Methods, arguments and return values are those of redis-py's clients; most come from `faces/aio` or
+`faces/blocking`. A handle may be used from any number of threads or event loops in the process.
+
+For asyncio, no call blocks the event loop: whatever memory or the page cache can answer is answered
+inline, and everything else runs on other threads. A `get` answered from memory does not yield to
+the event loop; scans yield after each page. Cancelling a write stops the waiting, not the write.
 """
 
 from __future__ import annotations
@@ -9,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, Unpack
 
@@ -27,10 +33,10 @@ from .faces.blocking.keys import BlockingKeyWrites
 from .faces.blocking.lists import BlockingListWrites
 from .faces.blocking.locks import BlockingLocking
 from .faces.blocking.sets import BlockingSetWrites
+from .faces.blocking.snapshots import BlockingReads, BlockingSnapshot
 from .faces.blocking.sorted_sets import BlockingSortedSetWrites
 from .faces.blocking.strings import BlockingStringWrites
 from .faces.reader import Reader
-from .faces.snapshots import BlockingReads, BlockingSnapshot
 from .faces.unopened import Origin, Unopened
 from .faces.waiting import Patience
 from .log.transaction import Transaction
@@ -44,8 +50,9 @@ from .runtime.watch import BlockingWaiter
 if TYPE_CHECKING:
     from ..contract.deferrals import Deferral as AnyDeferral
     from .faces.blocking.deferred import BlockingDeferredCommands
+    from .faces.blocking.pipelines import BlockingPipeline  # 13 ms to import, and few processes need them
     from .faces.deferral import Deferral
-    from .faces.pipelines import BlockingPipeline, Tx  # 13 ms to import, and few processes need them
+    from .faces.pipelines import Tx
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -64,8 +71,8 @@ class BlockingFerroKV(
 ):
     """One keyspace of a store. Use it as a context manager, or `close` it.
 
-    `BlockingFerroKV.open(path)` opens the store now. `BlockingFerroKV(path)` opens it at the first
-    use.
+    `BlockingFerroKV.open(path)` opens the store now. `BlockingFerroKV(path)` makes a handle whose first use
+    opens it.
     """
 
     __slots__ = ()
@@ -86,10 +93,12 @@ class BlockingFerroKV(
         the directory is removed or replaced, a call that is under way may raise `StoreReplaced`,
         and the next one opens what is there then.
 
-        Any thread may use it first.
+        Any thread or event loop may use it first. For asyncio, methods that are not awaited, such
+        as `snapshot`, raise `StoreClosed` before the first use; call `ready` first.
         """
         name = encode_keyspace(keyspace)
-        unopened = Unopened(self, Origin.checked(path, read_only, options, max_bytes), name)
+        origin = Origin.checked(path, read_only, options, max_bytes)
+        unopened = Unopened(self, origin, name)
         super().__init__(unopened, name)
         self._unopened = unopened
 
@@ -111,6 +120,7 @@ class BlockingFerroKV(
     ) -> BlockingFerroKV:
         """Open the store in a directory and return a handle on one of its keyspaces.
 
+        Both `db = BlockingFerroKV.open(path)` and `with BlockingFerroKV.open(path) as db:` work.
         The directory is created if it is missing; its parent must exist. Any number of processes
         may have the store open. `options` are the fields of `ferrokv.Options`. All handles of a
         process on a directory share one engine (read-only ones a second), so options must agree.
@@ -122,8 +132,9 @@ class BlockingFerroKV(
         serve as a store, and `StoreBusy` if another process does not finish opening it within
         `busy_timeout`.
         """
-        name = encode_keyspace(keyspace)
-        return cls._on(open_store(path, options, read_only=read_only), name)
+        open_ = partial(open_store, path, options, read_only=read_only)
+        make = partial(cls._on, keyspace=encode_keyspace(keyspace))
+        return make(open_())
 
     @property
     def capabilities(self) -> frozenset[Capability]:
@@ -168,7 +179,7 @@ class BlockingFerroKV(
 
     def pipeline(self, transaction: bool = True, shard_hint: None = None) -> BlockingPipeline:
         """Return an empty pipeline; its commands run atomically, whatever `transaction` says."""
-        from .faces.pipelines import BlockingPipeline
+        from .faces.blocking.pipelines import BlockingPipeline
 
         return BlockingPipeline(self)
 
@@ -187,8 +198,8 @@ class BlockingFerroKV(
     def deferral(self) -> Deferral:
         """Return a deferral, which makes many writes durable together with one sync.
 
-        Use it with `with` or `async with`, and write through `within(deferral)`. Until the writes
-        are durable, they are visible only through `within`, and are lost if the process ends.
+        Use it as a context manager, and write through `within(deferral)`. Until the writes are
+        durable, they are visible only through `within`, and are lost if the process ends.
         """
         from .faces.deferral import Deferral
 
@@ -254,8 +265,10 @@ class BlockingFerroKV(
     def _write(self, command: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         assert not kwargs
         request = Request(command, self._keyspace, args)
+        answer: T
         self._store.serve(request)
-        return request.outcome()  # type: ignore[no-any-return]
+        answer = request.outcome()
+        return answer
 
     def _write_unawaited(
         self, command: Callable[Concatenate[Transaction, P], object], *args: P.args, **kwargs: P.kwargs
@@ -300,12 +313,14 @@ class BlockingFerroKV(
         return BlockingWaiter(self._opened().watch, kind, [(self._keyspace, name) for name in names], self)
 
     def _background(self, job: str) -> Any:
-        seal = Request(None, self._keyspace, ())  # have the writer seal the active memtable
-        self._submit(seal, self._store.submit)
-        return self._submit(Request(None, self._keyspace, (job,)), self._store.submit_background)
+        self._submit(Request(None, self._keyspace, ()))  # have the writer seal the active memtable
+        return self._submit(Request(None, self._keyspace, (job,)), to_background=True)
 
-    def _submit(self, request: Request, submit: Callable[[Request], None]) -> Any:
+    def _submit(self, request: Request, *, to_background: bool = False) -> Any:
         lock = request.for_thread()
-        submit(request)
+        if to_background:
+            self._store.submit_background(request)
+        else:
+            self._store.submit(request)
         lock.acquire()
         return request.outcome()

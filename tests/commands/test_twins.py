@@ -16,11 +16,15 @@ def test_the_twins_are_current() -> None:
         assert path.read_text(encoding="utf-8") == text, f"{path.name} was edited by hand, or is old"
 
 
+NO_COMMANDS = {"pipelines", "snapshots"}
+
+
 def commands(kind: type) -> dict[str, list[object]]:
     """The public commands of a face with their parameters."""
     found = {}
     for base in kind.__mro__:
-        if base.__module__.startswith("ferrokv.local.faces.") and base.__module__.count(".") == 4:
+        folder, _, module = base.__module__.rpartition(".")
+        if folder in ("ferrokv.local.faces.aio", "ferrokv.local.faces.blocking") and module not in NO_COMMANDS:
             for name, method in vars(base).items():
                 if not name.startswith("_"):
                     parameters = inspect.signature(method).parameters.values()

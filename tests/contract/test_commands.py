@@ -11,7 +11,8 @@ import pytest
 from ferrokv import BlockingFerroKV, DataError, Tx, WriteBatch
 from ferrokv.contract.commands import COMMANDS
 from ferrokv.local.commands.touched import keys_read
-from ferrokv.local.faces.pipelines import BlockingPipeline, Queued
+from ferrokv.local.faces.blocking.pipelines import BlockingPipeline
+from ferrokv.local.faces.pipelines import Queued
 
 NO_METHODS_OF_PIPELINES = {"transaction", "scan", "scan_iter", "hscan_iter", "sscan_iter", "zscan_iter"}
 ANY_KEY = {"keys", "dbsize", "randomkey", "keyspaces", "scan", "scan_iter", "transaction"} | {

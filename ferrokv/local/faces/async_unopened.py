@@ -1,4 +1,4 @@
-"""Opening for asyncio: in another thread, once for all tasks that use a handle first.
+"""Opening and closing for asyncio: in other threads, and once for all tasks that use a handle first.
 
 Separate from `unopened.py`, so that threads need not import asyncio.
 """
@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import copy
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import partial
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from ...errors import StoreClosed, StoreReplaced
 from ..runtime.registry import release_store
@@ -20,6 +21,16 @@ from .unopened import Origin, Unopened
 if TYPE_CHECKING:
     from ..runtime.store import Store
     from .reader import Reader
+
+
+class Closable(Protocol):
+    """A handle."""
+
+    async def close(self) -> None:
+        """Close it."""
+
+
+H = TypeVar("H", bound=Closable)
 
 
 class AsyncUnopened(Unopened):
@@ -115,6 +126,47 @@ class _Opening:
             store = self._store
         if store is not None:
             release_later(store)
+
+
+class Opening(Generic[H]):
+    """A store that is about to be opened. Await it, or enter it with `async with`."""
+
+    __slots__ = ("_handle", "_make", "_open")
+
+    def __init__(self, open_: Callable[[], Store], make: Callable[[Store], H]) -> None:
+        self._open = open_
+        self._make = make
+        self._handle: H | None = None
+
+    def __await__(self) -> Generator[Any, None, H]:
+        return self._opened().__await__()
+
+    async def __aenter__(self) -> H:
+        self._handle = await self._opened()
+        return self._handle
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        if self._handle is not None:
+            await self._handle.close()
+
+    async def _opened(self) -> H:
+        return self._make(await in_thread(self._open))
+
+
+async def arelease_store(store: Store) -> None:
+    """Release a store in another thread; in this one where no threads may run."""
+    if not may_run():
+        release_store(store)
+        return
+    try:
+        releasing = asyncio.get_running_loop().run_in_executor(None, release_store, store)
+    except RuntimeError:  # the loop's executor has been shut down
+        release_later(store)
+    else:
+        # A cancelled caller stops waiting, but the store is still released.
+        await asyncio.shield(releasing)
 
 
 def release_later(store: Store) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
 from ...contract.encoding import Key, encode_keyspace
 from ...errors import DataError, FerroKVError, ResponseError, WatchError
@@ -25,12 +25,7 @@ from .blocking.lists import BlockingListReads, BlockingListWrites
 from .blocking.sets import BlockingSetReads, BlockingSetWrites
 from .blocking.sorted_sets import BlockingSortedSetReads, BlockingSortedSetWrites
 from .blocking.strings import BlockingStringReads, BlockingStringWrites
-from .queued.hashes import QueuedHashReads, QueuedHashWrites
-from .queued.keys import QueuedKeyReads, QueuedKeyWrites
-from .queued.lists import QueuedListReads, QueuedListWrites
-from .queued.sets import QueuedSetReads, QueuedSetWrites
-from .queued.sorted_sets import QueuedSortedSetReads, QueuedSortedSetWrites
-from .queued.strings import QueuedStringReads, QueuedStringWrites
+from .queued import QueuedCommands
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -141,20 +136,7 @@ class Queued(NamedTuple):
     is_write: bool
 
 
-class Queue(
-    QueuedKeyReads,
-    QueuedKeyWrites,
-    QueuedStringReads,
-    QueuedStringWrites,
-    QueuedListReads,
-    QueuedListWrites,
-    QueuedHashReads,
-    QueuedHashWrites,
-    QueuedSetReads,
-    QueuedSetWrites,
-    QueuedSortedSetReads,
-    QueuedSortedSetWrites,
-):
+class Queue(QueuedCommands):
     """The base of both kinds of pipeline.
 
     A command is queued and returns the pipeline itself, until `execute` runs everything. Between
@@ -229,89 +211,6 @@ class Queue(
         **kwargs: P.kwargs,
     ) -> Any:
         return self._write(command, *args, **kwargs)
-
-
-class BlockingPipeline(Queue):
-    """A pipeline for threads, created by `pipeline`."""
-
-    __slots__ = ()
-
-    def watch(self, *names: Key) -> bool:
-        """Watch keys: `execute` raises `WatchError` if one of them changes first. Returns True.
-
-        Commands run at once until `multi`.
-        """
-        return self._note(self._handle._query(read_watched, self._names_to_watch(names)))
-
-    def unwatch(self) -> bool:
-        """Stop watching all keys. Returns True."""
-        self._watched = {}
-        return True
-
-    def reset(self) -> None:
-        """Discard all commands and watches, so that the pipeline can be reused."""
-        self._clear()
-
-    def execute(self, raise_on_error: bool = True) -> list[Any]:
-        """Run all commands atomically with one sync, and return their answers in order.
-
-        As in Redis, a command that fails does not undo the others. Its error is raised after all
-        commands have run, or put in its place in the list if `raise_on_error` is False.
-        `WatchError` is raised before anything runs.
-        """
-        watched, queued = self._take()
-        if not watched and not any(one.is_write for one in queued):
-            return finish(self._handle._query(run_reads, queued) if queued else [], raise_on_error)
-        return finish(self._handle._write(run_queued, watched, queued), raise_on_error)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._clear()
-
-
-class Pipeline(Queue):
-    """A pipeline for asyncio, created by `pipeline`.
-
-    Between `watch` and `multi`, commands run at once and have to be awaited.
-    """
-
-    __slots__ = ()
-
-    async def watch(self, *names: Key) -> bool:
-        """Watch keys: `execute` raises `WatchError` if one of them changes first. Returns True.
-
-        Commands run at once until `multi`.
-        """
-        return self._note(await self._handle._query(read_watched, self._names_to_watch(names)))
-
-    async def unwatch(self) -> bool:
-        """Stop watching all keys. Returns True."""
-        self._watched = {}
-        return True
-
-    async def reset(self) -> None:
-        """Discard all commands and watches, so that the pipeline can be reused."""
-        self._clear()
-
-    async def execute(self, raise_on_error: bool = True) -> list[Any]:
-        """Run all commands atomically with one sync, and return their answers in order.
-
-        As in Redis, a command that fails does not undo the others. Its error is raised after all
-        commands have run, or put in its place in the list if `raise_on_error` is False.
-        `WatchError` is raised before anything runs.
-        """
-        watched, queued = self._take()
-        if not watched and not any(one.is_write for one in queued):
-            return finish(await self._handle._query(run_reads, queued) if queued else [], raise_on_error)
-        return finish(await self._handle._write(run_queued, watched, queued), raise_on_error)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        self._clear()
 
 
 def read_watched(records: Records, keys: list[bytes]) -> Op[Watched]:

@@ -1,4 +1,4 @@
-"""Django's cache contract, on the event loop: a hit in memory never needs a thread.
+"""Django's cache contract. On the event loop, a hit in memory never needs a thread.
 
 Values may carry tags. The keyspace `<cache>:tags` holds a random token for each tag that was ever
 deleted. A value that is set with tags is stored in an envelope with the tokens at that time, its
@@ -132,7 +132,11 @@ class AsyncContract(AsyncLooking):
         Returns []: whatever goes wrong is raised.
         """
         guard = await self._a_guard(tags) if tags else None
-        for batch in await self._in_thread_if_needed(self._batches, data, timeout, version, guard):
+        if True:  # ASYNC
+            batches = await self._in_thread_if_needed(self._batches, data, timeout, version, guard)
+        else:
+            batches = self._batches(data, timeout, version, guard)
+        for batch in batches:
             if batch:
                 db = await self._a_store()
                 await db.write(batch)

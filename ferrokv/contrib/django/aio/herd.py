@@ -53,12 +53,10 @@ class AsyncHerd(AsyncExtras):
     ) -> Any:
         """Return the cached value, or compute it: one caller in all processes, the others wait.
 
-        `default` is a value, or a callable that computes it. With `stale_ttl`, the value is kept
-        that many seconds beyond its timeout, and callers get the old value at once while a new one
-        is computed. An invalidation of `tags` during the computation counts, so a value computed
-        from old data does not survive it.
-
-        `default` may also be a coroutine function.
+        `default` is a value, or a callable that computes it; for asyncio, also a coroutine function.
+        With `stale_ttl`, the value is kept that many seconds beyond its timeout, and callers get
+        the old value at once while a new one is computed. An invalidation of `tags` during the
+        computation counts, so a value computed from old data does not survive it.
         """
         name = self._key(key, version)
         value, is_stale = await self._a_look(name)
@@ -92,7 +90,10 @@ class AsyncHerd(AsyncExtras):
                     return value if value is not MISSING and not is_stale else await self._a_compute(computation, block)
             finally:
                 with suppress(LockError):  # somebody cleared it meanwhile
-                    await asyncio.shield(lock.release())
+                    if True:  # ASYNC
+                        await asyncio.shield(lock.release())
+                    else:
+                        lock.release()
 
     async def _a_waited(self, computation: Computation, deadline: float) -> Any:
         """Wait for another caller's value. MISSING when it is time to try for the lock again."""
@@ -121,8 +122,9 @@ class AsyncHerd(AsyncExtras):
         with nullcontext() if block is None else block.aside():
             if callable(value):
                 value = value()
-            if inspect.isawaitable(value):
-                value = await value
+            if True:  # ASYNC
+                if inspect.isawaitable(value):
+                    value = await value
         if computation.ttl_ms is not None and computation.ttl_ms <= 0:
             return value
         await self._a_keep(computation, await self._a_encode(value), guard)

@@ -1,5 +1,5 @@
 # Made by `python -m tools.make_twins` from contrib/django/aio/contract.py; edit that.
-"""Django's cache contract, for threads.
+"""Django's cache contract. On the event loop, a hit in memory never needs a thread.
 
 Values may carry tags. The keyspace `<cache>:tags` holds a random token for each tag that was ever
 deleted. A value that is set with tags is stored in an envelope with the tokens at that time, its
@@ -133,7 +133,8 @@ class BlockingContract(BlockingLooking):
         Returns []: whatever goes wrong is raised.
         """
         guard = self._guard(tags) if tags else None
-        for batch in self._batches(data, timeout, version, guard):
+        batches = self._batches(data, timeout, version, guard)
+        for batch in batches:
             if batch:
                 db = self._store()
                 db.write(batch)
@@ -151,9 +152,7 @@ class BlockingContract(BlockingLooking):
         db = self._store()
         return self._is_live(db.get(name))
 
-    def incr(
-        self, key: Any, delta: int = 1, version: int | None = None, *, ignore_key_check: bool = False
-    ) -> int:
+    def incr(self, key: Any, delta: int = 1, version: int | None = None, *, ignore_key_check: bool = False) -> int:
         """Add to a number and return the result. The timeout stays.
 
         ValueError for a missing key; with `ignore_key_check` it counts as 0 and gets no timeout.

@@ -75,9 +75,7 @@ class BlockingExtras(BlockingContract):
         db = self._store()
         return self._is_plain(db, name) and bool(db.pexpireat(name, when))
 
-    def iter_keys(
-        self, search: str, itersize: int | None = None, version: int | None = None
-    ) -> Iterator[str]:
+    def iter_keys(self, search: str, itersize: int | None = None, version: int | None = None) -> Iterator[str]:
         """Iterate over the keys that match a glob, as callers name them, page by page."""
         db = self._settled_store()
         reverse = reversal_of(self, self._reverse_key, version)

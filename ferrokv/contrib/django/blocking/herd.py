@@ -52,10 +52,10 @@ class BlockingHerd(BlockingExtras):
     ) -> Any:
         """Return the cached value, or compute it: one caller in all processes, the others wait.
 
-        `default` is a value, or a callable that computes it. With `stale_ttl`, the value is kept
-        that many seconds beyond its timeout, and callers get the old value at once while a new one
-        is computed. An invalidation of `tags` during the computation counts, so a value computed
-        from old data does not survive it.
+        `default` is a value, or a callable that computes it; for asyncio, also a coroutine function.
+        With `stale_ttl`, the value is kept that many seconds beyond its timeout, and callers get
+        the old value at once while a new one is computed. An invalidation of `tags` during the
+        computation counts, so a value computed from old data does not survive it.
         """
         name = self._key(key, version)
         value, is_stale = self._look(name)

@@ -76,7 +76,5 @@ class BlockingAppendingLock:
             return self
         raise LockError("Unable to acquire lock within the time specified")
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.release()

@@ -56,9 +56,7 @@ class BlockingLooking(CacheBase):
             pipelined.settle(place.path)
         return place.blocking.ready()
 
-    def _open(
-        self, stored: bytes, tokens: dict[bytes, bytes | None] | None = None
-    ) -> tuple[bytes | None, bool]:
+    def _open(self, stored: bytes, tokens: dict[bytes, bytes | None] | None = None) -> tuple[bytes | None, bool]:
         """Unwrap a value: return it, or None if its tags were invalidated, and whether it is stale.
 
         `tokens` caches the tokens that this call has looked up.

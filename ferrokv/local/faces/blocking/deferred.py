@@ -87,7 +87,7 @@ class BlockingDeferredCommands(
         return True
 
     def transaction(self, function: Callable[[Tx], T]) -> T:
-        """As `FerroKV.transaction`: run `function(tx)` once and return its result."""
+        """As `BlockingFerroKV.transaction`: run `function(tx)` once and return its result."""
         checked = check_function(function)
         return self._driver.perform(self._keyspace, run_function, (checked,), self._forgiving)  # type: ignore[no-any-return]
 

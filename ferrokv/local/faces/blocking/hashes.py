@@ -53,9 +53,7 @@ class BlockingHashReads(CommandBase):
     def hrandfield(self, key: Key, count: None = None, withvalues: bool = False) -> bytes | None: ...
     @overload
     def hrandfield(self, key: Key, count: int, withvalues: bool = False) -> list[bytes]: ...
-    def hrandfield(
-        self, key: Key, count: int | None = None, withvalues: bool = False
-    ) -> bytes | list[bytes] | None:
+    def hrandfield(self, key: Key, count: int | None = None, withvalues: bool = False) -> bytes | list[bytes] | None:
         """Return a random field, or None. O(n).
 
         With `count`, returns a list of distinct fields; a negative count allows repetition.

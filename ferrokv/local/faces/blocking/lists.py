@@ -43,9 +43,7 @@ class BlockingListReads(CommandBase):
         self, name: Key, value: Value, rank: int | None = None, *, count: int, maxlen: int | None = None
     ) -> list[int]: ...
     @overload
-    def lpos(
-        self, name: Key, value: Value, rank: int | None, count: int, maxlen: int | None = None
-    ) -> list[int]: ...
+    def lpos(self, name: Key, value: Value, rank: int | None, count: int, maxlen: int | None = None) -> list[int]: ...
     def lpos(
         self, name: Key, value: Value, rank: int | None = None, count: int | None = None, maxlen: int | None = None
     ) -> int | list[int] | None:

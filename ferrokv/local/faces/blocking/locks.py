@@ -55,9 +55,7 @@ class BlockingLock:
             return self
         raise LockError("Unable to acquire lock within the time specified")
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.release()
 
     @property

@@ -71,9 +71,7 @@ class BlockingScans(Reader, CommandBase):
         for element, value in self._elements(name, HASH, b"", match):
             yield element if no_values else (element, value)
 
-    def sscan_iter(
-        self, name: Key, match: Key | None = None, count: int | None = None
-    ) -> Iterator[bytes]:
+    def sscan_iter(self, name: Key, match: Key | None = None, count: int | None = None) -> Iterator[bytes]:
         """Iterate over the members that match the glob, in order."""
         for element, _ in self._elements(name, SET, b"", match):
             yield element

@@ -246,9 +246,7 @@ class BlockingSortedSetRanges(CommandBase):
         span = Span.by_member(min, max, reverse=True).part(start, num)
         return self._query(sorted_sets.members_in, encode_key(name), span)
 
-    def _zrange(
-        self, name: Key, span: Span, withscores: bool, cast: Cast
-    ) -> list[bytes] | list[tuple[bytes, Any]]:
+    def _zrange(self, name: Key, span: Span, withscores: bool, cast: Cast) -> list[bytes] | list[tuple[bytes, Any]]:
         if not withscores:
             return self._query(sorted_sets.members_in, encode_key(name), span)
         return self._query(sorted_sets.scored_in, encode_key(name), span, cast)

@@ -63,9 +63,7 @@ class BlockingStringReads(CommandBase):
         """Return the bit at `offset`. Bit 0 is the highest bit of the first byte."""
         return self._query(bits.get_bit, encode_key(name), check_offset(offset))
 
-    def bitcount(
-        self, key: Key, start: int | None = None, end: int | None = None, mode: str | None = None
-    ) -> int:
+    def bitcount(self, key: Key, start: int | None = None, end: int | None = None, mode: str | None = None) -> int:
         """Return how many bits are set, in the whole value or from byte `start` to byte `end`.
 
         With mode "BIT", `start` and `end` are bit positions.

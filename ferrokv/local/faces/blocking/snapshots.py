@@ -1,4 +1,5 @@
-"""The commands that only read, and snapshots, for threads."""
+# Made by `python -m tools.make_twins` from local/faces/aio/snapshots.py; edit that.
+"""The commands that only read, and snapshots."""
 
 from __future__ import annotations
 
@@ -6,20 +7,20 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
-from ...contract.encoding import Key
-from ...errors import StorePathError
-from ..engine.engine import named
-from ..runtime.closed import ClosedStore
-from ..storage.drivers import complete
-from ..storage.requests import Op
-from ..tree.records import Records
-from .blocking.hashes import BlockingHashReads
-from .blocking.keys import BlockingKeyReads
-from .blocking.lists import BlockingListReads
-from .blocking.scans import BlockingScans
-from .blocking.sets import BlockingSetReads
-from .blocking.sorted_sets import BlockingSortedSetReads
-from .blocking.strings import BlockingStringReads
+from ....contract.encoding import Key
+from ....errors import StorePathError
+from ...engine.engine import named
+from ...runtime.closed import ClosedStore
+from ...storage.drivers import complete
+from ...storage.requests import Op
+from ...tree.records import Records
+from .hashes import BlockingHashReads
+from .keys import BlockingKeyReads
+from .lists import BlockingListReads
+from .scans import BlockingScans
+from .sets import BlockingSetReads
+from .sorted_sets import BlockingSortedSetReads
+from .strings import BlockingStringReads
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -62,8 +63,7 @@ class BlockingReads(
 
 
 class BlockingSnapshot(BlockingReads):
-    """A keyspace at one moment: the reads of `BlockingFerroKV`, unaffected by later writes. TTLs
-    keep running."""
+    """A keyspace at one moment: the reads of `BlockingFerroKV`. Later writes are invisible; TTLs run."""
 
     __slots__ = ()
 

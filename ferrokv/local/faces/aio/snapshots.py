@@ -1,4 +1,4 @@
-"""The commands that only read, and snapshots, for asyncio."""
+"""The commands that only read, and snapshots."""
 
 from __future__ import annotations
 
@@ -6,22 +6,26 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
-from ...contract.encoding import Key
-from ...errors import StoreClosed, StorePathError, StoreReplaced
-from ..engine.engine import named
-from ..runtime.closed import ClosedStore
-from ..runtime.store import Store
-from ..storage.adrivers import acomplete
-from ..storage.requests import Op
-from ..tree.records import Records
-from .aio.hashes import AsyncHashReads
-from .aio.keys import AsyncKeyReads
-from .aio.lists import AsyncListReads
-from .aio.scans import AsyncScans
-from .aio.sets import AsyncSetReads
-from .aio.sorted_sets import AsyncSortedSetReads
-from .aio.strings import AsyncStringReads
-from .async_unopened import AsyncUnopened
+from ....contract.encoding import Key
+from ....errors import StoreClosed, StorePathError, StoreReplaced
+from ...engine.engine import named
+from ...runtime.closed import ClosedStore
+from ...runtime.store import Store
+from ...storage.requests import Op
+from ...tree.records import Records
+from ..async_unopened import AsyncUnopened
+from .hashes import AsyncHashReads
+from .keys import AsyncKeyReads
+from .lists import AsyncListReads
+from .scans import AsyncScans
+from .sets import AsyncSetReads
+from .sorted_sets import AsyncSortedSetReads
+from .strings import AsyncStringReads
+
+if True:  # ASYNC
+    from ...storage.adrivers import acomplete
+else:
+    from ...storage.drivers import complete
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -45,24 +49,28 @@ class AsyncReads(
 
         Reads at most one block per level if memory does not have it.
         """
-        try:
-            found = self._probe(name)
-        except (StoreClosed, StoreReplaced):
-            if not isinstance(self._store, AsyncUnopened):
-                raise
-            await self._store.open()
+        if True:  # ASYNC
+            try:
+                found = self._probe(name)
+            except (StoreClosed, StoreReplaced):
+                if not await self._open_first():
+                    raise
+                found = self._probe(name)
+        else:
             found = self._probe(name)
         if found is None or found.__class__ is bytes:
             return found
         return await self._read(self._finish_get(found))
 
     async def _read(self, op: Op[T]) -> T:
-        store: Store | AsyncUnopened = self._store
-        if isinstance(store, AsyncUnopened):
-            await store.open()
+        if True:  # ASYNC
+            await self._open_first()
         storage = self._attended().storage
         try:
-            return await acomplete(op, storage, self._store.pool)
+            if True:  # ASYNC
+                return await acomplete(op, storage, self._store.pool)
+            else:
+                return complete(op, storage)
         except StorePathError:
             raise
         except OSError as error:
@@ -70,6 +78,16 @@ class AsyncReads(
 
     async def _query(self, command: Callable[Concatenate[Records, P], Op[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._read(self._ask(command, *args, **kwargs))
+
+    if True:  # ASYNC
+
+        async def _open_first(self) -> bool:
+            """Open the store of a handle that has not been used yet. False if that is not the case."""
+            store: Store | AsyncUnopened = self._store
+            if not isinstance(store, AsyncUnopened):
+                return False
+            await store.open()
+            return True
 
 
 class Snapshot(AsyncReads):

@@ -1,0 +1,52 @@
+# Made by `python -m tools.make_twins` from local/faces/aio/pipelines.py; edit that.
+"""The pipelines that handles make."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from ....contract.encoding import Key
+from ..pipelines import Queue, finish, read_watched, run_queued, run_reads
+
+
+class BlockingPipeline(Queue):
+    """A pipeline for asyncio, created by `pipeline`.
+
+    Between `watch` and `multi`, commands run at once and have to be awaited.
+    """
+
+    __slots__ = ()
+
+    def watch(self, *names: Key) -> bool:
+        """Watch keys: `execute` raises `WatchError` if one of them changes first. Returns True.
+
+        Commands run at once until `multi`.
+        """
+        return self._note(self._handle._query(read_watched, self._names_to_watch(names)))
+
+    def unwatch(self) -> bool:
+        """Stop watching all keys. Returns True."""
+        self._watched = {}
+        return True
+
+    def reset(self) -> None:
+        """Discard all commands and watches, so that the pipeline can be reused."""
+        self._clear()
+
+    def execute(self, raise_on_error: bool = True) -> list[Any]:
+        """Run all commands atomically with one sync, and return their answers in order.
+
+        As in Redis, a command that fails does not undo the others. Its error is raised after all
+        commands have run, or put in its place in the list if `raise_on_error` is False.
+        `WatchError` is raised before anything runs.
+        """
+        watched, queued = self._take()
+        if not watched and not any(one.is_write for one in queued):
+            return finish(self._handle._query(run_reads, queued) if queued else [], raise_on_error)
+        return finish(self._handle._write(run_queued, watched, queued), raise_on_error)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._clear()

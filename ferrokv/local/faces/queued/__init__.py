@@ -1,1 +1,0 @@
-"""The commands of pipelines. Made by `python -m tools.make_twins`."""
