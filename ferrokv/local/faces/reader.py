@@ -25,7 +25,7 @@ from ..log.replica import catch_up
 from ..runtime.closed import ClosedStore
 from ..runtime.forks import in_child, notice
 from ..runtime.registry import refuse_reentry, remember_snapshot
-from ..runtime.store import Store
+from ..runtime.store import State, Store
 from ..storage.drivers import complete
 from ..storage.requests import PAUSE, Op, Request
 from ..tree.read import Resume, probe, search_value
@@ -77,7 +77,7 @@ class Reader:
         with _exchanging:
             store: Store | ClosedStore | Unopened = self._store
             self._store = ClosedStore("the handle was closed")  # type: ignore[assignment]
-        if isinstance(store, ClosedStore | Unopened):
+        if isinstance(store, ClosedStore | Unopened) or store.state is State.CLOSED:
             return None
         store.end_waiting(self)
         self._leave(store)

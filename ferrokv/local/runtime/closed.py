@@ -1,28 +1,18 @@
-"""What a store turns into when it is closed, so that every later use raises."""
+"""What stands in for things that are closed, so that every later use raises."""
 
 from __future__ import annotations
 
-from threading import Thread
-
-from ...errors import FerroKVError, StoreClosed
+from ...errors import StoreClosed
 
 
 class ClosedStore:
-    """What a store, or the store of a closed handle, turns into. Every use raises `StoreClosed`."""
+    """Stands in for the store in a handle or snapshot that was closed."""
 
-    def __init__(self, why: str, error: type[FerroKVError] = StoreClosed) -> None:
+    def __init__(self, why: str) -> None:
         self.why = why
-        self.error = error
-
-    def owns_thread(self, thread: Thread) -> bool:
-        """False: there are no threads."""
-        return False
-
-    def refuse_reentry(self) -> None:
-        """Nothing to refuse: no work is running."""
 
     def __getattr__(self, name: str) -> object:
-        raise self.error(f"{self.why}; open it again")
+        raise StoreClosed(f"{self.why}; open it again")
 
 
 class ClosedWords:

@@ -5,7 +5,7 @@ and shutting down, which may take long. `_counting` guards the number of handles
 moment only, so that sharing a handle never waits for a disk.
 
 In a forked child, every store of the parent is given up without unlocking anything, and opens its
-directory again on first use (`ForkedStore`). At exit, stores finish what is queued but stay open,
+directory again on first use (`State.INHERITED`). At exit, stores finish what is queued but stay open,
 for exit handlers that were registered earlier. If the directory was replaced, its store is retired
 here, so that a new opening finds what is there now.
 """
@@ -26,9 +26,8 @@ from ..engine.engine import logger
 from ..storage import locks
 from ..storage.directory import prepare_directory
 from ..storage.local import LocalStorage
-from .closed import ClosedStore
 from .forks import in_child, notice
-from .store import Store, make_store
+from .store import State, Store
 
 _lock = RLock()  # held to open or shut down a store; re-entrant only so that re-entry can be refused
 _counting = RLock()  # guards `Store.handles`; held briefly
@@ -59,7 +58,8 @@ def open_store(path: str | os.PathLike[str], given: Mapping[str, object], *, rea
             _retire(store)
             store = None
         if store is None:
-            store = make_store(directory, options)
+            store = Store(directory, options)
+            store.open()
             _stores[directory.path, read_only] = store
         else:
             _check_same(store.options, given)
@@ -73,6 +73,8 @@ def share_store(store: Store, *, first: bool = False) -> Store:
     """
     notice()
     with _counting:
+        if store.state is State.CLOSED:
+            store.require()
         if not store.handles and not first:
             raise StoreClosed("the store is closing; open it again")
         store.handles += 1
@@ -93,7 +95,7 @@ def release_store(store: Store) -> None:
     refuse_reentry()
     store.refuse_reentry()
     with _lock:
-        if isinstance(store, ClosedStore):
+        if store.state is State.CLOSED:
             return  # its directory was replaced, so it was shut down for all its handles
         with _counting:
             store.handles -= 1
@@ -111,10 +113,8 @@ def _forget(store: Store) -> None:
 
 def _is_elsewhere(store: Store) -> bool:
     """True if opening its path now would find another store."""
-    if isinstance(store, ClosedStore):
-        return True
-    if store.__class__ is not Store:
-        return False
+    if store.state is not State.OPEN:
+        return store.state is State.CLOSED
     if not store.is_replaced and (change := store.storage.changed()) is not None:
         store.engine.give_up(change)
     return store.is_replaced
@@ -126,7 +126,7 @@ def _retire(store: Store) -> None:
     Blocks; not for its own threads.
     """
     with _lock:
-        if store.__class__ is Store:
+        if store.state is State.OPEN:
             _forget(store)
             store.tell_heirs()
             store.shut_down()
@@ -160,7 +160,7 @@ def _prepare_for_exit() -> None:
     """
     notice()  # a child that never called ferrokv may exit here, without its parent's threads
     for store in list(_stores.values()):
-        if store.__class__ is Store:
+        if store.state is State.OPEN:
             _prepare_store(store)
 
 

@@ -1,10 +1,18 @@
-"""An open directory in one process: engine, threads and locks, shared by all of its handles."""
+"""A directory in one process: engine, threads and locks, shared by all of its handles.
+
+A store is open, closed, or inherited: `state` says which. In a forked child it is inherited until
+its first use, which opens the directory again. The parts of a store, such as `engine`, are there
+only while it is open. Asking for one otherwise raises `StoreClosed`, or opens an inherited store,
+so nothing has to check the state on the way to a read.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from copy import copy
+from enum import Enum
 from functools import partial
 from threading import RLock, Thread
 from typing import TYPE_CHECKING, ClassVar, Final, Protocol
@@ -26,7 +34,7 @@ from ..storage.directory import Directory
 from ..storage.drivers import complete
 from ..storage.local import LocalStorage
 from .background import Background
-from .closed import ClosedStore, ClosedWords
+from .closed import ClosedWords
 from .figures import stats_of
 from .forks import in_child, notice
 from .long_tasks import LongTasks
@@ -50,33 +58,95 @@ class Reopening(Protocol):
         """The directory was removed or replaced. Any thread; must not block or raise."""
 
 
+class State(Enum):
+    """What a store can be used for."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    """Every use raises."""
+    INHERITED = "inherited"
+    """The parent's, in a forked child: the next use opens the directory for the child."""
+
+
+PARTS: Final = ("storage", "engine", "long_tasks", "watch", "owed", "_background", "_writer")
+
+
 class Store:
-    """Created by `open_store`. `engine` raises `StoreClosed` once the store is closed."""
+    """Created by `open_store`."""
 
     retire_later: ClassVar[Callable[[Store], None]]
     """Has another thread shut down a store that was given up. Set by the registry."""
+    storage: LocalStorage
+    engine: Engine
+    long_tasks: LongTasks
+    watch: Watch
+    owed: Owed
+    _background: Background
+    _writer: Writer
 
-    def __init__(self, directory: Directory, storage: LocalStorage, engine: Engine) -> None:
+    def __init__(self, directory: Directory, options: Options) -> None:
         self.directory = directory
-        self.storage = storage
-        self.options = engine.options
-        self.engine = engine
+        self.options = options
+        self.state = State.CLOSED
         self.handles = 0  # owner: the registry's lock
-        self.long_tasks = LongTasks()
         self.heirs: list[Callable[[], None]] = []  # called once if the directory turns out to be replaced
         # Handles that open again after a replacement, by their id. Only single operations, which are
         # atomic among threads.
         self.reopening: dict[int, ref[Reopening]] = {}
-        self.watch = Watch(engine)
+        self._why_closed: FerroKVError = StoreClosed("the store is closed; open it again")
         self._pid = os.getpid()
-        self._background = Background(engine)
-        self._writer = Writer(engine, self._background.wake, self._background.help)
-        self.owed = Owed(self.submit)
-        self._background.lookout.each_second = self.owed.pay
         self._pool: Pool | None = None
         self._pool_lock = RLock()
 
-    def start(self) -> None:
+    if not TYPE_CHECKING:  # else it would hide misspelt names
+
+        def __getattr__(self, name: str) -> object:
+            """Return a part of a store that was not open a moment ago."""
+            if name not in PARTS:
+                raise AttributeError(name)
+            self.require()
+            part: object = self.__dict__.get(name)
+            if part is None:  # another thread is closing it
+                raise copy(self._why_closed)
+            return part
+
+    def require(self) -> None:
+        """Open the store if it is inherited; raise if it is closed."""
+        if self.state is State.CLOSED:
+            raise copy(self._why_closed)
+        with _reviving:
+            if self.state is State.INHERITED:
+                self.open()
+
+    def open(self, clock: Clock | None = None) -> None:
+        """Recover the directory, or attach to it beside other processes, and start the threads."""
+        storage: LocalStorage | None = None
+        before = self.state
+        try:
+            storage = LocalStorage(self.directory)
+            engine = complete(open_engine(storage, self.options, clock or SystemClock()), storage)
+            background = Background(engine)
+            self.storage, self.engine, self._background = storage, engine, background
+            self._writer = Writer(engine, background.wake, background.help)
+            self.watch, self.long_tasks, self.owed = Watch(engine), LongTasks(), Owed(self.submit)
+            background.lookout.each_second = self.owed.pay
+            self._pid = os.getpid()
+            self.state = State.OPEN
+            self._start()
+        except BaseException as error:
+            self.state = before
+            self._drop_parts()
+            if storage is not None:
+                storage.close()
+            if isinstance(error, OSError) and not isinstance(error, FerroKVError):
+                raise _opening_error(self.directory, error) from error
+            raise
+
+    def _drop_parts(self) -> None:
+        for name in PARTS:
+            self.__dict__.pop(name, None)
+
+    def _start(self) -> None:
         """Start the threads, where they may run."""
         threads = may_run()
         if threads and not self.storage.read_only:
@@ -113,6 +183,7 @@ class Store:
     @property
     def pool(self) -> Pool:
         """Threads for reads that wait for the disk. Created when first needed."""
+        self.require()
         with self._pool_lock:
             if self._pool is None:
                 from .pool import Pool  # takes milliseconds to import, and few processes need it
@@ -123,10 +194,10 @@ class Store:
     def attend(self) -> None:
         """Handle whatever `engine.steady` signals.
 
-        In a child forked without Python's hooks, this turns into a store of the child.
-        `StoreReplaced` if the directory was replaced.
+        In a child forked without Python's hooks, the store becomes inherited. `StoreReplaced` if
+        the directory was replaced.
         """
-        if not notice() and self.__class__ is Store and self.is_replaced:
+        if not notice() and self.state is State.OPEN and self.is_replaced:
             self.tell_heirs()
             self.engine.check_usable()
 
@@ -150,18 +221,21 @@ class Store:
 
     def refuse_reentry(self) -> None:
         """Raise `StoreBusy` in a handler or destructor that interrupted its own thread's write."""
-        if self._writer.mine or self._background.mine:
+        if self.state is State.OPEN and (self._writer.mine or self._background.mine):
             raise StoreBusy(
                 "a signal handler or destructor cannot close the store in the middle of its own thread's write"
             )
 
     def owns_thread(self, thread: Thread) -> bool:
         """True for the store's own threads, where garbage collection may run any destructor."""
+        if self.state is not State.OPEN:
+            return False
         return thread in (self._writer.thread, self._background.thread, self.watch.thread)
 
     def end_waiting(self, owner: object) -> None:
         """End the waits of a handle that is being closed, with `StoreClosed`."""
-        self.watch.end_for(owner)
+        if self.state is State.OPEN:
+            self.watch.end_for(owner)
 
     def submit(self, request: Request) -> None:
         """Queue a write."""
@@ -184,7 +258,7 @@ class Store:
     def _check_writable(self) -> None:
         # Check again: another thread of the child may have noticed first and reopened the
         # directory.
-        if self._is_parents and not notice() and self.__class__ is Store and self._is_parents:
+        if self._is_parents and not notice() and self.state is State.OPEN and self._is_parents:
             raise StoreClosed("the parent process was closing the store when this process was forked; open it again")
         if not self.engine.steady[0]:
             self.attend()
@@ -205,6 +279,9 @@ class Store:
 
         Blocks. Verifications and backups end with `StoreClosed`; those in the pool are waited for.
         """
+        if self.state is not State.OPEN:
+            self.state = State.CLOSED
+            return
         interrupted = None
         writing = () if self.storage.read_only else (self._writer.stop,)
         stopping = (self.watch.stop, self.long_tasks.stop, *writing, self._background.stop)
@@ -212,8 +289,12 @@ class Store:
             interrupted = _uninterrupted(step) or interrupted
         for step in (self._leave_page, self.storage.close):
             interrupted = _uninterrupted(step) or interrupted
-        replaced = self.engine.failure if self.is_replaced else None
-        self._turn_into(ClosedStore(str(replaced), StoreReplaced) if replaced else ClosedStore("the store is closed"))
+        if self.is_replaced:
+            self._why_closed = StoreReplaced(f"{self.engine.failure}; open it again")
+        # Order: the state first, so that a concurrent caller gets an answer or an error.
+        self.state = State.CLOSED
+        self._drop_parts()
+        self._pool, self.heirs, self.reopening = None, [], {}
         if interrupted is not None:
             raise interrupted
 
@@ -267,62 +348,14 @@ class Store:
 
     def leave_to_parent(self) -> None:
         """In a forked child: close copies of descriptors, unlock nothing, reopen on next use."""
-        forked = ForkedStore(self.directory, self.options, self.handles, self.heirs, self.reopening)
-        self.storage.abandon()
-        self._turn_into(forked)
-
-    def _turn_into(self, other: ClosedStore | ForkedStore) -> None:
-        # Order: the class first, so that a concurrent caller gets an answer or `StoreClosed`.
-        self.__class__ = type(other)  # type: ignore[assignment]
-        self.__dict__.clear()
-        self.__dict__.update(other.__dict__)
-
-
-class ForkedStore:
-    """What a store turns into in a forked child.
-
-    The first use opens the directory again, and this object becomes a store of the child.
-    """
-
-    def __init__(
-        self,
-        directory: Directory,
-        options: Options,
-        handles: int,
-        heirs: list[Callable[[], None]],
-        reopening: dict[int, ref[Reopening]],
-    ) -> None:
-        self.directory = directory
-        self.options = options
-        self.handles = handles
-        self.heirs = heirs
-        self.reopening = reopening
-
-    def owns_thread(self, thread: Thread) -> bool:
-        """False: there are no threads."""
-        return False
-
-    def refuse_reentry(self) -> None:
-        """Nothing to refuse: no work is running."""
-
-    def end_waiting(self, owner: object) -> None:
-        """Nothing to end: all waiters are in the parent."""
-
-    def shut_down(self) -> None:
-        """Nothing to shut down."""
-
-    def leave_to_parent(self) -> None:
-        """Nothing to leave: the parent had not opened it either."""
-
-    def __getattr__(self, name: str) -> object:
-        with _reviving:
-            if self.__class__ is ForkedStore:
-                kept = {"handles": self.handles, "heirs": self.heirs, "reopening": self.reopening}
-                own = make_store(self.directory, self.options)
-                self.__dict__.update(own.__dict__, **kept)
-                self.__class__ = Store  # type: ignore[assignment]
-                own._background.lookout.given_up = partial(Store.retire_later, self)  # type: ignore[arg-type]
-        return getattr(self, name)
+        if self.state is State.CLOSED:
+            return
+        if self.state is State.OPEN:
+            self.storage.abandon()
+        self._pool, self._pool_lock = None, RLock()
+        # Order: the state first, so that a concurrent caller gets an answer.
+        self.state = State.INHERITED
+        self._drop_parts()  # also if the parent was in the middle of opening it
 
 
 _reviving = RLock()
@@ -351,23 +384,6 @@ def _uninterrupted(step: Callable[[], None]) -> BaseException | None:
         else:
             break
     return interrupted
-
-
-def make_store(directory: Directory, options: Options, clock: Clock | None = None) -> Store:
-    """Recover the directory, or attach to it beside other processes, and start."""
-    storage: LocalStorage | None = None
-    try:
-        storage = LocalStorage(directory)
-        engine = complete(open_engine(storage, options, clock or SystemClock()), storage)
-        store = Store(directory, storage, engine)
-        store.start()
-    except BaseException as error:
-        if storage is not None:
-            storage.close()
-        if isinstance(error, OSError) and not isinstance(error, FerroKVError):
-            raise _opening_error(directory, error) from error
-        raise
-    return store
 
 
 def _opening_error(directory: Directory, error: OSError) -> FerroKVError:
