@@ -130,7 +130,7 @@ DJANGO_MUTANTS = [
     ),
     Mutant(
         "a value that does not load stands in the way for ever",
-        D + "blocking/looking.py",
+        D + "blocking/values.py",
         "        return self._value(stored) is not MISSING\n",
         "        return stored is not None and self._is_named(stored, {})\n",
         f"{ATTACKS}test_a_value_that_can_not_be_loaded_any_more_is_replaced",
@@ -159,8 +159,8 @@ DJANGO_MUTANTS = [
     Mutant(
         "tags are looked at after the computation",
         D + "blocking/herd.py",
-        "        self._keep(computation, self._encode(value), guard)",
-        "        self._keep(computation, self._encode(value), self._guard(computation.tags))",
+        "        self._keep(cache._encode(value), guard)",
+        "        self._keep(cache._encode(value), cache._guard(wanted.tags))",
         f"{TAGS}test_an_invalidation_during_a_computation_outlives_it",
     ),
     Mutant(
@@ -172,14 +172,14 @@ DJANGO_MUTANTS = [
     ),
     Mutant(
         "an ended value stands in the way of add",
-        D + "blocking/looking.py",
+        D + "blocking/values.py",
         "            if self._is_live(found):\n                return False\n",
         "            if found is not None:\n                return False\n",
         f"{TAGS}test_an_invalidated_value_is_missing_for_every_method",
     ),
     Mutant(
         "a stale value counts as fresh",
-        D + "blocking/looking.py",
+        D + "blocking/values.py",
         "return MISSING if inner is None or is_stale else",
         "return MISSING if inner is None else",
         f"{TAGS}test_a_stale_value_is_missing_except_for_those_who_ask_for_it",

@@ -10,13 +10,15 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from .aio.herd import AsyncHerd
-from .blocking.herd import BlockingHerd
+from .aio.contract import AsyncContract
+from .aio.extras import AsyncExtras
+from .blocking.contract import BlockingContract
+from .blocking.extras import BlockingExtras
 from .forgiving import forgiving
 from .pipelining import Pipelined
 
 
-class FerroKVCache(AsyncHerd, BlockingHerd):
+class FerroKVCache(AsyncContract, AsyncExtras, BlockingContract, BlockingExtras):
     """A Django cache. `LOCATION` is the directory of the store.
 
     `OPTIONS["KEYSPACE"]` is its keyspace ("cache" by default); docs/django.md lists all options.

@@ -21,14 +21,16 @@ from ferrokv import ResponseError
 from ...codecs.envelopes import ENVELOPES, EPOCH, new_token, seal_in
 from ...codecs.values import MISSING
 from ...opening import in_parts
+from ..herds import Computation
 from ..pipelining import CURRENT
-from .looking import AsyncLooking
+from .herd import AsyncHerd
+from .values import AsyncValues
 
 if TYPE_CHECKING:
     from ferrokv.contract.transactions import CacheTx
 
 
-class AsyncContract(AsyncLooking):
+class AsyncContract(AsyncValues):
     """Each method is atomic among all threads, event loops and processes."""
 
     async def aget(self, key: Any, default: Any = None, version: int | None = None) -> Any:
@@ -42,6 +44,29 @@ class AsyncContract(AsyncLooking):
         if value is MISSING and stored[:1] in ENVELOPES:
             value = await self._a_value(stored)
         return default if value is MISSING else value
+
+    async def aget_or_set(
+        self,
+        key: Any,
+        default: Any,
+        timeout: Any = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        *,
+        stale_ttl: float | None = None,
+        tags: Sequence[str] | str | None = None,
+    ) -> Any:
+        """Return the cached value, or compute it: one caller in all processes, the others wait.
+
+        `default` is a value, or a callable that computes it; for asyncio, also a coroutine function.
+        With `stale_ttl`, the value is kept that many seconds beyond its timeout, and callers get
+        the old value at once while a new one is computed. An invalidation of `tags` during the
+        computation counts, so a value computed from old data does not survive it.
+        """
+        name = self._key(key, version)
+        wanted = Computation(
+            (self._place.path, self._place.keyspace, name), default, self._ttl_ms(timeout), stale_ttl, tags
+        )
+        return await AsyncHerd(self, wanted).value()
 
     async def aset(  # type: ignore[override]
         self,
@@ -92,7 +117,7 @@ class AsyncContract(AsyncLooking):
         """Start the timeout anew. Returns True if there is a value."""
         name, ttl_ms = self._key(key, version), self._ttl_ms(timeout)
         db = await self._a_store()
-        if not await self._a_is_plain(db, name):
+        if not await self._a_make_plain(db, name):
             return False
         if ttl_ms is None:
             return await db.getex(name, persist=True) is not None

@@ -12,14 +12,14 @@ from typing import Any, Final
 
 from ...codecs.envelopes import STALE, open_envelope
 from ..patterns import glob_of, reversal_of
-from .contract import AsyncContract
 from .locks import AsyncAppendingLock
+from .values import AsyncValues
 
 DELETED_EACH: Final = 10_000  # per commit
 PAGE: Final = 500
 
 
-class AsyncExtras(AsyncContract):
+class AsyncExtras(AsyncValues):
     """TTLs, keys by pattern, and locks."""
 
     async def apttl(self, key: Any, version: int | None = None) -> int | None:
@@ -45,19 +45,19 @@ class AsyncExtras(AsyncContract):
         """Remove the timeout. Returns True if there was one."""
         name = self._key(key, version)
         db = await self._a_store()
-        return await self._a_is_plain(db, name) and bool(await db.persist(name))
+        return await self._a_make_plain(db, name) and bool(await db.persist(name))
 
     async def aexpire(self, key: Any, timeout: float, version: int | None = None) -> bool:
         """Let the key expire `timeout` seconds from now. Returns True if it exists."""
         name = self._key(key, version)
         db = await self._a_store()
-        return await self._a_is_plain(db, name) and bool(await db.expire(name, timeout))
+        return await self._a_make_plain(db, name) and bool(await db.expire(name, timeout))
 
     async def apexpire(self, key: Any, timeout: float, version: int | None = None) -> bool:
         """As `aexpire`, in milliseconds."""
         name = self._key(key, version)
         db = await self._a_store()
-        return await self._a_is_plain(db, name) and bool(await db.pexpire(name, timeout))
+        return await self._a_make_plain(db, name) and bool(await db.pexpire(name, timeout))
 
     async def aexpire_at(self, key: Any, when: datetime | int, version: int | None = None) -> bool:
         """Let the key expire at a datetime, or at a moment in seconds since 1970.
@@ -66,13 +66,13 @@ class AsyncExtras(AsyncContract):
         """
         name = self._key(key, version)
         db = await self._a_store()
-        return await self._a_is_plain(db, name) and bool(await db.expireat(name, when))
+        return await self._a_make_plain(db, name) and bool(await db.expireat(name, when))
 
     async def apexpire_at(self, key: Any, when: datetime | int, version: int | None = None) -> bool:
         """As `aexpire_at`, in milliseconds."""
         name = self._key(key, version)
         db = await self._a_store()
-        return await self._a_is_plain(db, name) and bool(await db.pexpireat(name, when))
+        return await self._a_make_plain(db, name) and bool(await db.pexpireat(name, when))
 
     async def aiter_keys(
         self, search: str, itersize: int | None = None, version: int | None = None

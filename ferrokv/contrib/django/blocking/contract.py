@@ -22,14 +22,16 @@ from ferrokv import ResponseError
 from ...codecs.envelopes import ENVELOPES, EPOCH, new_token, seal_in
 from ...codecs.values import MISSING
 from ...opening import in_parts
+from ..herds import Computation
 from ..pipelining import CURRENT
-from .looking import BlockingLooking
+from .herd import BlockingHerd
+from .values import BlockingValues
 
 if TYPE_CHECKING:
     from ferrokv.contract.transactions import CacheTx
 
 
-class BlockingContract(BlockingLooking):
+class BlockingContract(BlockingValues):
     """Each method is atomic among all threads, event loops and processes."""
 
     def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
@@ -43,6 +45,29 @@ class BlockingContract(BlockingLooking):
         if value is MISSING and stored[:1] in ENVELOPES:
             value = self._value(stored)
         return default if value is MISSING else value
+
+    def get_or_set(
+        self,
+        key: Any,
+        default: Any,
+        timeout: Any = DEFAULT_TIMEOUT,
+        version: int | None = None,
+        *,
+        stale_ttl: float | None = None,
+        tags: Sequence[str] | str | None = None,
+    ) -> Any:
+        """Return the cached value, or compute it: one caller in all processes, the others wait.
+
+        `default` is a value, or a callable that computes it; for asyncio, also a coroutine function.
+        With `stale_ttl`, the value is kept that many seconds beyond its timeout, and callers get
+        the old value at once while a new one is computed. An invalidation of `tags` during the
+        computation counts, so a value computed from old data does not survive it.
+        """
+        name = self._key(key, version)
+        wanted = Computation(
+            (self._place.path, self._place.keyspace, name), default, self._ttl_ms(timeout), stale_ttl, tags
+        )
+        return BlockingHerd(self, wanted).value()
 
     def set(  # type: ignore[override]
         self,
@@ -93,7 +118,7 @@ class BlockingContract(BlockingLooking):
         """Start the timeout anew. Returns True if there is a value."""
         name, ttl_ms = self._key(key, version), self._ttl_ms(timeout)
         db = self._store()
-        if not self._is_plain(db, name):
+        if not self._make_plain(db, name):
             return False
         if ttl_ms is None:
             return db.getex(name, persist=True) is not None

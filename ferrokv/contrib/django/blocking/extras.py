@@ -13,14 +13,14 @@ from typing import Any, Final
 
 from ...codecs.envelopes import STALE, open_envelope
 from ..patterns import glob_of, reversal_of
-from .contract import BlockingContract
 from .locks import BlockingAppendingLock
+from .values import BlockingValues
 
 DELETED_EACH: Final = 10_000  # per commit
 PAGE: Final = 500
 
 
-class BlockingExtras(BlockingContract):
+class BlockingExtras(BlockingValues):
     """TTLs, keys by pattern, and locks."""
 
     def pttl(self, key: Any, version: int | None = None) -> int | None:
@@ -46,19 +46,19 @@ class BlockingExtras(BlockingContract):
         """Remove the timeout. Returns True if there was one."""
         name = self._key(key, version)
         db = self._store()
-        return self._is_plain(db, name) and bool(db.persist(name))
+        return self._make_plain(db, name) and bool(db.persist(name))
 
     def expire(self, key: Any, timeout: float, version: int | None = None) -> bool:
         """Let the key expire `timeout` seconds from now. Returns True if it exists."""
         name = self._key(key, version)
         db = self._store()
-        return self._is_plain(db, name) and bool(db.expire(name, timeout))
+        return self._make_plain(db, name) and bool(db.expire(name, timeout))
 
     def pexpire(self, key: Any, timeout: float, version: int | None = None) -> bool:
         """As `expire`, in milliseconds."""
         name = self._key(key, version)
         db = self._store()
-        return self._is_plain(db, name) and bool(db.pexpire(name, timeout))
+        return self._make_plain(db, name) and bool(db.pexpire(name, timeout))
 
     def expire_at(self, key: Any, when: datetime | int, version: int | None = None) -> bool:
         """Let the key expire at a datetime, or at a moment in seconds since 1970.
@@ -67,13 +67,13 @@ class BlockingExtras(BlockingContract):
         """
         name = self._key(key, version)
         db = self._store()
-        return self._is_plain(db, name) and bool(db.expireat(name, when))
+        return self._make_plain(db, name) and bool(db.expireat(name, when))
 
     def pexpire_at(self, key: Any, when: datetime | int, version: int | None = None) -> bool:
         """As `expire_at`, in milliseconds."""
         name = self._key(key, version)
         db = self._store()
-        return self._is_plain(db, name) and bool(db.pexpireat(name, when))
+        return self._make_plain(db, name) and bool(db.pexpireat(name, when))
 
     def iter_keys(self, search: str, itersize: int | None = None, version: int | None = None) -> Iterator[str]:
         """Iterate over the keys that match a glob, as callers name them, page by page."""

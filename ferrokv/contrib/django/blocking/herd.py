@@ -16,11 +16,8 @@ A computation that asks for its own key does not wait for itself (herds.py).
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from typing import Any, Final
-
-from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from ferrokv import LockError
 
@@ -28,7 +25,7 @@ from ...codecs.envelopes import Guard, seal_in
 from ...codecs.values import MISSING
 from ..herds import Computation, is_shared, marked
 from ..pipelining import Pipelined
-from .extras import BlockingExtras
+from .values import BlockingValues
 
 # After this, a waiter computes too, even if a full disk kept the lock from being released: better
 # twice than never.
@@ -37,94 +34,83 @@ WAIT_SECONDS: Final = 30.0
 LOOK_SECONDS: Final = 0.25
 
 
-class BlockingHerd(BlockingExtras):
-    """The herd is everybody who asks for a missing key."""
+class BlockingHerd:
+    """One of all who ask for a key that is missing, or whose value is stale."""
 
-    def get_or_set(
-        self,
-        key: Any,
-        default: Any,
-        timeout: Any = DEFAULT_TIMEOUT,
-        version: int | None = None,
-        *,
-        stale_ttl: float | None = None,
-        tags: Sequence[str] | str | None = None,
-    ) -> Any:
-        """Return the cached value, or compute it: one caller in all processes, the others wait.
+    __slots__ = ("_cache", "_wanted")
 
-        `default` is a value, or a callable that computes it; for asyncio, also a coroutine function.
-        With `stale_ttl`, the value is kept that many seconds beyond its timeout, and callers get
-        the old value at once while a new one is computed. An invalidation of `tags` during the
-        computation counts, so a value computed from old data does not survive it.
-        """
-        name = self._key(key, version)
-        value, is_stale = self._look(name)
+    def __init__(self, cache: BlockingValues, wanted: Computation) -> None:
+        self._cache = cache
+        self._wanted = wanted
+
+    def value(self) -> Any:
+        """Return the value: the one that is there, or that somebody else or this caller computes."""
+        value, is_stale = self._look()
         if value is not MISSING and not is_stale:
             return value
-        computation = Computation(
-            (self._place.path, self._place.keyspace, name), default, self._ttl_ms(timeout), stale_ttl, tags
-        )
-        if not is_shared(computation):
-            return self._compute(computation)
-        return self._compute_once(computation)
+        return self._compute_once() if is_shared(self._wanted) else self._compute()
 
-    def _compute_once(self, computation: Computation) -> Any:
+    def _compute_once(self) -> Any:
         """Compute under the lock. Taking the lock, the value and the release share one sync.
 
         Others that try for the lock see it although it is not durable yet.
         """
-        with Pipelined(self._place.path) as block:
-            locks = self._store(self._locks_place)
-            lock = locks.lock(computation.name, WAIT_SECONDS, thread_local=False)
+        cache, wanted = self._cache, self._wanted
+        with Pipelined(cache._place.path) as block:
+            locks = cache._store(cache._locks_place)
+            lock = locks.lock(wanted.name, WAIT_SECONDS, thread_local=False)
             deadline = time.monotonic() + WAIT_SECONDS
             while not lock.acquire(blocking=False):
                 if time.monotonic() > deadline:
-                    return self._compute(computation, block)
-                value = self._waited(computation, deadline)
+                    return self._compute(block)
+                value = self._waited(deadline)
                 if value is not MISSING:
                     return value
             try:
-                with marked(computation.stored_name):
-                    value, is_stale = self._look(computation.name)
-                    return value if value is not MISSING and not is_stale else self._compute(computation, block)
+                with marked(wanted.stored_name):
+                    value, is_stale = self._look()
+                    return value if value is not MISSING and not is_stale else self._compute(block)
             finally:
                 with suppress(LockError):  # somebody cleared it meanwhile
                     lock.release()
 
-    def _waited(self, computation: Computation, deadline: float) -> Any:
+    def _waited(self, deadline: float) -> Any:
         """Wait for another caller's value. MISSING when it is time to try for the lock again."""
-        locks = self._settled_store(self._locks_place)  # durable now, so that the lock can be read
-        lock = locks.lock(computation.name)
-        with locks.changes(computation.name, beside=self._settled_store()) as changes:
+        cache, wanted = self._cache, self._wanted
+        locks = cache._settled_store(cache._locks_place)  # durable now, so that the lock can be read
+        lock = locks.lock(wanted.name)
+        with locks.changes(wanted.name, beside=cache._settled_store()) as changes:
             while True:
-                value, is_stale = self._look(computation.name)
-                if value is not MISSING and (not is_stale or computation.stale_ttl is not None):
+                value, is_stale = self._look()
+                if value is not MISSING and (not is_stale or wanted.stale_ttl is not None):
                     return value
                 if time.monotonic() > deadline or not lock.locked():
                     return MISSING
                 changes.wait(LOOK_SECONDS)
 
-    def _look(self, name: bytes) -> tuple[Any, bool]:
+    def _look(self) -> tuple[Any, bool]:
         """Return the value or MISSING, and whether it is stale."""
-        stored = (self._store()).get(name)
+        cache = self._cache
+        stored = (cache._store()).get(self._wanted.name)
         if stored is None:
             return MISSING, False
-        inner, is_stale = self._open(stored)
-        return MISSING if inner is None else self._codec.decode(inner), is_stale
+        inner, is_stale = cache._open(stored)
+        return MISSING if inner is None else cache._codec.decode(inner), is_stale
 
-    def _compute(self, computation: Computation, block: Pipelined | None = None) -> Any:
-        guard = self._guard(computation.tags)  # before the computation
-        value = computation.default
+    def _compute(self, block: Pipelined | None = None) -> Any:
+        cache, wanted = self._cache, self._wanted
+        guard = cache._guard(wanted.tags)  # before the computation
+        value = wanted.default
         with nullcontext() if block is None else block.aside():
             if callable(value):
                 value = value()
-        if computation.ttl_ms is not None and computation.ttl_ms <= 0:
+        if wanted.ttl_ms is not None and wanted.ttl_ms <= 0:
             return value
-        self._keep(computation, self._encode(value), guard)
-        found, is_stale = self._look(computation.name)
+        self._keep(cache._encode(value), guard)
+        found, is_stale = self._look()
         return value if found is MISSING or is_stale else found
 
-    def _keep(self, computation: Computation, stored: bytes, guard: Guard | None) -> None:
-        soft_ms, ttl_ms = computation.expiries()
-        db = self._store()
-        self._put_if_missing(db, computation.name, seal_in(stored, soft_ms, guard), ttl_ms)
+    def _keep(self, stored: bytes, guard: Guard | None) -> None:
+        soft_ms, ttl_ms = self._wanted.expiries()
+        db = self._cache._store()
+        self._cache._put_if_missing(db, self._wanted.name, seal_in(stored, soft_ms, guard), ttl_ms)

@@ -1,4 +1,5 @@
-"""What every method of the cache needs: the store, and whether a stored value still counts."""
+# Made by `python -m tools.make_twins` from contrib/django/aio/values.py; edit that.
+"""The values of a cache: where they are stored, and whether one that is there still counts."""
 
 from __future__ import annotations
 
@@ -24,40 +25,38 @@ from ..handles import Place
 from ..pipelining import CURRENT, current
 
 if TYPE_CHECKING:
-    from ferrokv.contract.aio.cache import AsyncCache
-    from ferrokv.contract.aio.stores import AsyncStore
+    from ferrokv.contract.blocking.cache import BlockingCache
+    from ferrokv.contract.blocking.stores import BlockingStore
 
 TRIES_MAX: Final = 100
 
 
-class AsyncLooking(CacheBase):
+class BlockingValues(CacheBase):
     """The store behind the cache, and the liveness of values.
 
     A value that is still stored counts as missing once its tags are invalidated or its soft expiry
     has passed.
     """
 
-    async def _a_store(self, place: Place | None = None) -> AsyncCache:
+    def _store(self, place: Place | None = None) -> BlockingCache:
         """Return the commands of the store; inside `pipelined`, those of its deferral."""
         place = place or self._place
         pipelined = CURRENT.get()
         if pipelined is None:
-            return place.native
-        handle = await place.native.ready()
+            return place.blocking
+        handle = place.blocking.ready()
         deferral = pipelined.deferral(handle, place.path)
         return handle if deferral is None else handle.within(deferral, forgiving=self._ignores_failures)
 
-    async def _a_settled_store(self, place: Place | None = None) -> AsyncStore:
+    def _settled_store(self, place: Place | None = None) -> BlockingStore:
         """Return the store itself, once all that `pipelined` has written to it is durable."""
         place = place or self._place
         pipelined = current()
         if pipelined is not None:
-            await pipelined.asettle(place.path)
-        return await place.native.ready()
+            pipelined.settle(place.path)
+        return place.blocking.ready()
 
-    async def _a_open(
-        self, stored: bytes, tokens: dict[bytes, bytes | None] | None = None
-    ) -> tuple[bytes | None, bool]:
+    def _open(self, stored: bytes, tokens: dict[bytes, bytes | None] | None = None) -> tuple[bytes | None, bool]:
         """Unwrap a value: return it, or None if its tags were invalidated, and whether it is stale.
 
         `tokens` caches the tokens that this call has looked up.
@@ -71,76 +70,75 @@ class AsyncLooking(CacheBase):
             tokens = {} if tokens is None else tokens
             names = [name for name in opened.guard.names if name not in tokens]
             if names:
-                tags = await self._a_store(self._tags_place)
+                tags = self._store(self._tags_place)
                 for name in names:
-                    tokens[name] = await tags.get(name)
+                    tokens[name] = tags.get(name)
             if not tokens_match(opened.guard, tokens.get):
                 return None, False
         return opened.inner, opened.soft_ms is not None and opened.soft_ms <= time.time() * 1000
 
-    async def _a_value(self, stored: bytes | None, tokens: dict[bytes, bytes | None] | None = None) -> Any:
+    def _value(self, stored: bytes | None, tokens: dict[bytes, bytes | None] | None = None) -> Any:
         """Return what `get` returns, or MISSING."""
         if stored is None:
             return MISSING
-        inner, is_stale = await self._a_open(stored, tokens)
+        inner, is_stale = self._open(stored, tokens)
         return MISSING if inner is None or is_stale else self._codec.decode(inner)
 
-    async def _a_is_live(self, stored: bytes | None) -> bool:
+    def _is_live(self, stored: bytes | None) -> bool:
         """True if `get` returns the value.
 
         The value is loaded to find out, for callers that would otherwise keep an unusable one.
         """
-        return await self._a_value(stored) is not MISSING
+        return self._value(stored) is not MISSING
 
-    async def _a_is_there(self, stored: bytes | None, tokens: dict[bytes, bytes | None] | None = None) -> bool:
-        """As `_a_is_live`, but without loading the value, so one whose class is gone counts."""
+    def _is_there(self, stored: bytes | None, tokens: dict[bytes, bytes | None] | None = None) -> bool:
+        """As `_is_live`, but without loading the value, so one whose class is gone counts."""
         if stored is None:
             return False
-        inner, is_stale = await self._a_open(stored, tokens)
+        inner, is_stale = self._open(stored, tokens)
         return inner is not None and not is_stale and self._codec.verifies(inner)
 
-    async def _a_guard(self, tags: Sequence[str] | str | None) -> Guard | None:
+    def _guard(self, tags: Sequence[str] | str | None) -> Guard | None:
         """Return the tags with their current tokens; None without tags."""
         names = self._tag_names(tags or ())
         if not names:
             return None
-        store = await self._a_store(self._tags_place)
-        return make_guard(names, [await store.get(name) for name in (EPOCH, *names)])
+        store = self._store(self._tags_place)
+        return make_guard(names, [store.get(name) for name in (EPOCH, *names)])
 
-    async def _a_put(self, db: AsyncCache, name: bytes, stored: bytes, ttl_ms: int | None) -> None:
+    def _put(self, db: BlockingCache, name: bytes, stored: bytes, ttl_ms: int | None) -> None:
         """Set a key, whatever it held."""
         if CURRENT.get() is not None:
-            await db.write(WriteBatch().set(name, stored, px=ttl_ms))
+            db.write(WriteBatch().set(name, stored, px=ttl_ms))
         elif ttl_ms is None:
-            await db.set(name, stored)
+            db.set(name, stored)
         else:
-            await db.psetex(name, ttl_ms, stored)
+            db.psetex(name, ttl_ms, stored)
 
-    async def _a_put_if_missing(self, db: AsyncCache, name: bytes, stored: bytes, ttl_ms: int | None) -> bool:
+    def _put_if_missing(self, db: BlockingCache, name: bytes, stored: bytes, ttl_ms: int | None) -> bool:
         """Set a key if it holds nothing that counts. Returns True if it was set."""
         for _ in range(TRIES_MAX):
-            if await db.set(name, stored, px=ttl_ms, nx=True) is True:
+            if db.set(name, stored, px=ttl_ms, nx=True) is True:
                 return True
-            found = await db.get(name)
-            if await self._a_is_live(found):
+            found = db.get(name)
+            if self._is_live(found):
                 return False
             if found is not None:
-                await db.compare_and_delete(name, found)
+                db.compare_and_delete(name, found)
         return False  # other callers keep writing it
 
-    async def _a_is_plain(self, db: AsyncCache, name: bytes) -> bool:
-        """True if `get` finds a value under the key.
+    def _make_plain(self, db: BlockingCache, name: bytes) -> bool:
+        """Remove the soft expiry of a value, so that only its TTL counts, which the caller changes.
 
-        A soft expiry is removed from it, so that only its TTL counts, which the caller is about to
-        change.
+        Returns True if `get` finds a value under the key.
         """
-        found = await db.get(name)
-        if found is None or not await self._a_is_there(found):
+        found = db.get(name)
+        if found is None or not self._is_there(found):
             return False
-        return found[:1] != STALE or bool(await db.compare_and_set(name, found, without_soft_expiry(found)))
+        return found[:1] != STALE or bool(db.compare_and_set(name, found, without_soft_expiry(found)))
 
-    async def _a_live_names(self, db: AsyncCache, names: Sequence[bytes]) -> list[bytes]:
+    def _live_names(self, db: BlockingCache, names: Sequence[bytes]) -> list[bytes]:
         """Return those of the names whose values count."""
-        stored = await db.mget(names) if names else []
+        stored = db.mget(names) if names else []
         tokens: dict[bytes, bytes | None] = {}
-        return [name for name, found in zip(names, stored, strict=True) if await self._a_is_there(found, tokens)]
+        return [name for name, found in zip(names, stored, strict=True) if self._is_there(found, tokens)]

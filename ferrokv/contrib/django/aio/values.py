@@ -1,5 +1,4 @@
-# Made by `python -m tools.make_twins` from contrib/django/aio/looking.py; edit that.
-"""What every method of the cache needs: the store, and whether a stored value still counts."""
+"""The values of a cache: where they are stored, and whether one that is there still counts."""
 
 from __future__ import annotations
 
@@ -25,38 +24,40 @@ from ..handles import Place
 from ..pipelining import CURRENT, current
 
 if TYPE_CHECKING:
-    from ferrokv.contract.blocking.cache import BlockingCache
-    from ferrokv.contract.blocking.stores import BlockingStore
+    from ferrokv.contract.aio.cache import AsyncCache
+    from ferrokv.contract.aio.stores import AsyncStore
 
 TRIES_MAX: Final = 100
 
 
-class BlockingLooking(CacheBase):
+class AsyncValues(CacheBase):
     """The store behind the cache, and the liveness of values.
 
     A value that is still stored counts as missing once its tags are invalidated or its soft expiry
     has passed.
     """
 
-    def _store(self, place: Place | None = None) -> BlockingCache:
+    async def _a_store(self, place: Place | None = None) -> AsyncCache:
         """Return the commands of the store; inside `pipelined`, those of its deferral."""
         place = place or self._place
         pipelined = CURRENT.get()
         if pipelined is None:
-            return place.blocking
-        handle = place.blocking.ready()
+            return place.native
+        handle = await place.native.ready()
         deferral = pipelined.deferral(handle, place.path)
         return handle if deferral is None else handle.within(deferral, forgiving=self._ignores_failures)
 
-    def _settled_store(self, place: Place | None = None) -> BlockingStore:
+    async def _a_settled_store(self, place: Place | None = None) -> AsyncStore:
         """Return the store itself, once all that `pipelined` has written to it is durable."""
         place = place or self._place
         pipelined = current()
         if pipelined is not None:
-            pipelined.settle(place.path)
-        return place.blocking.ready()
+            await pipelined.asettle(place.path)
+        return await place.native.ready()
 
-    def _open(self, stored: bytes, tokens: dict[bytes, bytes | None] | None = None) -> tuple[bytes | None, bool]:
+    async def _a_open(
+        self, stored: bytes, tokens: dict[bytes, bytes | None] | None = None
+    ) -> tuple[bytes | None, bool]:
         """Unwrap a value: return it, or None if its tags were invalidated, and whether it is stale.
 
         `tokens` caches the tokens that this call has looked up.
@@ -70,76 +71,75 @@ class BlockingLooking(CacheBase):
             tokens = {} if tokens is None else tokens
             names = [name for name in opened.guard.names if name not in tokens]
             if names:
-                tags = self._store(self._tags_place)
+                tags = await self._a_store(self._tags_place)
                 for name in names:
-                    tokens[name] = tags.get(name)
+                    tokens[name] = await tags.get(name)
             if not tokens_match(opened.guard, tokens.get):
                 return None, False
         return opened.inner, opened.soft_ms is not None and opened.soft_ms <= time.time() * 1000
 
-    def _value(self, stored: bytes | None, tokens: dict[bytes, bytes | None] | None = None) -> Any:
+    async def _a_value(self, stored: bytes | None, tokens: dict[bytes, bytes | None] | None = None) -> Any:
         """Return what `get` returns, or MISSING."""
         if stored is None:
             return MISSING
-        inner, is_stale = self._open(stored, tokens)
+        inner, is_stale = await self._a_open(stored, tokens)
         return MISSING if inner is None or is_stale else self._codec.decode(inner)
 
-    def _is_live(self, stored: bytes | None) -> bool:
+    async def _a_is_live(self, stored: bytes | None) -> bool:
         """True if `get` returns the value.
 
         The value is loaded to find out, for callers that would otherwise keep an unusable one.
         """
-        return self._value(stored) is not MISSING
+        return await self._a_value(stored) is not MISSING
 
-    def _is_there(self, stored: bytes | None, tokens: dict[bytes, bytes | None] | None = None) -> bool:
-        """As `_is_live`, but without loading the value, so one whose class is gone counts."""
+    async def _a_is_there(self, stored: bytes | None, tokens: dict[bytes, bytes | None] | None = None) -> bool:
+        """As `_a_is_live`, but without loading the value, so one whose class is gone counts."""
         if stored is None:
             return False
-        inner, is_stale = self._open(stored, tokens)
+        inner, is_stale = await self._a_open(stored, tokens)
         return inner is not None and not is_stale and self._codec.verifies(inner)
 
-    def _guard(self, tags: Sequence[str] | str | None) -> Guard | None:
+    async def _a_guard(self, tags: Sequence[str] | str | None) -> Guard | None:
         """Return the tags with their current tokens; None without tags."""
         names = self._tag_names(tags or ())
         if not names:
             return None
-        store = self._store(self._tags_place)
-        return make_guard(names, [store.get(name) for name in (EPOCH, *names)])
+        store = await self._a_store(self._tags_place)
+        return make_guard(names, [await store.get(name) for name in (EPOCH, *names)])
 
-    def _put(self, db: BlockingCache, name: bytes, stored: bytes, ttl_ms: int | None) -> None:
+    async def _a_put(self, db: AsyncCache, name: bytes, stored: bytes, ttl_ms: int | None) -> None:
         """Set a key, whatever it held."""
         if CURRENT.get() is not None:
-            db.write(WriteBatch().set(name, stored, px=ttl_ms))
+            await db.write(WriteBatch().set(name, stored, px=ttl_ms))
         elif ttl_ms is None:
-            db.set(name, stored)
+            await db.set(name, stored)
         else:
-            db.psetex(name, ttl_ms, stored)
+            await db.psetex(name, ttl_ms, stored)
 
-    def _put_if_missing(self, db: BlockingCache, name: bytes, stored: bytes, ttl_ms: int | None) -> bool:
+    async def _a_put_if_missing(self, db: AsyncCache, name: bytes, stored: bytes, ttl_ms: int | None) -> bool:
         """Set a key if it holds nothing that counts. Returns True if it was set."""
         for _ in range(TRIES_MAX):
-            if db.set(name, stored, px=ttl_ms, nx=True) is True:
+            if await db.set(name, stored, px=ttl_ms, nx=True) is True:
                 return True
-            found = db.get(name)
-            if self._is_live(found):
+            found = await db.get(name)
+            if await self._a_is_live(found):
                 return False
             if found is not None:
-                db.compare_and_delete(name, found)
+                await db.compare_and_delete(name, found)
         return False  # other callers keep writing it
 
-    def _is_plain(self, db: BlockingCache, name: bytes) -> bool:
-        """True if `get` finds a value under the key.
+    async def _a_make_plain(self, db: AsyncCache, name: bytes) -> bool:
+        """Remove the soft expiry of a value, so that only its TTL counts, which the caller changes.
 
-        A soft expiry is removed from it, so that only its TTL counts, which the caller is about to
-        change.
+        Returns True if `get` finds a value under the key.
         """
-        found = db.get(name)
-        if found is None or not self._is_there(found):
+        found = await db.get(name)
+        if found is None or not await self._a_is_there(found):
             return False
-        return found[:1] != STALE or bool(db.compare_and_set(name, found, without_soft_expiry(found)))
+        return found[:1] != STALE or bool(await db.compare_and_set(name, found, without_soft_expiry(found)))
 
-    def _live_names(self, db: BlockingCache, names: Sequence[bytes]) -> list[bytes]:
+    async def _a_live_names(self, db: AsyncCache, names: Sequence[bytes]) -> list[bytes]:
         """Return those of the names whose values count."""
-        stored = db.mget(names) if names else []
+        stored = await db.mget(names) if names else []
         tokens: dict[bytes, bytes | None] = {}
-        return [name for name, found in zip(names, stored, strict=True) if self._is_there(found, tokens)]
+        return [name for name, found in zip(names, stored, strict=True) if await self._a_is_there(found, tokens)]
