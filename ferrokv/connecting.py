@@ -95,7 +95,7 @@ class LocalBackend:
 _backends: dict[str, Backend] = {"": LocalBackend(), "ferrokv": LocalBackend()}
 
 
-def located(location: Location) -> str:
+def resolve_location(location: Location) -> str:
     """Return the absolute path of a directory of this machine, or the URL of another backend.
 
     For adapters, whose options are given elsewhere. `DataError` for a `ferrokv://` URL that carries
@@ -176,6 +176,6 @@ __all__ = [
     "connect",
     "connect_blocking",
     "is_url",
-    "located",
     "register_backend",
+    "resolve_location",
 ]

@@ -36,14 +36,14 @@ from .faces.aio.snapshots import AsyncReads, Snapshot
 from .faces.aio.sorted_sets import AsyncSortedSetWrites
 from .faces.aio.strings import AsyncStringWrites
 from .faces.reader import Reader
-from .faces.unopened import Origin
+from .faces.unopened import OpenArguments
 from .faces.waiting import Patience
 from .log.transaction import Transaction
 from .runtime.closed import ClosedStore
 from .runtime.long_tasks import LongTask
 from .runtime.registry import open_store, release_store, remember_snapshot, share_store
 from .runtime.store import Store
-from .runtime.waiters import Request
+from .runtime.waiters import WriterRequest
 from .runtime.watch import AsyncWaiter
 
 if True:  # ASYNC
@@ -104,11 +104,11 @@ class FerroKV(
         as `snapshot`, raise `StoreClosed` before the first use; call `ready` first.
         """
         name = encode_keyspace(keyspace)
-        origin = Origin.checked(path, read_only, options, max_bytes)
+        arguments = OpenArguments.checked(path, read_only, options, max_bytes)
         if True:  # ASYNC
-            unopened = AsyncUnopened(self, origin, name)
+            unopened = AsyncUnopened(self, arguments, name)
         else:
-            unopened = Unopened(self, origin, name)
+            unopened = Unopened(self, arguments, name)
         super().__init__(unopened, name)
         self._unopened = unopened
 
@@ -183,8 +183,8 @@ class FerroKV(
         unopened = self._unopened
         if unopened is None or isinstance(self._store, ClosedStore):
             return FerroKV._on(share_store(self._store), encode_keyspace(name))
-        origin = unopened.origin
-        return FerroKV(origin.path, keyspace=name, read_only=origin.read_only, **origin.options)
+        arguments = unopened.arguments
+        return FerroKV(arguments.path, keyspace=name, read_only=arguments.read_only, **arguments.options)
 
     def snapshot(self) -> Snapshot:
         """Return a read-only view of the keyspace as it is now. Close it when done.
@@ -292,7 +292,7 @@ class FerroKV(
 
     async def _write(self, command: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         assert not kwargs
-        request = Request(command, self._keyspace, args)
+        request = WriterRequest(command, self._keyspace, args)
         answer: T
         if True:  # ASYNC
             answer = await self._submit(request)
@@ -305,7 +305,7 @@ class FerroKV(
         self, command: Callable[Concatenate[Transaction, P], object], *args: P.args, **kwargs: P.kwargs
     ) -> None:
         with suppress(FerroKVError):
-            self._store.owed.owe(command, self._keyspace, args)
+            self._store.owed_releases.add(command, self._keyspace, args)
 
     async def _wait_for(
         self,
@@ -346,10 +346,10 @@ class FerroKV(
         return AsyncWaiter(self._opened().watch, kind, [(self._keyspace, name) for name in names], self)
 
     async def _background(self, job: str) -> Any:
-        await self._submit(Request(None, self._keyspace, ()))  # have the writer seal the active memtable
-        return await self._submit(Request(None, self._keyspace, (job,)), to_background=True)
+        await self._submit(WriterRequest(None, self._keyspace, ()))  # have the writer seal the active memtable
+        return await self._submit(WriterRequest(None, self._keyspace, (job,)), to_background=True)
 
-    async def _submit(self, request: Request, *, to_background: bool = False) -> Any:
+    async def _submit(self, request: WriterRequest, *, to_background: bool = False) -> Any:
         if True:  # ASYNC
             await self._open_first()
             future = request.for_loop(asyncio.get_running_loop())

@@ -37,14 +37,14 @@ from .faces.blocking.snapshots import BlockingReads, BlockingSnapshot
 from .faces.blocking.sorted_sets import BlockingSortedSetWrites
 from .faces.blocking.strings import BlockingStringWrites
 from .faces.reader import Reader
-from .faces.unopened import Origin, Unopened
+from .faces.unopened import OpenArguments, Unopened
 from .faces.waiting import Patience
 from .log.transaction import Transaction
 from .runtime.closed import ClosedStore
 from .runtime.long_tasks import LongTask
 from .runtime.registry import open_store, release_store, remember_snapshot, share_store
 from .runtime.store import Store
-from .runtime.waiters import Request
+from .runtime.waiters import WriterRequest
 from .runtime.watch import BlockingWaiter
 
 if TYPE_CHECKING:
@@ -97,8 +97,8 @@ class BlockingFerroKV(
         as `snapshot`, raise `StoreClosed` before the first use; call `ready` first.
         """
         name = encode_keyspace(keyspace)
-        origin = Origin.checked(path, read_only, options, max_bytes)
-        unopened = Unopened(self, origin, name)
+        arguments = OpenArguments.checked(path, read_only, options, max_bytes)
+        unopened = Unopened(self, arguments, name)
         super().__init__(unopened, name)
         self._unopened = unopened
 
@@ -163,8 +163,8 @@ class BlockingFerroKV(
         unopened = self._unopened
         if unopened is None or isinstance(self._store, ClosedStore):
             return BlockingFerroKV._on(share_store(self._store), encode_keyspace(name))
-        origin = unopened.origin
-        return BlockingFerroKV(origin.path, keyspace=name, read_only=origin.read_only, **origin.options)
+        arguments = unopened.arguments
+        return BlockingFerroKV(arguments.path, keyspace=name, read_only=arguments.read_only, **arguments.options)
 
     def snapshot(self) -> BlockingSnapshot:
         """Return a read-only view of the keyspace as it is now. Close it when done.
@@ -264,7 +264,7 @@ class BlockingFerroKV(
 
     def _write(self, command: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         assert not kwargs
-        request = Request(command, self._keyspace, args)
+        request = WriterRequest(command, self._keyspace, args)
         answer: T
         self._store.serve(request)
         answer = request.outcome()
@@ -274,7 +274,7 @@ class BlockingFerroKV(
         self, command: Callable[Concatenate[Transaction, P], object], *args: P.args, **kwargs: P.kwargs
     ) -> None:
         with suppress(FerroKVError):
-            self._store.owed.owe(command, self._keyspace, args)
+            self._store.owed_releases.add(command, self._keyspace, args)
 
     def _wait_for(
         self,
@@ -313,10 +313,10 @@ class BlockingFerroKV(
         return BlockingWaiter(self._opened().watch, kind, [(self._keyspace, name) for name in names], self)
 
     def _background(self, job: str) -> Any:
-        self._submit(Request(None, self._keyspace, ()))  # have the writer seal the active memtable
-        return self._submit(Request(None, self._keyspace, (job,)), to_background=True)
+        self._submit(WriterRequest(None, self._keyspace, ()))  # have the writer seal the active memtable
+        return self._submit(WriterRequest(None, self._keyspace, (job,)), to_background=True)
 
-    def _submit(self, request: Request, *, to_background: bool = False) -> Any:
+    def _submit(self, request: WriterRequest, *, to_background: bool = False) -> Any:
         lock = request.for_thread()
         if to_background:
             self._store.submit_background(request)

@@ -8,7 +8,7 @@ to be (`Belief`) in the control page. If the wall clock steps back, the offset f
 it steps ahead, the offset follows only when the step has lasted for an hour. See docs/format.md
 section 7 and docs/decisions/0023-clocks.md.
 
-Timeouts go by neither of these: see `storage/locks.py`.
+Timeouts go by neither of these: see `storage/lock_files.py`.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Belief(NamedTuple):
 NO_BELIEF: Final = Belief(0, 0, 0)
 
 
-def look(clock: Clock, belief: Belief) -> tuple[int, Belief]:
+def read_clock(clock: Clock, belief: Belief) -> tuple[int, Belief]:
     """Read the clocks. Return the certain moment, in ms since 1970, and the new belief."""
     wall, steady = clock(), clock.steady()
     belief = belief.seen(wall - steady, steady)

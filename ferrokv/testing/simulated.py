@@ -133,15 +133,15 @@ class SimulatedStorage:
 
     read_only = False
 
-    def __init__(self, seed: int, observe: Observer | None = None, *, beside: SimulatedStorage | None = None) -> None:
-        if beside is None:
+    def __init__(self, seed: int, observe: Observer | None = None, *, shares: SimulatedStorage | None = None) -> None:
+        if shares is None:
             random = Random(seed)  # noqa: S311 - a simulation must be repeatable
             self.machine = Machine(random, random.randbytes(16))
         else:
-            self.machine = beside.machine
+            self.machine = shares.machine
         self.observe = observe
         self.requests = 0
-        self.pid = seed if beside is not None else 1
+        self.pid = seed if shares is not None else 1
         self.alive = True
         self.on_pause: Callable[[], None] | None = None  # a scheduler's hook; returns when this process may go on
         self.waiting_for: str | None = None  # the role whose lock somebody else holds

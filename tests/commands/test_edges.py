@@ -18,7 +18,7 @@ import pytest
 from ferrokv import BlockingFerroKV, CorruptionError, DataError, FerroKV, StoreBusy, StoreClosed, StoreFull
 from ferrokv.local.commands.keys import compile_pattern
 from ferrokv.local.commands.strings import write_many
-from ferrokv.local.runtime.waiters import Request as WriteRequest
+from ferrokv.local.runtime.waiters import WriterRequest
 from ferrokv.local.storage.drivers import complete
 from ferrokv.local.storage.requests import Request, Sync, WriteAt
 from ferrokv.local.tree.memtable import Memtable
@@ -88,7 +88,7 @@ def test_a_write_that_comes_too_late_is_told(db: BlockingFerroKV) -> None:
     with pytest.raises(StoreClosed):
         db.set("k", 1)
     with pytest.raises(StoreClosed):
-        store.submit(WriteRequest(write_many, "default", ([],)))
+        store.submit(WriterRequest(write_many, "default", ([],)))
     with pytest.raises(StoreClosed):
         db.flush()
 

@@ -56,7 +56,7 @@ def test_a_release_that_finds_no_room_is_done_once_there_is_some(
         assert db.lock("l").locked()
         with pytest.raises(StoreFull):
             lock.release()
-        until(lambda: bool(db._store.owed._late))
+        until(lambda: bool(db._store.owed_releases._late))
         disk.is_full = False
         until(lambda: not db.lock("l").locked())
         assert lock.acquire(blocking=False)
@@ -71,7 +71,7 @@ async def test_a_release_by_a_task_that_finds_no_room_is_done_once_there_is_some
         with pytest.raises(StoreFull):
             async with db.lock("l"):
                 disk.is_full = True
-        until(lambda: bool(db._store.owed._late))
+        until(lambda: bool(db._store.owed_releases._late))
         disk.is_full = False
         assert await asyncio.wait_for(db.lock("l").acquire(), 60)
 
@@ -84,7 +84,7 @@ def test_a_release_that_finds_the_store_busy_is_done_when_it_is_not(store_path: 
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(StoreBusy):
             lock.release()
-        until(lambda: bool(db._store.owed._late))
+        until(lambda: bool(db._store.owed_releases._late))
         os.close(other)
         until(lambda: not db.lock("l").locked())
 
@@ -100,7 +100,7 @@ def test_who_waits_for_it_gets_it(
         disk.is_full = True
         with pytest.raises(StoreFull):
             lock.release()
-        until(lambda: bool(db._store.owed._late))
+        until(lambda: bool(db._store.owed_releases._late))
         disk.is_full = False
         assert free(db)
 
@@ -116,7 +116,7 @@ def test_what_is_owed_has_a_bound_and_ends_with_the_store(store_path: Path, monk
     for lock in held:
         with pytest.raises(StoreFull):
             lock.release()
-    assert len(db._store.owed._late) <= 3
+    assert len(db._store.owed_releases._late) <= 3
     disk.is_full = False
     db.close()
     with BlockingFerroKV.open(store_path) as db:

@@ -482,7 +482,7 @@ class MemoryStore(Commands):
     def scan_iter(self, match: Any = None, count: int | None = None, _type: str | None = None) -> Iterator[bytes]:
         return iter(self.keys(match or b"*"))
 
-    def changes(self, *names: Key, beside: Any = None) -> Changes:
+    def changes(self, *names: Key, also_in: Any = None) -> Changes:
         return Changes(self._memory)
 
     def deferral(self) -> Deferral:
@@ -586,7 +586,7 @@ class AsyncMemoryStore:
     def lock(self, *args: Any, **kwargs: Any) -> AsyncMemoryLock:
         return AsyncMemoryLock(self._inner.lock(*args, **kwargs))
 
-    def changes(self, *names: Key, beside: Any = None) -> AsyncMemoryChanges:
+    def changes(self, *names: Key, also_in: Any = None) -> AsyncMemoryChanges:
         return AsyncMemoryChanges(self._inner.changes())
 
     def deferral(self) -> Deferral:

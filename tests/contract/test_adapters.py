@@ -145,7 +145,7 @@ def test_dogpile() -> None:
 
 def test_a_url_of_the_local_backend_is_its_directory(tmp_path: Any) -> None:
     url = f"ferrokv://{tmp_path}/s"
-    assert FerroKVCache(url, {})._place.path == str(tmp_path / "s")
+    assert FerroKVCache(url, {})._location.path == str(tmp_path / "s")
     assert AiocacheCache(url).path == str(tmp_path / "s")
     with pytest.raises(ImproperlyConfigured, match="options do not belong"):
         FerroKVCache(url + "?busy_timeout=1", {})

@@ -152,7 +152,7 @@ def test_an_empty_store_and_one_of_many_tables_are_copied(db: BlockingFerroKV, s
 def test_the_copy_is_that_of_one_moment_while_others_go_on(seed: int) -> None:
     """At every request this process or another one writes, flushes and compacts; the copy has the state of the beginning."""
     store, states = build(seed)
-    other = EngineHarness(SimulatedStorage(2, beside=store.storage), store.clock)
+    other = EngineHarness(SimulatedStorage(2, shares=store.storage), store.clock)
     written = []
 
     def go_on(index: int, request: Request) -> None:

@@ -25,7 +25,7 @@ def open_store(clock: ManualClock) -> EngineHarness:
 
 def open_beside(store: EngineHarness) -> EngineHarness:
     """Another process of the same machine."""
-    return EngineHarness(SimulatedStorage(2, beside=store.storage), store.clock)
+    return EngineHarness(SimulatedStorage(2, shares=store.storage), store.clock)
 
 
 def living(store: EngineHarness) -> list[bytes]:
@@ -98,7 +98,7 @@ def test_nor_does_a_process_that_opens_during_the_jump_or_first_of_all_after_oth
     drop_what_can_go(beside)
     beside.storage.close()
     store.storage.close()
-    alone = EngineHarness(SimulatedStorage(3, beside=store.storage), clock)
+    alone = EngineHarness(SimulatedStorage(3, shares=store.storage), clock)
     drop_what_can_go(alone)
     clock.step_ms = 0
     assert living(alone) == KEYS

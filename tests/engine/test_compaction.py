@@ -10,7 +10,7 @@ import pytest
 
 from ferrokv.errors import CorruptionError, StoreFailed, StoreFull
 from ferrokv.local.commands import keys
-from ferrokv.local.compaction.picker import Drop, Merging, Move, Situation, pick
+from ferrokv.local.compaction.picker import Drop, Merging, Move, PickerContext, pick
 from ferrokv.local.compaction.survivors import Survivors
 from ferrokv.local.engine.manifest import ROLL_BYTES
 from ferrokv.local.storage.requests import ReadAt, Request, WriteAt
@@ -38,7 +38,9 @@ def put(store: EngineHarness, names: str, ttl_ms: int | None = None) -> None:
 def choice(store: EngineHarness, **changes: int) -> object:
     view = store.engine.view
     survivors = Survivors(store.clock(), view.catalogue)
-    return pick(view.version, store.options._replace(**changes), survivors, Situation(store.engine.compactor.cursors))
+    return pick(
+        view.version, store.options._replace(**changes), survivors, PickerContext(store.engine.compactor.cursors)
+    )
 
 
 def picture(store: EngineHarness) -> list[str]:
@@ -193,7 +195,7 @@ def test_a_flush_whose_edit_failed_keeps_what_it_flushed(store: EngineHarness, w
 
 def test_tables_of_another_process_are_not_removed_with_the_rest_of_a_failed_flush(store: EngineHarness) -> None:
     """The other one has cleaned up, and its next table has the number of the one that failed here."""
-    other = EngineHarness(SimulatedStorage(2, beside=store.storage), store.clock, store.options)
+    other = EngineHarness(SimulatedStorage(2, shares=store.storage), store.clock, store.options)
     put(store, "a")
     for name in (b"b", b"d"):
         store.set(name, b"v")
@@ -210,7 +212,7 @@ def test_tables_of_another_process_are_not_removed_with_the_rest_of_a_failed_flu
 
 
 def test_a_missing_table_is_named_by_who_follows_and_not_waited_for(store: EngineHarness) -> None:
-    other = EngineHarness(SimulatedStorage(2, beside=store.storage), store.clock, store.options)
+    other = EngineHarness(SimulatedStorage(2, shares=store.storage), store.clock, store.options)
     put(other, "a")
     (name,) = (name for name in store.storage.machine.names if name.startswith("table"))
     del store.storage.machine.names[name]
@@ -220,7 +222,7 @@ def test_a_missing_table_is_named_by_who_follows_and_not_waited_for(store: Engin
         with pytest.raises(CorruptionError, match=name):
             store.get(b"a")
     with pytest.raises(CorruptionError, match=name):
-        EngineHarness(SimulatedStorage(3, beside=store.storage), store.clock, store.options)
+        EngineHarness(SimulatedStorage(3, shares=store.storage), store.clock, store.options)
 
 
 def test_an_expired_record_above_older_tables_becomes_a_tombstone(store: EngineHarness) -> None:

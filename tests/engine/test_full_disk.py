@@ -16,7 +16,7 @@ from ferrokv.errors import StoreFull
 from ferrokv.local.commands import keys, keyspaces, strings
 from ferrokv.local.compaction.compaction import _carry_out as carry_out
 from ferrokv.local.compaction.compaction import compact_once
-from ferrokv.local.compaction.fitting import Weigher
+from ferrokv.local.compaction.fitting import SizeEstimator
 from ferrokv.local.compaction.flush import flush, flush_due
 from ferrokv.local.compaction.holder import end_compacting
 from ferrokv.local.compaction.install import remove_files
@@ -330,7 +330,7 @@ def test_what_a_table_will_take_is_never_weighed_too_low(seed: int) -> None:
         key = random.randbytes(random.choice((1, 8, 300)))
         store.set(key, random.randbytes(random.choice((0, 5, 90, 5000))), random.choice((None, 10_000_000)))
     entries = sorted(store.engine.view.active.entries.items())
-    weigher = Weigher(options.block_bytes, options.table_bytes)
+    weigher = SizeEstimator(options.block_bytes, options.table_bytes)
     complete(weigher.add([key for key, _ in entries], [entry for _, entry in entries]), store.storage)
     store.rotate()
     store.flush()

@@ -18,7 +18,7 @@ from ferrokv.local.runtime.deferrals.ledger import (
     Asked,
     CollectedWrite,
     Ledger,
-    Lookup,
+    NotKnown,
     Outcome,
 )
 
@@ -59,7 +59,7 @@ def test_a_new_ledger_is_settled_and_touched_nothing() -> None:
     ledger = Ledger()
     assert ledger.is_settled(WAL, WAL)
     assert ledger.find("", b"a", WAL, WAL) is UNTOUCHED
-    assert ledger.is_apart("", None, WAL, WAL)
+    assert ledger.sees_only_durable("", None, WAL, WAL)
 
 
 def test_a_write_is_read_in_each_of_its_states() -> None:
@@ -104,7 +104,7 @@ def test_a_cleared_keyspace_touches_every_key() -> None:
     sent.is_done, sent.answer = True, outcome({}, remade=True)
     ledger.take_in(asked, WAL, WAL + 10)
     assert ledger.find("", b"c", WAL, WAL + 10) is UNKNOWN
-    assert not ledger.is_apart("", [b"c"], WAL, WAL + 10)
+    assert not ledger.sees_only_durable("", [b"c"], WAL, WAL + 10)
     assert ledger.find("", b"c", WAL + 10, WAL + 10) is UNTOUCHED
 
 
@@ -224,7 +224,7 @@ class Log:
         for key in KEYS:
             found = self.ledger.find("", key, *self.words)
             floor = self.floor[key]
-            if isinstance(found, Lookup):
+            if isinstance(found, NotKnown):
                 if found is UNTOUCHED:
                     assert not self.mine[key], "a collected write was not seen"
                     newest = len(self.history) - 1
@@ -257,7 +257,7 @@ def test_no_read_is_older_than_what_the_deferral_wrote_or_was_told_of(part: int)
         for _ in range(60):
             log.random.choice((log.collect, log.ask, log.serve, log.serve, log.append_others, log.sync))()
             log.check_reads()
-            known += any(not isinstance(log.ledger.find("", key, *log.words), Lookup) for key in KEYS)
+            known += any(not isinstance(log.ledger.find("", key, *log.words), NotKnown) for key in KEYS)
             if log.random.random() < 0.1:
                 log.check_settling()
         while log.waiting:

@@ -16,7 +16,7 @@ import pytest
 from ferrokv import BlockingFerroKV, CorruptionError, DataError, Options, StoreBusy
 from ferrokv.local.compaction import compaction
 from ferrokv.local.compaction.compaction import compact_once
-from ferrokv.local.compaction.picker import MERGED_FACTOR, Drop, Merging, Move, Situation, pick
+from ferrokv.local.compaction.picker import MERGED_FACTOR, Drop, Merging, Move, PickerContext, pick
 from ferrokv.local.compaction.score import score
 from ferrokv.local.compaction.survivors import Survivors
 from ferrokv.local.engine.engine import Engine
@@ -86,7 +86,7 @@ def stop_at_pause(store: EngineHarness, pauses: int) -> bool:
 def test_a_merge_takes_a_bounded_number_of_the_oldest_tables(store: EngineHarness) -> None:
     model = fill(store, 20)
     view = store.engine.view
-    chosen = pick(view.version, WIDE, Survivors(store.clock(), view.catalogue), Situation())
+    chosen = pick(view.version, WIDE, Survivors(store.clock(), view.catalogue), PickerContext())
     assert isinstance(chosen, Merging)
     assert [t.number for t in chosen.upper] == [t.number for t in view.version.levels[0]][-MERGED_FACTOR * 2 :]
     store.compact()
@@ -396,13 +396,13 @@ def test_level_0_goes_first_once_it_slows_writes_down(store: EngineHarness) -> N
     view = store.engine.view
     fill(store, 3, seed=1)
     view = store.engine.view
-    chosen = pick(view.version, small, Survivors(store.clock(), view.catalogue), Situation())
+    chosen = pick(view.version, small, Survivors(store.clock(), view.catalogue), PickerContext())
     assert not isinstance(chosen, Drop)
     assert chosen is not None
     assert chosen.level == 2 if isinstance(chosen, Move) else chosen.level == 1
     fill(store, 1, seed=2)
     view = store.engine.view
-    chosen = pick(view.version, small, Survivors(store.clock(), view.catalogue), Situation())
+    chosen = pick(view.version, small, Survivors(store.clock(), view.catalogue), PickerContext())
     assert isinstance(chosen, Merging)
     assert chosen.level == 0
 

@@ -50,7 +50,7 @@ def test_a_local_listing_passes_over_what_vanishes(store_path: Path, vanishing: 
 
 def test_a_simulated_listing_does_so_too() -> None:
     storage = SimulatedStorage(1)
-    other = SimulatedStorage(2, beside=storage)
+    other = SimulatedStorage(2, shares=storage)
     for name in ("a", "b", "c"):
         storage.perform(Open(name, create=True))
     pauses: list[int] = []

@@ -101,7 +101,7 @@ def tables_of(world: World) -> tuple[set[int], set[int]]:
     """The numbers of table files, and of the tables that the manifest names."""
     names = world.disk.machine.names
     current = decode_current(bytes(names["CURRENT"].content))
-    manifest = complete(read_manifest(current), SimulatedStorage(0, beside=world.disk))
+    manifest = complete(read_manifest(current), SimulatedStorage(0, shares=world.disk))
     return set(numbers_of("table", names)), set(manifest.tables.metas)
 
 
@@ -167,7 +167,7 @@ def two(options=TINY) -> tuple[EngineHarness, EngineHarness]:
     """Two processes on one store with a table each of them knows."""
     clock = ManualClock()
     first = EngineHarness(SimulatedStorage(1), clock, options)
-    second = EngineHarness(SimulatedStorage(2, beside=first.storage), clock, options)
+    second = EngineHarness(SimulatedStorage(2, shares=first.storage), clock, options)
     for key in (b"a", b"b"):
         first.set(key, b"1")
         first.rotate()
@@ -187,7 +187,7 @@ def test_what_the_dead_left_to_wait_is_found_by_the_next_compactor() -> None:
     assert table_files(first) > before
     assert sum(table.bytes for table in first.engine.compactor.waiting) > 0
     first.storage.kill()
-    third = EngineHarness(SimulatedStorage(3, beside=second.storage), second.clock, COLD)
+    third = EngineHarness(SimulatedStorage(3, shares=second.storage), second.clock, COLD)
     third.set(b"c", b"1")
     third.rotate()
     third.flush()
@@ -281,7 +281,7 @@ def test_tables_of_an_edit_in_doubt_stay_while_somebody_reads_them() -> None:
         with pytest.raises(StoreFull):
             complete(flush(first.engine), first.storage)
         first.storage.observe = None
-        third = EngineHarness(SimulatedStorage(3, beside=first.storage), first.clock, COLD)
+        third = EngineHarness(SimulatedStorage(3, shares=first.storage), first.clock, COLD)
         (doubtful,) = third.engine.view.version.numbers - first.engine.view.version.numbers
         view = third.pin()
         complete(flush(first.engine), first.storage)

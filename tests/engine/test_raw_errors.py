@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ferrokv import BlockingFerroKV, CorruptionError, FerroKV, FerroKVError, StoreBusy, StorePathError
-from ferrokv.local.storage import locks
+from ferrokv.local.storage import lock_files
 from ferrokv.local.storage.requests import ReadAt
 
 UNCACHED = {"block_cache_bytes": 0, "hot_cache_bytes": 0}
@@ -92,13 +92,13 @@ def test_locks_that_the_system_refuses_are_named(store_path: Path, monkeypatch: 
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     with monkeypatch.context() as patch:
-        patch.setattr(locks, "flock", refuse)
+        patch.setattr(lock_files, "flock", refuse)
         with pytest.raises(FerroKVError, match="No locks available"):
             BlockingFerroKV.open(store_path)
     with BlockingFerroKV.open(store_path) as db, BlockingFerroKV.open(store_path):
         (store_path / f"process-{'0' * 16}.lock").touch()  # somebody to be asked about
         with monkeypatch.context() as patch:
-            patch.setattr(locks, "flock", refuse)
+            patch.setattr(lock_files, "flock", refuse)
             with pytest.raises(StorePathError, match="it cannot be seen"):
                 db.stats()
         assert db.stats().path

@@ -231,7 +231,7 @@ def test_a_number_whose_table_came_to_nothing_may_be_used_by_another_process() -
         store.set(key(i), b"more")
     store.rotate()
     store.flush()
-    other = EngineHarness(SimulatedStorage(2, beside=store.storage), store.clock, store.options)
+    other = EngineHarness(SimulatedStorage(2, shares=store.storage), store.clock, store.options)
     made: list[str] = []
 
     def fill_the_disk(_: int, request: Request) -> None:

@@ -324,7 +324,7 @@ def test_a_store_that_others_change_meanwhile_is_found_sound(seed: int) -> None:
     disk = SimulatedStorage(seed)
     clock = ManualClock()
     store = EngineHarness(disk, clock)
-    other = EngineHarness(SimulatedStorage(2, beside=disk), clock)
+    other = EngineHarness(SimulatedStorage(2, shares=disk), clock)
     random = Random(seed)
 
     def go_on() -> None:

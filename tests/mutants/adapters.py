@@ -24,14 +24,14 @@ ADAPTER_MUTANTS = [
     ),
     Mutant(
         "who waits for a RedLock waits longer than the lease",
-        A + "locks.py",
+        A + "redlock.py",
         "            left = deadline - time.monotonic()\n",
         "            left = deadline - time.monotonic() + 10\n",
         f"{AIOCACHE}test_who_waits_for_a_red_lock_waits_for_the_lease_at_most",
     ),
     Mutant(
         "who waits for a RedLock without a lease waits for ever",
-        A + "locks.py",
+        A + "redlock.py",
         "            if deadline is None:\n                raise ValueError(",
         "            if deadline == 0:\n                raise ValueError(",
         f"{AIOCACHE}test_without_a_lease_nobody_waits_for_ever",
@@ -59,14 +59,14 @@ ADAPTER_MUTANTS = [
     ),
     Mutant(
         "TTLs count in seconds",
-        "ferrokv/contrib/opening.py",
+        "ferrokv/contrib/shared.py",
         "max(1, round(max(seconds, 0) * 1000))",
         "max(1, round(max(seconds, 0)) * 1000)",
         f"{AIOCACHE}test_float_ttls_count_to_the_millisecond",
     ),
     Mutant(
         "a holder in another event loop takes the event along",
-        A + "locks.py",
+        A + "redlock.py",
         "*(default or (asyncio.Event(),))",
         "*default",
         f"{AIOCACHE}test_the_holder_in_another_loop_may_take_the_event_along",
@@ -74,14 +74,14 @@ ADAPTER_MUTANTS = [
     Mutant(
         "who waited for an opening that failed opens again",
         "ferrokv/local/faces/async_unopened.py",
-        "if turn.error is not None and turn.failures != failures:",
+        "if state.error is not None and state.failures != failures:",
         "if False:",
         f"{AIOCACHE}test_who_waited_for_an_opening_that_failed_is_told",
     ),
     Mutant(
         "each first use opens the store",
         "ferrokv/local/faces/async_unopened.py",
-        "if turn is None or turn.loop is not loop:",
+        "if state is None or state.loop is not loop:",
         "if True:",
         f"{AIOCACHE}test_many_first_uses_open_the_store_once",
     ),
@@ -178,7 +178,7 @@ ADAPTER_MUTANTS = [
     ),
     Mutant(
         "a cancelled RedLock stays until its lease is over",
-        A + "locks.py",
+        A + "redlock.py",
         "        task = asyncio.ensure_future(db.compare_and_delete(key, value))",
         "        task = asyncio.ensure_future(db.compare_and_delete(key, b''))",
         f"{AIOCACHE}test_a_lock_whose_taker_was_cancelled_is_free",
@@ -213,7 +213,7 @@ ADAPTER_MUTANTS = [
     ),
     Mutant(
         "a RedLock whose taking is uncertain stays",
-        A + "locks.py",
+        A + "redlock.py",
         "(asyncio.CancelledError, StoreUncertain)",
         "asyncio.CancelledError",
         f"{FAILED}test_a_red_lock_whose_taking_is_uncertain_is_taken_back",

@@ -386,7 +386,7 @@ MUTANTS = [
     ),
     Mutant(
         "unlock in the forked child",
-        "ferrokv/local/storage/locks.py",
+        "ferrokv/local/storage/lock_files.py",
         "            for fd in fds.values():\n                close_fd(fd)",
         "            for fd in fds.values():\n                flock(fd, fcntl.LOCK_UN)\n                close_fd(fd)",
         f"{PROCESSES}test_a_forked_child_does_not_let_go_of_the_parents_locks",
@@ -463,7 +463,7 @@ MUTANTS = [
     ),
     Mutant(
         "an announcement gives up when somebody looks at it",
-        "ferrokv/local/storage/locks.py",
+        "ferrokv/local/storage/lock_files.py",
         "        if not _try(fd) and not _poll(fd, ANNOUNCE_SECONDS, None):\n",
         "        if not _try(fd):\n",
         f"{ATTACKS}test_an_announcement_is_made_although_others_look_at_it",

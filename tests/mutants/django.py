@@ -53,7 +53,7 @@ DJANGO_MUTANTS = [
     ),
     Mutant(
         "a lock is let go before what was written under it is appended",
-        D + "blocking/locks.py",
+        D + "blocking/appending_lock.py",
         "                pipelined.append()",
         "                assert pipelined",
         f"{PIPELINED}test_clear_keys_and_locks_inside_a_block",

@@ -45,8 +45,8 @@ LOAD_MUTANTS = [
     Mutant(
         "let newer tables of level 0 pass a damaged one",
         "ferrokv/local/compaction/picker.py",
-        "        if table.number in situation.damaged or len(upper) >=",
-        "        if table.number in situation.damaged:\n            continue\n        if len(upper) >=",
+        "        if table.number in context.damaged or len(upper) >=",
+        "        if table.number in context.damaged:\n            continue\n        if len(upper) >=",
         f"{LEVEL0}test_a_damaged_table_in_the_middle_of_level_0_never_lets_older_records_win",
     ),
     Mutant(

@@ -12,7 +12,7 @@ CHANGES = "tests/engine/test_directories_that_change.py::"
 PROCESS_MUTANTS = [
     Mutant(
         "an announcement that cannot be removed keeps its lock",
-        "ferrokv/local/storage/locks.py",
+        "ferrokv/local/storage/lock_files.py",
         "            except OSError as error:\n                # Without its lock",
         "            except ZeroDivisionError as error:\n                # Without its lock",
         f"{CLOSING}test_closing_on_a_dead_disk_leaves_nothing_and_the_store_can_be_opened_again",
@@ -41,7 +41,7 @@ PROCESS_MUTANTS = [
     Mutant(
         "reads do not look at the flag",
         "ferrokv/local/faces/reader.py",
-        "        if not engine.steady[0]:\n            engine = self._attended()\n",
+        "        if not engine.ok_flag[0]:\n            engine = self._attended()\n",
         "",
         f"{FORKS}test_without_pages_that_are_wiped_the_pid_is_asked_for",
     ),
@@ -89,7 +89,7 @@ PROCESS_MUTANTS = [
     ),
     Mutant(
         "a fork does not wait for a closing",
-        "ferrokv/local/storage/locks.py",
+        "ferrokv/local/storage/lock_files.py",
         "        with closing_descriptors():\n            fds,",
         "        if True:\n            fds,",
         "tests/processes/test_sharing_attacks.py::test_a_fork_between_the_last_descriptors_of_a_closing_leaves_the_child_no_locks",

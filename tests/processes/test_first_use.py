@@ -315,7 +315,7 @@ def test_a_closed_handle_is_forgotten(tmp_path: Path) -> None:
             with db.keyspace("k") as other:
                 other.get("a")
         assert len(db._store.reopening) == 1
-        assert db._store.heirs == []
+        assert db._store.on_replaced == []
 
 
 async def test_what_cannot_wait_says_that_the_directory_was_replaced(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from ferrokv import BlockingFerroKV, StoreClosed
 from ferrokv.local.faces import reader
 from ferrokv.local.runtime import forks, registry, store
 from ferrokv.local.storage import forks as flags
-from ferrokv.local.storage import locks
+from ferrokv.local.storage import lock_files
 
 from ..engine.test_closing import left_open
 from ..support.peer import Peer, leave_with
@@ -151,7 +151,7 @@ def test_no_call_waits_for_a_thread_that_only_the_parent_has(tmp_path: Path, nam
         registry._counting,
         reader._exchanging,
         store._reviving,
-        locks.fork_gate,
+        lock_files.fork_gate,
         made.engine.lock,
         made._pool_lock,
         made._writer._turn,
@@ -234,7 +234,7 @@ def test_a_raw_child_keeps_no_descriptor_and_frees_no_lock_of_its_parent(store_p
     with BlockingFerroKV.open(store_path) as db, Peer(store_path, busy_timeout=0.2) as peer:
         db.set("k", 1)
         held = db._store.storage._locks
-        assert held.take(locks.Lock("write", 0))
+        assert held.take(lock_files.Lock("write", 0))
 
         def give_up() -> bool:
             before = len(left_open(store_path))

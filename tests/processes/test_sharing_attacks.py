@@ -24,9 +24,9 @@ from ferrokv.local.log.commit import append, make_durable
 from ferrokv.local.log.replica import catch_up, read_appended, rebuild
 from ferrokv.local.log.transaction import Group
 from ferrokv.local.runtime.store import Store
-from ferrokv.local.storage import locks
+from ferrokv.local.storage import lock_files
 from ferrokv.local.storage.drivers import complete
-from ferrokv.local.storage.locks import Presence
+from ferrokv.local.storage.lock_files import Presence
 from ferrokv.local.storage.requests import Lock, ReadAt, Request, Sync, SyncDirectory
 from ferrokv.testing.simulated import SimulatedStorage
 
@@ -131,8 +131,8 @@ def pair() -> tuple[EngineHarness, EngineHarness]:
     """Two processes on one store."""
     disk = SimulatedStorage(1)
     clock = ManualClock()
-    first = EngineHarness(SimulatedStorage(1, beside=disk), clock)
-    return first, EngineHarness(SimulatedStorage(2, beside=disk), clock)
+    first = EngineHarness(SimulatedStorage(1, shares=disk), clock)
+    return first, EngineHarness(SimulatedStorage(2, shares=disk), clock)
 
 
 def append_only(store: EngineHarness, key: bytes) -> None:
@@ -228,7 +228,7 @@ def test_a_fork_between_the_last_descriptors_of_a_closing_leaves_the_child_no_lo
     store_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inside = threading.Event()
-    close_fd = locks.close_fd
+    close_fd = lock_files.close_fd
 
     def close_slowly(fd: int) -> None:
         inside.set()
@@ -240,7 +240,7 @@ def test_a_fork_between_the_last_descriptors_of_a_closing_leaves_the_child_no_lo
 
     db = BlockingFerroKV.open(store_path)
     db.set("k", 1)
-    monkeypatch.setattr(locks, "close_fd", close_slowly)
+    monkeypatch.setattr(lock_files, "close_fd", close_slowly)
     closing = threading.Thread(target=db.close)
     closing.start()
     assert inside.wait(20)

@@ -56,12 +56,12 @@ def test_more_processes_than_slots_are_refused_by_name() -> None:
 def test_an_opening_claims_a_slot_and_a_dead_process_leaves_it() -> None:
     clock = ManualClock()
     first = EngineHarness(SimulatedStorage(1), clock)
-    second = EngineHarness(SimulatedStorage(2, beside=first.storage), clock)
+    second = EngineHarness(SimulatedStorage(2, shares=first.storage), clock)
     assert first.engine.slot is not None
     assert second.engine.slot is not None
     assert [first.engine.slot.number, second.engine.slot.number] == [0, 1]
     second.storage.kill()
-    third = EngineHarness(SimulatedStorage(3, beside=first.storage), clock, TINY)
+    third = EngineHarness(SimulatedStorage(3, shares=first.storage), clock, TINY)
     assert third.engine.slot is not None
     assert third.engine.slot.number == 1
     assert third.engine.slot.owner == third.storage.announced()

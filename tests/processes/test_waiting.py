@@ -12,7 +12,7 @@ from greenlet import getcurrent, greenlet
 
 from ferrokv.errors import StoreClosed
 from ferrokv.local.commands import lists
-from ferrokv.local.engine.wakeups import Waited, Waiter, sleep_until_news, wake_waiting
+from ferrokv.local.engine.wakeups import Waiter, WaiterIndex, sleep_until_news, wake_waiting
 from ferrokv.local.format import control
 from ferrokv.local.format.commits import Entry
 from ferrokv.local.format.roots import LIST, RootFields
@@ -34,7 +34,7 @@ def written(key: bytes, size: int | None = None) -> dict[bytes, Entry]:
     return {b"p:" + key: (value, 0, 1, None)}
 
 
-def armed(waited: Waited, kind: Any, *keys: bytes, count: int = 1) -> list[Waiter]:
+def armed(waited: WaiterIndex, kind: Any, *keys: bytes, count: int = 1) -> list[Waiter]:
     waiters = [Waiter(kind, [("default", key) for key in keys]) for _ in range(count)]
     for waiter in waiters:
         waited.arm(waiter, CATALOGUE)
@@ -49,7 +49,7 @@ def woken(waiters: list[Waiter]) -> list[int]:
 
 
 def test_a_push_wakes_as_many_as_it_has_elements_for_and_the_longest_waiting_first() -> None:
-    waited = Waited()
+    waited = WaiterIndex()
     waiters = armed(waited, "elements", b"k", count=1000)
     bystanders = armed(waited, "elements", b"other", count=10)
     waited.show(written(b"k", 1))
@@ -65,7 +65,7 @@ def test_a_push_wakes_as_many_as_it_has_elements_for_and_the_longest_waiting_fir
 
 
 def test_who_goes_away_without_taking_passes_it_on() -> None:
-    waited = Waited()
+    waited = WaiterIndex()
     waiters = armed(waited, "elements", b"k", count=4)
     waited.show(written(b"k", 1))
     waited.leave(waiters[0])
@@ -78,7 +78,7 @@ def test_who_goes_away_without_taking_passes_it_on() -> None:
 
 
 def test_who_comes_back_empty_handed_stands_first_again() -> None:
-    waited = Waited()
+    waited = WaiterIndex()
     waiters = armed(waited, "elements", b"k", count=3)
     waited.show(written(b"k", 1))
     waited.arm(waiters[0], CATALOGUE)
@@ -88,7 +88,7 @@ def test_who_comes_back_empty_handed_stands_first_again() -> None:
 
 
 def test_who_waits_for_two_keys_is_woken_for_one_and_out_of_both_lines() -> None:
-    waited = Waited()
+    waited = WaiterIndex()
     both, second = armed(waited, "elements", b"a", b"b") + armed(waited, "elements", b"b")
     waited.show({**written(b"a", 1), **written(b"b", 1)})
     assert both.is_woken
@@ -99,7 +99,7 @@ def test_who_waits_for_two_keys_is_woken_for_one_and_out_of_both_lines() -> None
 
 
 def test_everybody_who_watches_a_key_is_woken_by_any_change_of_it() -> None:
-    waited = Waited()
+    waited = WaiterIndex()
     waiters = armed(waited, "changes", b"k", count=3)
     waited.show(written(b"other"))
     assert woken(waiters) == []
@@ -109,7 +109,7 @@ def test_everybody_who_watches_a_key_is_woken_by_any_change_of_it() -> None:
 
 
 def test_one_looks_at_a_lock_and_the_next_when_that_one_has_it_or_goes() -> None:
-    waited = Waited()
+    waited = WaiterIndex()
     waiters = armed(waited, "locks", b"k", count=4)
     assert [waited.is_first(waiter) for waiter in waiters] == [True, False, False, False]
     waited.show(written(b"k", 0))
@@ -124,7 +124,7 @@ def test_one_looks_at_a_lock_and_the_next_when_that_one_has_it_or_goes() -> None
 
 
 def test_the_first_in_line_looks_at_the_lock_of_a_dead_process() -> None:
-    waited = Waited()
+    waited = WaiterIndex()
     waiters = armed(waited, "locks", b"k", count=3) + armed(waited, "locks", b"other")
     for waiter, holder in zip(waiters, ("dead", "dead", "dead", "living"), strict=True):
         waiter.holder = holder
@@ -134,7 +134,7 @@ def test_the_first_in_line_looks_at_the_lock_of_a_dead_process() -> None:
 
 
 def test_what_a_stalled_waiter_was_woken_for_goes_to_the_next_after_a_second() -> None:
-    waited = Waited()
+    waited = WaiterIndex()
     waiters = armed(waited, "elements", b"k", count=3)
     waited.show(written(b"k", 1))
     waited.tick(lambda _: False)
@@ -146,7 +146,7 @@ def test_what_a_stalled_waiter_was_woken_for_goes_to_the_next_after_a_second() -
 
 
 def test_waiters_of_a_closed_loop_are_forgotten_and_others_woken_instead() -> None:
-    waited = Waited()
+    waited = WaiterIndex()
     gone, here = object(), object()
     waited.tell = lambda channel, _: channel is here
     waiters = [Waiter("elements", [("default", b"k")]) for _ in range(1500)]
@@ -166,7 +166,7 @@ def test_waiters_of_a_closed_loop_are_forgotten_and_others_woken_instead() -> No
 
 @pytest.mark.parametrize("kind", ["changes", "elements", "locks"])
 def test_a_signal_handler_that_raises_while_somebody_is_told_costs_nobody_the_wake_up(kind: str) -> None:
-    waited = Waited()
+    waited = WaiterIndex()
     told: list[Waiter] = []
 
     def interrupted(channel: Any, waiters: list[Waiter]) -> bool:
@@ -186,7 +186,7 @@ def test_a_signal_handler_that_raises_while_somebody_is_told_costs_nobody_the_wa
 
 
 def test_a_keyspace_that_is_not_there_yet_and_closing() -> None:
-    waited = Waited()
+    waited = WaiterIndex()
     waiter = Waiter("elements", [("new", b"k")])
     waited.arm(waiter, CATALOGUE)
     assert waiter.keys == ()
@@ -223,7 +223,7 @@ class Model:
             self.spawn(lambda engine, count=count: self.commit(engine, count), waiters + number)
 
     def spawn(self, body: Callable[[Any], None], number: int) -> None:
-        storage = SimulatedStorage(number + 1, beside=self.disk)
+        storage = SimulatedStorage(number + 1, shares=self.disk)
         words = storage.attach_page("control", control.CONTROL_BYTES)
         page = self.disk.machine.pages["control"]
         page[control.SLOTS] = number + 1
@@ -235,13 +235,13 @@ class Model:
 
         slot = Slot()
         slot.number = number  # type: ignore[attr-defined]
-        engine = SimpleNamespace(words=words, slot=slot, storage=storage, lock=RLock(), seen=0, waited=Waited())
+        engine = SimpleNamespace(words=words, slot=slot, storage=storage, lock=RLock(), seen=0, waited=WaiterIndex())
         storage.on_pause = self.runner.switch
         self.storages.append(storage)
         self.greenlets.append(greenlet(lambda: body(engine)))
 
     def wait(self, engine: Any, own_commits: int) -> None:
-        engine.waited.arm(Waiter("changes", [("default", b"k")]), CATALOGUE)
+        engine.waiters.arm(Waiter("changes", [("default", b"k")]), CATALOGUE)
         self.commit(engine, own_commits)
         while engine.seen < self.target:
             sleep_until_news(engine, 1.0)
@@ -321,7 +321,7 @@ def pops(key: bytes) -> Body:
         waiter = Waiter("elements", [("default", key)])
         while True:
             with engine.lock:
-                engine.waited.arm(waiter, engine.view.catalogue)
+                engine.waiters.arm(waiter, engine.view.catalogue)
             if store.get(key) is not None and store.write(lists.pop_one, key, True) is not None:
                 return
             while not waiter.is_woken:

@@ -30,7 +30,7 @@ PATIENCE = 60
 
 
 def waited_of(db: Any) -> Any:
-    return db._store.engine.waited
+    return db._store.engine.waiters
 
 
 def until(condition: Callable[[], object]) -> None:
@@ -305,7 +305,7 @@ def test_an_interrupt_ends_a_waiting(store_path: Path, run_python: Callable[...,
 import os, signal, sys, threading, time
 from ferrokv import BlockingFerroKV
 with BlockingFerroKV.open(sys.argv[1]) as db:
-    waited = db._store.engine.waited
+    waited = db._store.engine.waiters
     db.lock("l").acquire()
     waiting = []
     def handler(number, frame):
@@ -485,7 +485,7 @@ def test_changes_are_told_once(db: BlockingFerroKV) -> None:
 
 async def test_changes_in_two_keyspaces_and_of_another_process(store_path: Path) -> None:
     async with FerroKV.open(store_path) as db, db.keyspace("other") as other:
-        with db.changes("k", beside=other) as changes:
+        with db.changes("k", also_in=other) as changes:
             await other.set("k", 1)
             assert await changes.wait() is True
             await db.set("k", 1)
@@ -496,7 +496,7 @@ async def test_changes_in_two_keyspaces_and_of_another_process(store_path: Path)
                 assert await db.get("k") == b"2"
         async with FerroKV.open(str(store_path) + "2") as far:
             with pytest.raises(DataError, match="two stores"):
-                db.changes("k", beside=far)
+                db.changes("k", also_in=far)
 
 
 def test_who_may_only_read_sees_changes_too(store_path: Path) -> None:

@@ -46,7 +46,7 @@ class SimulatedProcess:
     def __init__(self, world: World, number: int, body: Body) -> None:
         self.world = world
         self.number = number
-        self.storage = SimulatedStorage(number, beside=world.disk)
+        self.storage = SimulatedStorage(number, shares=world.disk)
         self.store: EngineHarness | None = None
         self.stopped = False
         self.steps = 0
@@ -234,7 +234,7 @@ class World:
         self._check_durable("CURRENT")
         current = decode_current(bytes(machine.names["CURRENT"].content))
         self._check_durable(file_name("manifest", current.manifest_number))
-        quiet = SimulatedStorage(0, beside=self.disk)
+        quiet = SimulatedStorage(0, shares=self.disk)
         for number in complete(read_manifest(current), quiet).tables.metas:
             self._check_durable(file_name("table", number))
 

@@ -51,10 +51,10 @@ class AsyncCacheStore(AsyncCache, Protocol):
     ) -> AsyncGenerator[bytes, None]:
         """Iterate over keys that match glob and type."""
 
-    def changes(self, *names: Key, beside: AsyncCacheStore | None = None) -> AsyncChanges:
+    def changes(self, *names: Key, also_in: AsyncCacheStore | None = None) -> AsyncChanges:
         """Watch keys, to wait until anybody writes or deletes one of them.
 
-        `beside` is a handle on another keyspace of the same store, whose keys of the same names are
+        `also_in` is a handle on another keyspace of the same store, whose keys of the same names are
         watched too.
         """
 

@@ -129,7 +129,7 @@ class AsyncStore(AsyncCommands, AsyncScans, Protocol):
     def pipeline(self, transaction: bool = True, shard_hint: None = None) -> AsyncPipeline:
         """Return an empty pipeline. The arguments are redis-py's, and change nothing."""
 
-    def changes(self, *names: Key, beside: AsyncCacheStore | None = None) -> AsyncChanges:
+    def changes(self, *names: Key, also_in: AsyncCacheStore | None = None) -> AsyncChanges:
         """Watch keys, to wait until anybody writes or deletes one of them."""
 
     def deferral(self) -> Deferral:

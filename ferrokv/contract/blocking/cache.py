@@ -52,10 +52,10 @@ class BlockingCacheStore(BlockingCache, Protocol):
     ) -> Iterator[bytes]:
         """Iterate over keys that match glob and type."""
 
-    def changes(self, *names: Key, beside: BlockingCacheStore | None = None) -> BlockingChanges:
+    def changes(self, *names: Key, also_in: BlockingCacheStore | None = None) -> BlockingChanges:
         """Watch keys, to wait until anybody writes or deletes one of them.
 
-        `beside` is a handle on another keyspace of the same store, whose keys of the same names are
+        `also_in` is a handle on another keyspace of the same store, whose keys of the same names are
         watched too.
         """
 

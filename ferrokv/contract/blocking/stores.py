@@ -130,7 +130,7 @@ class BlockingStore(BlockingCommands, BlockingScans, Protocol):
     def pipeline(self, transaction: bool = True, shard_hint: None = None) -> BlockingPipeline:
         """Return an empty pipeline. The arguments are redis-py's, and change nothing."""
 
-    def changes(self, *names: Key, beside: BlockingCacheStore | None = None) -> BlockingChanges:
+    def changes(self, *names: Key, also_in: BlockingCacheStore | None = None) -> BlockingChanges:
         """Watch keys, to wait until anybody writes or deletes one of them."""
 
     def deferral(self) -> Deferral:

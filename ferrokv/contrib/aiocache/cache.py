@@ -18,12 +18,12 @@ from aiocache.base import BaseCache
 from aiocache.serializers import JsonSerializer
 
 from ferrokv import DataError, Options, ResponseError, connect
-from ferrokv.connecting import located
+from ferrokv.connecting import resolve_location
 from ferrokv.options import UNCHANGED, Quota
 
-from ..opening import in_batches, open_options, whole_ms
+from ..shared import in_batches, open_options, whole_ms
 from .keys import KeyBuilder, stored_prefix, usual_key
-from .locks import NOT_GIVEN, forget_event, is_lock, take_lock
+from .redlock import NOT_GIVEN, forget_event, is_lock, take_lock
 
 if TYPE_CHECKING:
     from ferrokv.contract.aio.stores import AsyncStore
@@ -73,7 +73,7 @@ class FerroKVCache(BaseCache):  # type: ignore[misc]
         self._key_builder = key_builder or usual_key
         if not os.fspath(path):
             raise ValueError("a FerroKVCache needs a path: the directory of the store")
-        self.path = located(path)
+        self.path = resolve_location(path)
         self.keyspace = keyspace
         self._max_bytes = _number(max_bytes)
         self._options = open_options({name: _number(value) for name, value in {**(options or {}), **own}.items()})

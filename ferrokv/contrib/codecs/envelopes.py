@@ -38,7 +38,7 @@ class Guard(NamedTuple):
         return (self.epoch, *(token for _, token in self.tokens))
 
 
-class Opened(NamedTuple):
+class OpenedEnvelope(NamedTuple):
     """The contents of an envelope.
 
     `soft_ms` is None without a soft expiry, and `guard` is None without tags.
@@ -66,7 +66,7 @@ def seal_in(stored: bytes, soft_ms: int | None, guard: Guard | None) -> bytes:
     return stored
 
 
-def open_envelope(stored: bytes) -> Opened | None:
+def open_envelope(stored: bytes) -> OpenedEnvelope | None:
     """Return the contents, or None if the envelope is damaged. A bare value is its own content."""
     soft_ms = guard = None
     if stored[:1] == STALE:
@@ -79,7 +79,7 @@ def open_envelope(stored: bytes) -> Opened | None:
         if found is None:
             return None
         guard, stored = found
-    return None if stored[:1] in ENVELOPES else Opened(soft_ms, guard, stored)
+    return None if stored[:1] in ENVELOPES else OpenedEnvelope(soft_ms, guard, stored)
 
 
 def _read_guard(stored: bytes) -> tuple[Guard, bytes] | None:

@@ -16,7 +16,7 @@ from django.core.exceptions import ImproperlyConfigured, SynchronousOnlyOperatio
 from django.utils.module_loading import import_string
 
 from ferrokv import DataError, Options, ResponseError, WriteBatch
-from ferrokv.connecting import located
+from ferrokv.connecting import resolve_location
 from ferrokv.options import UNCHANGED
 
 from ..codecs.compressors import make_compressor
@@ -27,7 +27,7 @@ from ..codecs.envelopes import (
     TAG_BYTES_MAX,
     TAGS_MAX,
     Guard,
-    Opened,
+    OpenedEnvelope,
     new_token,
     open_envelope,
     replace_inner,
@@ -36,8 +36,8 @@ from ..codecs.envelopes import (
 )
 from ..codecs.serializers import make_serializer
 from ..codecs.values import COMPRESSED_BYTES_MIN, INT64_MAX, INT64_MIN, MISSING, ValueCodec
-from ..opening import FOREVER_SECONDS, in_batches, open_options
-from .handles import Place
+from ..shared import FOREVER_SECONDS, in_batches, open_options
+from .handles import CacheLocation
 
 if TYPE_CHECKING:
     from ferrokv.contract.transactions import CacheTx
@@ -88,7 +88,7 @@ def _size(option: str, given: Any) -> int:
     return given
 
 
-def place_of(location: str | os.PathLike[str], params: Mapping[str, Any]) -> Place:
+def location_of(location: str | os.PathLike[str], params: Mapping[str, Any]) -> CacheLocation:
     """Return where a `CACHES` entry keeps its keys.
 
     `ImproperlyConfigured` names an option that is unknown or invalid.
@@ -105,7 +105,7 @@ def place_of(location: str | os.PathLike[str], params: Mapping[str, Any]) -> Pla
     max_bytes = options.get("MAX_BYTES", UNCHANGED)
     try:
         checked = open_options(engine_options)
-        where = located(location)
+        where = resolve_location(location)
     except DataError as error:
         raise ImproperlyConfigured(f"OPTIONS of a FerroKVCache: {error}") from error
     if max_bytes is not UNCHANGED and max_bytes is not None and _size("MAX_BYTES", max_bytes) == 0:
@@ -114,7 +114,7 @@ def place_of(location: str | os.PathLike[str], params: Mapping[str, Any]) -> Pla
         raise ImproperlyConfigured(f"KEYSPACE must be a name: found={keyspace!r}")
     if is_taken(keyspace):
         raise ImproperlyConfigured(f"KEYSPACE {keyspace!r} is taken: ferrokv keeps sessions, tags or locks in it")
-    return Place(where, keyspace, checked, max_bytes)
+    return CacheLocation(where, keyspace, checked, max_bytes)
 
 
 def _codec_of(options: Mapping[str, Any]) -> ValueCodec:
@@ -138,9 +138,9 @@ class CacheBase(BaseCache):
     def __init__(self, location: str | os.PathLike[str], params: dict[str, Any]) -> None:
         options = _options_of(params)
         super().__init__({**params, "OPTIONS": options})
-        self._place = place_of(location, params)
-        self._tags_place = self._place.beside(self._place.keyspace + TAGS_SUFFIX)
-        self._locks_place = self._place.beside(self._place.keyspace + LOCKS_SUFFIX)
+        self._location = location_of(location, params)
+        self._tags_location = self._location.sibling(self._location.keyspace + TAGS_SUFFIX)
+        self._locks_location = self._location.sibling(self._location.keyspace + LOCKS_SUFFIX)
         kind = type(self)
         self._makes_usual_keys = (
             kind.make_key is BaseCache.make_key
@@ -288,10 +288,10 @@ class CacheBase(BaseCache):
         tx.set(name, replace_inner(stored, opened.inner, b"%d" % counted), keepttl=True)
         return counted
 
-    def _counts(self, tx: CacheTx, opened: Opened) -> bool:
+    def _counts(self, tx: CacheTx, opened: OpenedEnvelope) -> bool:
         """True if `get` returns the value."""
         if opened.soft_ms is not None and opened.soft_ms <= time.time() * 1000:
             return False
-        if opened.guard is not None and not tokens_match(opened.guard, tx.keyspace(self._tags_place.keyspace).get):
+        if opened.guard is not None and not tokens_match(opened.guard, tx.keyspace(self._tags_location.keyspace).get):
             return False
         return self._codec.decode(opened.inner) is not MISSING

@@ -20,7 +20,7 @@ from django.utils.module_loading import import_string
 from ferrokv import BlockingFerroKV, FerroKVError, Options, inspect_directory
 from ferrokv.connecting import is_url
 
-from .base import is_taken, place_of
+from .base import is_taken, location_of
 from .middleware import PipelinedMiddleware
 from .session_steps import KEYSPACE as SESSIONS
 from .session_steps import USERS_KEYSPACE, is_ours, session_place
@@ -80,11 +80,11 @@ def _check_same_options() -> Iterator[CheckMessage]:
     seen: dict[str, tuple[str, Options]] = {}
     for alias, params in _entries():
         try:
-            place = place_of(params.get("LOCATION", ""), params)
+            location = location_of(params.get("LOCATION", ""), params)
         except ImproperlyConfigured:
             continue
-        own = Options.checked(place.options)
-        other, options = seen.setdefault(place.path, (alias, own))
+        own = Options.checked(location.options)
+        other, options = seen.setdefault(location.path, (alias, own))
         differing = [name for name in Options._fields if getattr(own, name) != getattr(options, name)]
         if differing:
             yield Error(
@@ -125,7 +125,7 @@ def check_places(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             )
             continue
         try:
-            path = place_of(params["LOCATION"], params).path
+            path = location_of(params["LOCATION"], params).path
         except ImproperlyConfigured:
             continue  # check_settings reports it
         if path not in seen and not is_url(path):  # another backend has no directory to check
@@ -184,17 +184,17 @@ def check_stores(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if settings.SESSION_ENGINE != SESSION_ENGINE:
         return []
     try:
-        place = session_place()
-        if is_url(place.path) or not inspect_directory(place.path).is_store:
+        location = session_place()
+        if is_url(location.path) or not inspect_directory(location.path).is_store:
             return []
-        with BlockingFerroKV.open(place.path, read_only=True) as db:
+        with BlockingFerroKV.open(location.path, read_only=True) as db:
             quotas = db.stats().quotas
     except (FerroKVError, ImproperlyConfigured) as error:
         return [Error(f"The sessions' store cannot be read: {error}", id="ferrokv.E001")]
     return [
         Error(
             f"The keyspace {name!r} has a quota of {quotas[name]} bytes: sessions are evicted when it is full.",
-            hint=f"Remove it: FerroKV.open({place.path!r}, keyspace={name!r}), then set_quota(None).",
+            hint=f"Remove it: FerroKV.open({location.path!r}, keyspace={name!r}), then set_quota(None).",
             id="ferrokv.E003",
         )
         for name in (SESSIONS, USERS_KEYSPACE)

@@ -23,10 +23,10 @@ Key = tuple[str, str, Quota, tuple[tuple[str, object], ...]]
 """Path, keyspace, quota and options of a handle."""
 _blocking: dict[Key, BlockingStore] = {}
 _native: dict[Key, AsyncStore] = {}
-_places: set[ref[Place]] = set()  # only single operations, which are atomic among threads
+_places: set[ref[CacheLocation]] = set()  # only single operations, which are atomic among threads
 
 
-class Place:
+class CacheLocation:
     """A keyspace of a store, and the options to open it with.
 
     `path` is a directory or a URL. `max_bytes` is the keyspace's quota, set when a process first
@@ -58,9 +58,9 @@ class Place:
             key, connect(self.path, keyspace=self.keyspace, max_bytes=self.max_bytes, **self.options)
         )
 
-    def beside(self, keyspace: str) -> Place:
+    def sibling(self, keyspace: str) -> CacheLocation:
         """Return another keyspace of the same store."""
-        return Place(self.path, keyspace, self.options)
+        return CacheLocation(self.path, keyspace, self.options)
 
 
 def close_handles(path: str) -> None:
@@ -71,9 +71,9 @@ def close_handles(path: str) -> None:
     closing = [_blocking.pop(key) for key in list(_blocking) if key[0] == path]
     native = [_native.pop(key) for key in list(_native) if key[0] == path]
     for known in list(_places):
-        place = known()
-        if place is not None and place.path == path:
-            place.take_handles()
+        location = known()
+        if location is not None and location.path == path:
+            location.take_handles()
     for handle in closing:
         handle.close()
     for one in native:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Final, NamedTuple
 
-from ..opening import FOREVER_SECONDS
+from ..shared import FOREVER_SECONDS
 
 StoredName = tuple[str, str, bytes]
 """A key among all: directory, keyspace and name."""

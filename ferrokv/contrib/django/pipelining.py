@@ -141,7 +141,7 @@ class Pipelined:
         _raise_first(self._failures if path is None else failures)
 
     def _chosen(self, path: str | None) -> list[Deferral]:
-        return [deferral for place, deferral in list(self._deferrals.items()) if path is None or place == path]
+        return [deferral for location, deferral in list(self._deferrals.items()) if path is None or location == path]
 
     # -- the block -----------------------------------------------------------------------------------------------
 

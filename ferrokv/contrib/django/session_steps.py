@@ -18,8 +18,8 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from .backend import FerroKVCache
-from .base import place_of
-from .handles import Place
+from .base import location_of
+from .handles import CacheLocation
 
 if TYPE_CHECKING:
     from ferrokv.contract.transactions import CacheTx
@@ -45,7 +45,7 @@ def is_ours(params: Mapping[str, Any]) -> bool:
 
 
 @lru_cache(maxsize=1)
-def session_place() -> Place:
+def session_place() -> CacheLocation:
     """The keyspace of the sessions.
 
     It is in the directory of SESSION_CACHE_ALIAS, or of the first alias that uses ferrokv.
@@ -53,7 +53,7 @@ def session_place() -> Place:
     for alias in (settings.SESSION_CACHE_ALIAS, *settings.CACHES):
         params = settings.CACHES.get(alias)
         if params is not None and is_ours(params):
-            return place_of(params.get("LOCATION", ""), params).beside(KEYSPACE)
+            return location_of(params.get("LOCATION", ""), params).sibling(KEYSPACE)
     raise ImproperlyConfigured("SESSION_ENGINE ferrokv.contrib.django.sessions needs a FerroKVCache in CACHES.")
 
 

@@ -13,7 +13,7 @@ from ferrokv import Options, connect_blocking
 from ferrokv.options import UNCHANGED
 
 from ..codecs import MISSING, ValueCodec
-from ..opening import FOREVER_SECONDS, in_batches, in_parts, open_options, whole_ms
+from ..shared import FOREVER_SECONDS, in_batches, in_parts, open_options, whole_ms
 from .mutex import FerroKVMutex
 
 logger = logging.getLogger("ferrokv.contrib.dogpile")

@@ -24,7 +24,7 @@ WRONG_TYPE: Final = "WRONGTYPE Operation against a key holding the wrong kind of
 PAGE_ELEMENTS: Final = 512
 
 
-class Opened(NamedTuple):
+class OpenCollection(NamedTuple):
     """A collection to read: its root, and the prefix of its elements' internal keys."""
 
     root: RootFields
@@ -49,14 +49,14 @@ def check_root(found: Found, collection_type: bytes) -> RootFields:
     return root
 
 
-def open_collection(records: Records, key: bytes, collection_type: bytes) -> Op[Opened | None]:
+def open_collection(records: Records, key: bytes, collection_type: bytes) -> Op[OpenCollection | None]:
     """Return the collection of a key, or None. `ResponseError` if the key holds anything else."""
     found = yield from records.find(key)
     if found is None:
         return None
     root = check_root(found, collection_type)
     assert records.prefix is not None
-    return Opened(root, element_prefix(records.prefix, root.generation))
+    return OpenCollection(root, element_prefix(records.prefix, root.generation))
 
 
 def read_range(
@@ -75,7 +75,7 @@ def read_range(
     return read_scan(records.scan(low, high, reverse=reverse), skip, limit)
 
 
-def read_all(records: Records, opened: Opened) -> Op[Pairs]:
+def read_all(records: Records, opened: OpenCollection) -> Op[Pairs]:
     """Return all elements in key order, as (key without the prefix, value) pairs."""
     return records.read_parts(opened.prefix, opened.root.size)
 
@@ -209,7 +209,7 @@ def move_root(tx: Transaction, value: bytes, target: bytes) -> None:
 def copy_collection(tx: Transaction, found: Found, target: bytes) -> None:
     """Copy a collection to another key, element by element."""
     root = decode_root(found[0])
-    old = Opened(root, element_prefix(tx.make_prefix(), root.generation))
+    old = OpenCollection(root, element_prefix(tx.make_prefix(), root.generation))
     new = make_collection(tx, target, root.type, found[1])
     for element, value in tx.complete(read_all(tx, old)):
         new.put(element, value)

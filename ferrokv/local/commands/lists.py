@@ -9,7 +9,7 @@ from ..format.roots import LIST
 from ..log.transaction import Transaction
 from ..storage.requests import Op
 from ..tree.records import Records
-from .collections import Collection, Opened, find_collection, find_or_make, open_collection, read_range
+from .collections import Collection, OpenCollection, find_collection, find_or_make, open_collection, read_range
 from .touched import reads_keys_at
 
 
@@ -24,7 +24,7 @@ def _bounds(start: int, end: int, size: int) -> tuple[int, int]:
     return first, max(first, last)
 
 
-def _read_values(records: Records, opened: Opened, first: int, last: int) -> Op[list[bytes]]:
+def _read_values(records: Records, opened: OpenCollection, first: int, last: int) -> Op[list[bytes]]:
     """Return the elements at positions [first, last)."""
     prefix, head = opened.prefix, opened.root.head
     if last == first:

@@ -8,7 +8,7 @@ from ...contract.encoding import Value, encode_value
 from ...errors import DataError, ResponseError
 from ..storage.requests import Op
 from ..tree.records import Records
-from .collections import Opened, read_range
+from .collections import OpenCollection, read_range
 from .counters import decode_integer
 from .floats import decode_score, encode_score, score_of
 
@@ -73,7 +73,7 @@ class Span(NamedTuple):
             raise DataError("``start`` and ``num`` (or ``offset`` and ``num``) must both be specified")
         return self if skip is None else self._replace(skip=_position(skip), limit=_position(limit))
 
-    def read(self, records: Records, opened: Opened) -> Op[Scored]:
+    def read(self, records: Records, opened: OpenCollection) -> Op[Scored]:
         """Return (member, score) pairs in reading direction."""
         if self.kind == "rank":
             return (yield from self._read_ranks(records, opened))
@@ -85,7 +85,9 @@ class Span(NamedTuple):
         pairs = yield from self._read_index(records, opened, self.low, self.high)
         return [(element[1:], score_of(data)) for element, data in pairs]
 
-    def _read_index(self, records: Records, opened: Opened, low: bytes, high: bytes) -> Op[list[tuple[bytes, bytes]]]:
+    def _read_index(
+        self, records: Records, opened: OpenCollection, low: bytes, high: bytes
+    ) -> Op[list[tuple[bytes, bytes]]]:
         prefix = opened.prefix
         wanted = None if self.limit < 0 else self.skip + self.limit
         pairs = yield from read_range(
@@ -93,7 +95,7 @@ class Span(NamedTuple):
         )
         return pairs[self.skip :]
 
-    def _read_ranks(self, records: Records, opened: Opened) -> Op[Scored]:
+    def _read_ranks(self, records: Records, opened: OpenCollection) -> Op[Scored]:
         size = opened.root.size
         first = max(self.first + size if self.first < 0 else self.first, 0)
         last = min(self.last + size if self.last < 0 else self.last, size - 1)

@@ -15,7 +15,7 @@ from ..storage.requests import Op
 from .fitting import merge_that_fits, merge_that_frees
 from .install import install
 from .merging import Merger, set_aside, weigh
-from .picker import Choice, Drop, Merging, Move, Situation, pick, pick_everything, rewriting
+from .picker import Choice, Drop, Merging, Move, PickerContext, pick, pick_everything, rewriting
 from .survivors import Survivors
 from .sweeping import look_for_dead, next_with_dead, sweep_due
 
@@ -24,7 +24,7 @@ def compaction_due(engine: Engine) -> bool:
     """Return True if `compact_once` has something to do, as far as this process knows."""
     view = engine.view
     survivors = Survivors(engine.passed_ms(), view.catalogue)
-    return pick(view.version, engine.options, survivors, _situation(engine)) is not None or sweep_due(engine)
+    return pick(view.version, engine.options, survivors, _context_of(engine)) is not None or sweep_due(engine)
 
 
 def compact_once(engine: Engine, *, everything: bool = False) -> Op[bool]:
@@ -65,24 +65,24 @@ def _compact_once(engine: Engine, *, everything: bool) -> Op[bool]:
     survivors = Survivors(engine.certain_ms(), view.catalogue)
     choice: Choice | None
     if everything:
-        choice = pick_everything(view.version, engine.options, _situation(engine))
+        choice = pick_everything(view.version, engine.options, _context_of(engine))
     else:
-        choice = pick(view.version, engine.options, survivors, _situation(engine))
+        choice = pick(view.version, engine.options, survivors, _context_of(engine))
         if choice is None:
             choice = yield from look_for_dead(engine)
         if choice is None:
-            choice = yield from merge_that_frees(engine, _situation(engine), partial(weigh, engine))
+            choice = yield from merge_that_frees(engine, _context_of(engine), partial(weigh, engine))
     if choice is None:
         return False
     yield from _carry_out(engine, choice, survivors)
     return True
 
 
-def _situation(engine: Engine) -> Situation:
+def _context_of(engine: Engine) -> PickerContext:
     manifest = engine.compactor.open_manifest
     if manifest is None:
-        return Situation(engine.compactor.cursors, damaged=engine.compactor.damaged)
-    return Situation(engine.compactor.cursors, manifest.tables.merge, engine.compactor.damaged)
+        return PickerContext(engine.compactor.cursors, damaged=engine.compactor.damaged)
+    return PickerContext(engine.compactor.cursors, manifest.tables.merge, engine.compactor.damaged)
 
 
 def _carry_out(engine: Engine, choice: Choice, survivors: Survivors) -> Op[None]:
@@ -105,7 +105,7 @@ def run_merge(engine: Engine, choice: Merging, survivors: Survivors) -> Op[None]
 
     Only for the holder of the compact lock.
     """
-    choice, spare = yield from merge_that_fits(engine, choice, _situation(engine), partial(weigh, engine))
+    choice, spare = yield from merge_that_fits(engine, choice, _context_of(engine), partial(weigh, engine))
     if choice.target == 0 and choice.upper[0] is not engine.view.version.levels[0][0]:
         return  # a flush came while it was weighed, so the newest tables of level 0 are others now: choose again
     yield from Merger(engine, choice, survivors, spare=spare).run()

@@ -20,7 +20,7 @@ from ..tree.read import read_entry
 from ..tree.table import Table
 from ..tree.version import LEVELS, Version
 from ..tree.view import HotCache, View, entry_bytes
-from .picker import Merging, Situation, merge_level0, push_down, readable, rewriting
+from .picker import Merging, PickerContext, merge_level0, push_down, readable, rewriting
 
 RECORD_BYTES = 22  # for each record, in a block and in the filter, beside key and value
 BLOCK_BYTES = 64  # for each block, in its head and in the index, beside its last key
@@ -29,7 +29,7 @@ FREED_BYTES_MIN = 4096  # a merge must free at least so much, and at least a six
 TABLE_BYTES = 4096  # for each table: the footer, heads, and the file system's rounding
 
 
-class Weigher:
+class SizeEstimator:
     """Takes pages as a table builder does.
 
     `bytes` is the size that the tables would have, or a little more.
@@ -105,7 +105,7 @@ def memtables_that_fit(
 
 
 def merge_that_fits(
-    engine: Engine, choice: Merging, situation: Situation, weigh: Callable[[Merging], Op[int]]
+    engine: Engine, choice: Merging, context: PickerContext, weigh: Callable[[Merging], Op[int]]
 ) -> Op[tuple[Merging, bool]]:
     """Return the merge, or another one that fits, and whether that takes the spare table.
 
@@ -120,18 +120,18 @@ def merge_that_fits(
     tables_word, tried = engine.compactor.nothing_fits
     if tables_word == engine.seen_version and room.most <= tried:
         raise _nothing_fits(room)
-    for candidate in (choice, *(() if engine.is_short else smaller_merges(version, choice, situation))):
+    for candidate in (choice, *(() if engine.is_short else smaller_merges(version, choice, context))):
         needed = yield from weigh(candidate)
         if needed <= room.most:
             return candidate, takes_spare(engine, needed, room)
-    freeing = yield from merge_that_frees(engine, situation, weigh)
+    freeing = yield from merge_that_frees(engine, context, weigh)
     if freeing is not None:
         return freeing, takes_spare(engine, (yield from weigh(freeing)), room)
     engine.compactor.nothing_fits = engine.seen_version, room.most  # the word, since the version would keep its files
     raise _nothing_fits(room)
 
 
-def merge_that_frees(engine: Engine, situation: Situation, weigh: Callable[[Merging], Op[int]]) -> Op[Merging | None]:
+def merge_that_frees(engine: Engine, context: PickerContext, weigh: Callable[[Merging], Op[int]]) -> Op[Merging | None]:
     """Return a merge that is not due but frees space, on a full disk only; or None.
 
     It reads everything that it weighs. If it finds nothing, it does not search again before the
@@ -142,7 +142,7 @@ def merge_that_frees(engine: Engine, situation: Situation, weigh: Callable[[Merg
     if not engine.is_short or engine.compactor.nothing_freed == state:
         return None
     room = yield from look_for_room(engine)
-    for candidate in _freeing_merges(engine, view.version, situation):
+    for candidate in _freeing_merges(engine, view.version, context):
         inputs = sum(table.meta.file_bytes for table in candidate.inputs)
         needed = yield from weigh(candidate)
         if needed <= room.most and needed + max(FREED_BYTES_MIN, inputs // 16) <= inputs:
@@ -151,31 +151,31 @@ def merge_that_frees(engine: Engine, situation: Situation, weigh: Callable[[Merg
     return None
 
 
-def _freeing_merges(engine: Engine, version: Version, situation: Situation) -> Iterator[Merging]:
+def _freeing_merges(engine: Engine, version: Version, context: PickerContext) -> Iterator[Merging]:
     """Iterate over merges that may free space, the most useful first."""
     level0 = version.levels[0]
-    down = readable(merge_level0(version, engine.options, situation), situation)
+    down = readable(merge_level0(version, engine.options, context), context)
     if isinstance(down, Merging):
         yield down
     for count in range(2, len(level0) + 1):
         within = Merging(0, level0[:count], (), 0)
-        if readable(within, situation) is None:
+        if readable(within, context) is None:
             break
         yield within
-    yield from single_merges(version, situation)
-    deeper = [table for level in version.levels[1:] for table in level if _is_deleted_from(version, table, situation)]
+    yield from single_merges(version, context)
+    deeper = [table for level in version.levels[1:] for table in level if _is_deleted_from(version, table, context)]
     start = engine.compactor.tables_weighed % max(1, len(deeper))
     for table in [*deeper[start:], *deeper[:start]][:STRIPS_MAX]:
         engine.compactor.tables_weighed += 1
         yield rewriting(table)._replace(stripped=True)
 
 
-def _is_deleted_from(version: Version, table: Table, situation: Situation) -> bool:
+def _is_deleted_from(version: Version, table: Table, context: PickerContext) -> bool:
     """Return True if newer levels have tombstones in the table's range, and all can be read."""
     newer = [
         other for level in range(table.meta.level) for other in version.overlapping(level, table.min_key, table.max_key)
     ]
-    is_readable = not any(other.number in situation.damaged for other in (table, *newer))
+    is_readable = not any(other.number in context.damaged for other in (table, *newer))
     return is_readable and any(other.meta.tombstones for other in newer)
 
 
@@ -217,7 +217,7 @@ def _nothing_fits(room: Room) -> StoreFull:
     )
 
 
-def smaller_merges(version: Version, choice: Merging, situation: Situation) -> Iterator[Merging]:
+def smaller_merges(version: Version, choice: Merging, context: PickerContext) -> Iterator[Merging]:
     """Iterate over smaller merges that may free space, the most useful first.
 
     First come merges with fewer tables of level 0, then single tables of deeper levels. Into level
@@ -232,18 +232,18 @@ def smaller_merges(version: Version, choice: Merging, situation: Situation) -> I
             oldest = tuple(ordered[-count:])
             low, high = min(table.min_key for table in oldest), max(table.max_key for table in oldest)
             smaller = Merging(0, oldest, tuple(version.overlapping(1, low, high)), 1)
-            if readable(smaller, situation) is not None:
+            if readable(smaller, context) is not None:
                 yield smaller
-    yield from single_merges(version, situation)
+    yield from single_merges(version, context)
 
 
-def single_merges(version: Version, situation: Situation) -> Iterator[Merging]:
+def single_merges(version: Version, context: PickerContext) -> Iterator[Merging]:
     """Iterate over merges of one table with those it overlaps in the next level.
 
     Only tables with tombstones are taken, those with the most first.
     """
     tables = [table for level in version.levels[1 : LEVELS - 1] for table in level if table.meta.tombstones]
     for table in sorted(tables, key=lambda table: -table.meta.tombstones):
-        push = readable(push_down(version, table.meta.level, table), situation)
+        push = readable(push_down(version, table.meta.level, table), context)
         if isinstance(push, Merging):
             yield push

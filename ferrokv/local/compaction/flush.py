@@ -16,7 +16,7 @@ from ..tree.merge import MemtableSource, Merge
 from ..tree.table import Table
 from ..tree.view import View
 from .builder import TableBuilder
-from .fitting import Weigher, memtables_that_fit
+from .fitting import SizeEstimator, memtables_that_fit
 from .install import install
 from .survivors import Survivors
 
@@ -83,7 +83,7 @@ def flush(engine: Engine) -> Op[bool]:
     return True
 
 
-def _build(engine: Engine, view: View, sealed: Iterable[Memtable], builder: TableBuilder | Weigher) -> Op[int]:
+def _build(engine: Engine, view: View, sealed: Iterable[Memtable], builder: TableBuilder | SizeEstimator) -> Op[int]:
     """Add the records to keep to the builder. Return how many records had expired."""
     survivors = Survivors(engine.certain_ms(), view.catalogue)
     merge = Merge([MemtableSource(memtable, b"", None) for memtable in sealed])
@@ -97,6 +97,6 @@ def _build(engine: Engine, view: View, sealed: Iterable[Memtable], builder: Tabl
 
 def _weigh(engine: Engine, view: View, sealed: tuple[Memtable, ...]) -> Op[int]:
     """Return how large the table of these memtables would be."""
-    weigher = Weigher(engine.options.block_bytes, engine.options.memtable_bytes)
+    weigher = SizeEstimator(engine.options.block_bytes, engine.options.memtable_bytes)
     yield from _build(engine, view, sealed, weigher)
     return weigher.bytes

@@ -32,7 +32,7 @@ from ..tree.merge import Merge, Page, RunSource
 from ..tree.table import Table
 from .builder import Outputs
 from .dead_generations import Generations
-from .fitting import Weigher, newer_than, without_hidden
+from .fitting import SizeEstimator, newer_than, without_hidden
 from .install import install
 from .picker import Merging
 from .survivors import Survivors
@@ -82,7 +82,7 @@ def _runs(choice: Merging) -> list[RunSource]:
 
 def weigh(engine: Engine, choice: Merging) -> Op[int]:
     """Return how large the outputs of a merge would be."""
-    weigher = Weigher(engine.options.block_bytes, engine.options.table_bytes)
+    weigher = SizeEstimator(engine.options.block_bytes, engine.options.table_bytes)
     pages = MergedPages(engine, choice, Survivors(engine.certain_ms(), engine.view.catalogue))
     while (page := (yield from pages.next_page())) is not None:
         yield from weigher.add(*page)

@@ -59,7 +59,7 @@ class Merging(NamedTuple):
 Choice = Drop | Move | Merging
 
 
-class Situation(NamedTuple):
+class PickerContext(NamedTuple):
     """What a choice depends on beside the version."""
 
     cursors: Mapping[int, bytes] = {}  # level -> smallest key of the table that was compacted last
@@ -68,41 +68,41 @@ class Situation(NamedTuple):
     """Numbers of tables that could not be read. No choice reads one of them."""
 
 
-def pick(version: Version, options: Options, survivors: Survivors, situation: Situation) -> Choice | None:
+def pick(version: Version, options: Options, survivors: Survivors, context: PickerContext) -> Choice | None:
     """Return the most useful compaction, or None."""
     dead = tuple(table for table in version.tables() if droppable(version, table, survivors))
     if dead:
         return Drop(dead)
-    under_way = resume(version, situation)
+    under_way = resume(version, context)
     if under_way is not None:
         return under_way
     for level in _fullest_levels(version, options):
-        choice = _push_level(version, options, level, situation)
+        choice = _push_level(version, options, level, context)
         if choice is not None:
             return choice
     for level in range(1, LEVELS - 1):
         for table in version.levels[level]:
             if table.meta.tombstones * 2 > table.meta.records:
-                choice = readable(push_down(version, level, table), situation)
+                choice = readable(push_down(version, level, table), context)
                 if choice is not None:
                     return choice
     return None
 
 
-def pick_everything(version: Version, options: Options, situation: Situation) -> Choice | None:
+def pick_everything(version: Version, options: Options, context: PickerContext) -> Choice | None:
     """Return the next step of a full compaction, or None at its end.
 
     Each step pushes a few tables of the highest level that has any into the next one, until only
     one level is left.
     """
-    under_way = resume(version, situation)
+    under_way = resume(version, context)
     if under_way is not None:
         return under_way
     used = [level for level in range(LEVELS) if version.levels[level]]
     if not used:
         return None
     if used[0] == 0:
-        choice = readable(merge_level0(version, options, situation), situation)
+        choice = readable(merge_level0(version, options, context), context)
         if choice is not None:
             return choice
     deepest = used[-1]
@@ -112,35 +112,35 @@ def pick_everything(version: Version, options: Options, situation: Situation) ->
         # Only one level is left. Push its tables down only to get rid of tombstones.
         if level == deepest and not any(table.meta.tombstones for table in version.levels[level]):
             continue
-        choice = _next_group(version, options, level, situation)
+        choice = _next_group(version, options, level, context)
         if choice is not None:
             return choice
     return None
 
 
-def _next_group(version: Version, options: Options, level: int, situation: Situation) -> Choice | None:
+def _next_group(version: Version, options: Options, level: int, context: PickerContext) -> Choice | None:
     """Return a merge of a level's first tables that can go down together, of a few tables' size."""
     tables = version.levels[level]
     for first in range(len(tables)):
         group: list[Table] = []
         size = 0
         for table in tables[first:]:
-            if table.number in situation.damaged or (group and size >= MERGED_FACTOR * options.table_bytes):
+            if table.number in context.damaged or (group and size >= MERGED_FACTOR * options.table_bytes):
                 break
             group.append(table)
             size += table.meta.file_bytes
         while group:
             lower = version.overlapping(level + 1, group[0].min_key, group[-1].max_key)
-            choice = readable(Merging(level, tuple(group), tuple(lower), level + 1), situation)
+            choice = readable(Merging(level, tuple(group), tuple(lower), level + 1), context)
             if choice is not None:
                 return choice
             group.pop()
     return None
 
 
-def resume(version: Version, situation: Situation) -> Merging | None:
+def resume(version: Version, context: PickerContext) -> Merging | None:
     """Return the merge under way, or None if it does not fit the tables or an input is damaged."""
-    level, numbers, done = situation.merge
+    level, numbers, done = context.merge
     if not numbers or level >= LEVELS - 1:
         return None
     upper = tuple(table for table in version.levels[level] if table.number in numbers)
@@ -153,12 +153,12 @@ def resume(version: Version, situation: Situation) -> Merging | None:
     low = min(table.min_key for table in upper)
     lower = tuple(table for table in target if table.min_key > done and table.min_key <= high and low <= table.max_key)
     merging = Merging(level, upper, lower, level + 1, done)
-    return merging if readable(merging, situation) is not None else None
+    return merging if readable(merging, context) is not None else None
 
 
-def readable(choice: Choice | None, situation: Situation) -> Choice | None:
+def readable(choice: Choice | None, context: PickerContext) -> Choice | None:
     """Return the choice, or None if it would read a damaged table."""
-    if isinstance(choice, Merging) and any(table.number in situation.damaged for table in choice.inputs):
+    if isinstance(choice, Merging) and any(table.number in context.damaged for table in choice.inputs):
         return None
     return choice
 
@@ -178,18 +178,18 @@ def _fullest_levels(version: Version, options: Options) -> list[int]:
     return [-level for score, level in sorted(scores, reverse=True) if score > 1 or (score == 1 and not level)]
 
 
-def _push_level(version: Version, options: Options, level: int, situation: Situation) -> Choice | None:
+def _push_level(version: Version, options: Options, level: int, context: PickerContext) -> Choice | None:
     """Return a compaction of some of a level's tables into the next; None if damage prevents all."""
     if level == 0:
-        merging = readable(merge_level0(version, options, situation), situation)
-        return merging or _gather_level0(version, options, situation)
+        merging = readable(merge_level0(version, options, context), context)
+        return merging or _gather_level0(version, options, context)
     tables = version.levels[level]
-    cursor = situation.cursors.get(level, b"")
+    cursor = context.cursors.get(level, b"")
     first = next((i for i, table in enumerate(tables) if table.min_key > cursor), 0)
     # Round robin, so that every part of a level gets its turn.
     for table in (*tables[first:], *tables[:first]):
         choice = push_down(version, level, table)
-        if table.number not in situation.damaged and readable(choice, situation) is not None:
+        if table.number not in context.damaged and readable(choice, context) is not None:
             return choice
     return None
 
@@ -213,7 +213,7 @@ def droppable(version: Version, table: Table, survivors: Survivors) -> bool:
     return not version.overlaps_below(level, table.min_key, table.max_key)
 
 
-def merge_level0(version: Version, options: Options, situation: Situation) -> Merging | None:
+def merge_level0(version: Version, options: Options, context: PickerContext) -> Merging | None:
     """Return a merge of the oldest tables of level 0 with those that they overlap in level 1.
 
     It takes at most MERGED_FACTOR times `level0_tables`, and only tables that are older than any
@@ -221,7 +221,7 @@ def merge_level0(version: Version, options: Options, situation: Situation) -> Me
     """
     upper: list[Table] = []
     for table in reversed(version.levels[0]):
-        if table.number in situation.damaged or len(upper) >= MERGED_FACTOR * options.level0_tables:
+        if table.number in context.damaged or len(upper) >= MERGED_FACTOR * options.level0_tables:
             break
         upper.insert(0, table)
     if not upper:
@@ -231,7 +231,7 @@ def merge_level0(version: Version, options: Options, situation: Situation) -> Me
     return Merging(0, tuple(upper), tuple(version.overlapping(1, low, high)), 1)
 
 
-def _gather_level0(version: Version, options: Options, situation: Situation) -> Merging | None:
+def _gather_level0(version: Version, options: Options, context: PickerContext) -> Merging | None:
     """Return a merge of the newest tables of level 0 within level 0; None if they are few.
 
     This is for tables that damage keeps from going down. It takes only tables of similar size, so
@@ -240,7 +240,7 @@ def _gather_level0(version: Version, options: Options, situation: Situation) -> 
     taken: list[Table] = []
     taken_bytes = 0
     for table in version.levels[0]:
-        if table.number in situation.damaged or (len(taken) > 1 and table.meta.file_bytes > 2 * taken_bytes):
+        if table.number in context.damaged or (len(taken) > 1 and table.meta.file_bytes > 2 * taken_bytes):
             break
         taken.append(table)
         taken_bytes += table.meta.file_bytes

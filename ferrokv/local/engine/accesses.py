@@ -54,7 +54,7 @@ class Accesses:
         self._counts = bytearray(self._counts.translate(_HALVES))
 
 
-class Keeping:
+class QuotaState:
     """What quota enforcement (upkeep/quotas.py) remembers in a process.
 
     Owner: the holder of the compact lock.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from ...errors import CorruptionError
-from .accesses import Keeping
+from .accesses import QuotaState
 from .manifest import Manifest
 
 LOOKS_EACH_FLUSH: Final = (
@@ -48,7 +48,7 @@ class Compactor:
         self.tables_weighed = 0  # tables that were weighed for hidden records, on a full disk
         self.sweep_cursor = (b"", 0)  # the place of the table that was examined last (compaction/sweeping.py)
         self.sweep_looks_left = LOOKS_EACH_FLUSH  # tables left to examine before the next flush
-        self.keeping = Keeping()  # for quotas
+        self.quota_state = QuotaState()  # for quotas
         # Internal keys of long expired roots that compaction has found
         # (compaction/dead_generations.py).
         self.expired_roots: set[bytes] = set()

@@ -22,7 +22,7 @@ from ...errors import (
     StoreReplaced,
 )
 from ...options import Options
-from ..clock import Belief, Clock, look
+from ..clock import Belief, Clock, read_clock
 from ..format.commits import Entry
 from ..format.control import (
     CLOCK,
@@ -47,7 +47,7 @@ from ..tree.view import Catalogue, View
 from .compactor import Compactor
 from .slots import Pins, Slot
 from .spares import NO_SPACE as NO_SPACE
-from .wakeups import Waited
+from .wakeups import WaiterIndex
 
 logger = logging.getLogger("ferrokv.engine")
 
@@ -122,7 +122,7 @@ class Engine:
         self.words = words  # of the control page
         self.slot: Slot | None = None  # None for a read-only replica. Owner: opening and closing
         self.pins = Pins(storage.process_id)
-        self.steady = storage.raise_flag()  # item 0 is 0 if reads must check something first, as after a fork
+        self.ok_flag = storage.raise_flag()  # item 0 is 0 if reads must check something first, as after a fork
         self.process_id = storage.process_id()
         self.generation: int | None = None  # of the page, once it was checked; owner: as for `manifest_floor`
         self.manifest_floor = (
@@ -135,7 +135,7 @@ class Engine:
         self.seen = pack_position(wal.position.number, wal.position.end)
         self.seen_version = seen_version  # the VERSION of the view's tables; owner: `lock`
         self.pending: list[Pending] = []  # commits after the followed position, in order; owner: `lock`
-        self.waited = Waited()  # waiters of this process; owner: `lock`
+        self.waiters = WaiterIndex()  # waiters of this process; owner: `lock`
         self.block_cache = block_cache
         self.counters = Counters()
         self.failure: StoreFailed | None = None
@@ -189,7 +189,7 @@ class Engine:
         """
         words = self.words
         known = Belief(*(words[index] for index in CLOCK))
-        moment, belief = look(self.clock, known)
+        moment, belief = read_clock(self.clock, known)
         if belief != known:
             for index, word in zip(CLOCK, belief, strict=True):
                 words[index] = word
@@ -201,7 +201,7 @@ class Engine:
         For any process.
         """
         known = Belief(*(self.words[index] for index in CLOCK))
-        return look(self.clock, known)[0] if known.offset else 0
+        return read_clock(self.clock, known)[0] if known.offset else 0
 
     @property
     def is_short(self) -> bool:
@@ -231,7 +231,7 @@ class Engine:
             return self.failure
         error = StoreReplaced(f"the store's directory changed while it was open, so it must be opened again: {why}")
         self.failure = error
-        self.steady[0] = 0
+        self.ok_flag[0] = 0
         logger.error("store given up: %s", error)
         self.rotated()
         return error
@@ -277,10 +277,10 @@ class Engine:
             self.view = View(old.active, old.sealed, old.version, catalogue, old.hot)
         # Order: wake before the position moves. If an exception interrupts this, the commit is
         # shown again, and then wakes those that were not woken.
-        if self.waited.armed:
+        if self.waiters.armed:
             if is_moved:
-                self.waited.move(catalogue)
-            self.waited.show(entries)
+                self.waiters.move(catalogue)
+            self.waiters.show(entries)
         self.wal.position = after
         self.seen = pack_position(after.number, after.end)
         self.drop_pending()

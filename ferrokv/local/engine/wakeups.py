@@ -3,7 +3,7 @@
 Waiters. Somebody who waits for keys arms a `Waiter` for them, then looks at the keys once more, and
 sleeps only if there is still nothing. A commit before the arming is seen by that look; one after it
 wakes the waiter. To be armed is to stand in the line of each key. When a commit is shown,
-`Waited.show` compares its keys with the lines and wakes waiters, which take themselves out of all
+`WaiterIndex.show` compares its keys with the lines and wakes waiters, which take themselves out of all
 lines.
 
 Takers. A waiter for changes is woken by every commit to its keys. Waiters for elements and for
@@ -73,7 +73,7 @@ class Waiter:
         """Get ready to be told. Called when the waiter is armed."""
 
 
-class _Line:
+class _KeyWaiters:
     """The waiters of one key.
 
     Takers that were woken are in `awake` until they arm again or leave. The value is False at
@@ -87,7 +87,7 @@ class _Line:
         self.awake: dict[Waiter, bool] = {}
 
 
-class Waited:
+class WaiterIndex:
     """All waiters of a process on one store. All methods must be called under the engine's lock."""
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ class Waited:
 
         Returns False if the channel is gone.
         """
-        self._lines: dict[Kind, dict[bytes, _Line]] = {"changes": {}, "elements": {}, "locks": {}}
+        self._lines: dict[Kind, dict[bytes, _KeyWaiters]] = {"changes": {}, "elements": {}, "locks": {}}
         self._closed = False
 
     def arm(self, waiter: Waiter, catalogue: Catalogue) -> None:
@@ -120,7 +120,7 @@ class Waited:
         self.armed[waiter] = None
         lines = self._lines[waiter.kind]
         for key in waiter.keys:
-            line = lines.setdefault(key, _Line())
+            line = lines.setdefault(key, _KeyWaiters())
             line.asleep[waiter] = None
             if is_back:
                 line.asleep.move_to_end(waiter, last=False)
@@ -313,7 +313,7 @@ def wake_waiting(engine: Engine) -> None:
     if not is_waited:
         return
     slot = engine.slot
-    if engine.waited.armed and slot is not None:
+    if engine.waiters.armed and slot is not None:
         # Waiters of this process are woken when it shows the commit. So if only this process waits,
         # there is nobody to wake here.
         armed = FIRST_SLOT + ARMED

@@ -16,21 +16,21 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from ...errors import StoreClosed, StoreReplaced
 from ..runtime.registry import release_store
 from ..runtime.threads import may_run
-from .unopened import Origin, Unopened
+from .unopened import OpenArguments, Unopened
 
 if TYPE_CHECKING:
     from ..runtime.store import Store
     from .reader import Reader
 
 
-class Closable(Protocol):
+class AsyncClosable(Protocol):
     """A handle."""
 
     async def close(self) -> None:
         """Close it."""
 
 
-H = TypeVar("H", bound=Closable)
+H = TypeVar("H", bound=AsyncClosable)
 
 
 class AsyncUnopened(Unopened):
@@ -41,9 +41,9 @@ class AsyncUnopened(Unopened):
     them releases its store again.
     """
 
-    def __init__(self, handle: Reader, origin: Origin, keyspace: str) -> None:
-        super().__init__(handle, origin, keyspace)
-        self._turn: _Turn | None = None  # of the event loop that used it last
+    def __init__(self, handle: Reader, arguments: OpenArguments, keyspace: str) -> None:
+        super().__init__(handle, arguments, keyspace)
+        self._loop_state: _LoopState | None = None  # of the event loop that used it last
 
     def require(self) -> Store:
         """Raise, since opening would block the event loop."""
@@ -57,25 +57,25 @@ class AsyncUnopened(Unopened):
     async def open(self) -> None:
         """Open the store, unless another task does."""
         loop = asyncio.get_running_loop()
-        turn = self._turn
-        if turn is None or turn.loop is not loop:
-            turn = self._turn = _Turn(loop)
-        failures = turn.failures
-        async with turn.lock:
+        state = self._loop_state
+        if state is None or state.loop is not loop:
+            state = self._loop_state = _LoopState(loop)
+        failures = state.failures
+        async with state.lock:
             while self._is_wanted():
-                if turn.error is not None and turn.failures != failures:
-                    raise copy.copy(turn.error)
+                if state.error is not None and state.failures != failures:
+                    raise copy.copy(state.error)
                 try:
-                    store = await in_thread(partial(self.origin.open, self._keyspace))
+                    store = await in_thread(partial(self.arguments.open, self._keyspace))
                 except Exception as error:
-                    turn.failures += 1
-                    turn.error = copy.copy(error)  # without its traceback, which keeps frames alive
+                    state.failures += 1
+                    state.error = copy.copy(error)  # without its traceback, which keeps frames alive
                     raise
                 if not self._install(store):
                     release_later(store)
 
 
-class _Turn:
+class _LoopState:
     """The state of one event loop."""
 
     __slots__ = ("error", "failures", "lock", "loop")

@@ -25,10 +25,10 @@ from ..log.replica import catch_up
 from ..runtime.closed import ClosedStore
 from ..runtime.forks import in_child, notice
 from ..runtime.registry import refuse_reentry, remember_snapshot
-from ..runtime.store import State, Store
+from ..runtime.store import Store, StoreState
 from ..storage.drivers import complete
 from ..storage.requests import PAUSE, Op, Request
-from ..tree.read import Resume, probe, search_value
+from ..tree.read import PendingRead, probe, search_value
 from ..tree.records import Records, ViewRecords
 from ..tree.scan import Scan
 from ..tree.view import View
@@ -77,7 +77,7 @@ class Reader:
         with _exchanging:
             store: Store | ClosedStore | Unopened = self._store
             self._store = ClosedStore("the handle was closed")  # type: ignore[assignment]
-        if isinstance(store, ClosedStore | Unopened) or store.state is State.CLOSED:
+        if isinstance(store, ClosedStore | Unopened) or store.state is StoreState.CLOSED:
             return None
         store.end_waiting(self)
         self._leave(store)
@@ -115,7 +115,7 @@ class Reader:
         """
         key = name if name.__class__ is bytes and 0 < len(name) < 65_536 else encode_key(name)
         engine = self._store.engine
-        if not engine.steady[0]:
+        if not engine.ok_flag[0]:
             engine = self._attended()
         view = self._view
         if view is None:
@@ -126,7 +126,7 @@ class Reader:
         if prefix is None:
             return None
         found = probe(view, prefix + key, engine.clock)
-        if found.__class__ is Resume:
+        if found.__class__ is PendingRead:
             if self._view is None:
                 return find_newest(engine, self._keyspace, key, found)  # type: ignore[return-value]
             return search_value(found, engine.clock)  # type: ignore[return-value]
@@ -134,7 +134,7 @@ class Reader:
 
     def _attended(self) -> Engine:
         """Return the engine, after handling what is pending: this may be an unnoticed fork."""
-        if not self._store.engine.steady[0]:
+        if not self._store.engine.ok_flag[0]:
             self._store.attend()
         return self._store.engine
 
@@ -178,7 +178,7 @@ class Reader:
         directory raises `StoreReplaced`, and opening it again finds what is there now.
         """
         self._attended()
-        self._opened().heirs.append(callback)
+        self._opened().on_replaced.append(callback)
 
     def _identity(self) -> Owners:
         """Return this process's identity, for locks."""

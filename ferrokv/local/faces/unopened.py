@@ -22,7 +22,7 @@ from ...options import UNCHANGED, OpenOptions, Options, Quota
 from ..commands import keyspaces
 from ..log.replica import catch_up
 from ..runtime.registry import open_store, release_store
-from ..runtime.waiters import Request
+from ..runtime.waiters import WriterRequest
 from ..storage.drivers import complete
 from .arguments import check_quota
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .reader import Reader
 
 
-class Origin(NamedTuple):
+class OpenArguments(NamedTuple):
     """What a handle's constructor was asked to open."""
 
     path: str
@@ -40,7 +40,9 @@ class Origin(NamedTuple):
     max_bytes: Quota
 
     @classmethod
-    def checked(cls, path: str | os.PathLike[str], read_only: bool, options: OpenOptions, max_bytes: Quota) -> Origin:
+    def checked(
+        cls, path: str | os.PathLike[str], read_only: bool, options: OpenOptions, max_bytes: Quota
+    ) -> OpenArguments:
         """Check what can be checked without the disk. A relative path counts from the current directory.
 
         `DataError` for an option that is unknown or out of range.
@@ -73,7 +75,7 @@ class Origin(NamedTuple):
         complete(catch_up(engine), store.storage)
         if engine.view.catalogue.quotas.get(keyspace) == wanted:
             return
-        request = Request(keyspaces.set_quota, keyspace, (wanted,))
+        request = WriterRequest(keyspaces.set_quota, keyspace, (wanted,))
         store.serve(request)
         request.outcome()
 
@@ -81,9 +83,9 @@ class Origin(NamedTuple):
 class Unopened:
     """Stands in for the store of a handle that has not been used yet. Every use opens the store."""
 
-    def __init__(self, handle: Reader, origin: Origin, keyspace: str) -> None:
+    def __init__(self, handle: Reader, arguments: OpenArguments, keyspace: str) -> None:
         self._handle = ref(handle)
-        self.origin = origin
+        self.arguments = arguments
         self._keyspace = keyspace
         self._locks: dict[int, RLock] = {}  # by pid, so that no thread of a parent can hold the child's
 
@@ -98,7 +100,7 @@ class Unopened:
         while True:
             with self._locks.get(pid) or self._locks.setdefault(pid, RLock()):
                 if self._is_wanted():
-                    store = self.origin.open(self._keyspace)
+                    store = self.arguments.open(self._keyspace)
                     if not self._install(store):
                         release_store(store)
             held: Store | Unopened = handle._store

@@ -64,7 +64,7 @@ AT_ONCE: Final[dict[Role, Lock]] = {role: Lock(role, 0) for role in ("write", "s
 
 Writes = Mapping[bytes, tuple[bytes | None, int]]
 """internal key -> (value, or None to delete; expires_ms or 0)"""
-Tail = tuple[Wal, Position]
+LogEnd = tuple[Wal, Position]
 """A WAL, and the position in it where a frame ends."""
 
 
@@ -105,7 +105,7 @@ def take_lock(engine: Engine, role: Role, timeout: float, until: Callable[[], bo
         raise engine.poison(f"taking the {role} lock", error) from error
 
 
-def append(engine: Engine, writes: Writes, catalogue: Catalogue, *, sync_follows: bool = True) -> Tail:
+def append(engine: Engine, writes: Writes, catalogue: Catalogue, *, sync_follows: bool = True) -> LogEnd:
     """Append `writes` to the WAL as one frame.
 
     Return the WAL and the position after the frame. Blocks. `catalogue` is the catalogue that

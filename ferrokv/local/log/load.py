@@ -47,7 +47,7 @@ NAP_SECONDS: Final = 0.002
 PAUSE_FRAMES: Final = 256
 
 
-class State(NamedTuple):
+class ReplayState(NamedTuple):
     """A store at one moment.
 
     The memtables are ordered from old to new; the last one is that of `wal`.
@@ -78,7 +78,7 @@ class _MovedOnError(Exception):
 
 def load(
     words: Words, store_id: bytes, cache: BlockCache, opened: Mapping[int, Table], attempts: int = ATTEMPTS_MAX
-) -> Op[State]:
+) -> Op[ReplayState]:
     """Load the state as of COMMIT, while other processes go on.
 
     Start again if files are removed meanwhile. Tables in `opened` are reused. Raises
@@ -99,7 +99,7 @@ def load(
     raise StoreBusy("the tables change faster than they can be opened")
 
 
-def _load_once(words: Words, store_id: bytes, cache: BlockCache, opened: Mapping[int, Table]) -> Op[State]:
+def _load_once(words: Words, store_id: bytes, cache: BlockCache, opened: Mapping[int, Table]) -> Op[ReplayState]:
     version_word = words[control.VERSION]
     number, end = control.unpack_position(words[control.COMMIT])
     tables, version = yield from load_tables(store_id, cache, opened)
@@ -121,7 +121,7 @@ def _load_once(words: Words, store_id: bytes, cache: BlockCache, opened: Mapping
         memtables.insert(0, memtable)
         wal = older
     catalogue = yield from read_catalogue(version, memtables)
-    return State(tables, version, version_word, memtables, newest, catalogue)
+    return ReplayState(tables, version, version_word, memtables, newest, catalogue)
 
 
 def load_tables(store_id: bytes, cache: BlockCache, opened: Mapping[int, Table]) -> Op[tuple[Tables, Version]]:

@@ -29,7 +29,7 @@ from ..engine.engine import Engine
 from ..format.control import VERSION
 from ..storage.requests import Nap, Op
 from ..tree.files import TableGoneError
-from ..tree.read import Resume, live, probe, read_entry, search_value
+from ..tree.read import PendingRead, live, probe, read_entry, search_value
 from ..tree.view import View
 from .load import ATTEMPTS_MAX, NAP_SECONDS
 from .replica import refresh
@@ -71,7 +71,7 @@ def pin_tables(engine: Engine) -> Op[int]:
     return word
 
 
-def find_newest(engine: Engine, keyspace: str, key: bytes, found: Resume | None = None) -> Op[bytes | None]:
+def find_newest(engine: Engine, keyspace: str, key: bytes, found: PendingRead | None = None) -> Op[bytes | None]:
     """Return the live value of a user key, without pinning anything. Any thread.
 
     `found` is the answer of `probe` of the newest view, if the caller has asked it already. If a
@@ -83,7 +83,7 @@ def find_newest(engine: Engine, keyspace: str, key: bytes, found: Resume | None 
             view = engine.view
             prefix = view.prefix(keyspace)
             answer = None if prefix is None else probe(view, prefix + key, engine.clock)
-            if not isinstance(answer, Resume):
+            if not isinstance(answer, PendingRead):
                 return answer
             found = answer
         try:

@@ -31,7 +31,7 @@ from ..names import file_name
 from ..storage.requests import PAUSE, Nap, Op, Open, ReadAt, Storage, Words
 from ..tree.table import damage_in
 from ..tree.view import HotCache, View, catalogue_after, entry_bytes
-from .load import ATTEMPTS_MAX, NAP_SECONDS, State, load, load_tables
+from .load import ATTEMPTS_MAX, NAP_SECONDS, ReplayState, load, load_tables
 
 CHUNK_BYTES: Final = 256 << 10
 Commits = list[tuple[dict[bytes, Entry], Position]]
@@ -196,7 +196,7 @@ def rebuild(engine: Engine) -> Op[None]:
     engine.rotated()
 
 
-def _show_state(engine: Engine, state: State, before: int) -> None:
+def _show_state(engine: Engine, state: ReplayState, before: int) -> None:
     found, known = state.wal.position, engine.wal.position
     if (found.number, found.end) < (known.number, known.end) or engine.seen_version != before:
         return
@@ -207,7 +207,7 @@ def _show_state(engine: Engine, state: State, before: int) -> None:
     engine.drop_pending()
     engine.seen = control.pack_position(found.number, found.end)
     engine.seen_version = state.version_word
-    engine.waited.wake_all()  # it is not known which keys were written meanwhile
+    engine.waiters.wake_all()  # it is not known which keys were written meanwhile
 
 
 def refresh(engine: Engine, *, anew: bool = False) -> Op[bool]:

@@ -37,7 +37,7 @@ from ..storage.drivers import complete
 from ..storage.requests import Op, T
 from ..tree.files import TableGoneError
 from ..tree.overlay import Changes
-from ..tree.read import Resume, has_expired, probe_entry, read_entry, search
+from ..tree.read import PendingRead, has_expired, probe_entry, read_entry, search
 from ..tree.records import Found, read_scan
 from ..tree.scan import Pairs, Scan
 from ..tree.view import Catalogue, View
@@ -127,7 +127,7 @@ class Group:
     def read(self, full: bytes) -> Entry | None:
         """Return the newest version of an internal key in the view. May read a block from disk."""
         found = probe_entry(self.view, full)
-        if not isinstance(found, Resume):
+        if not isinstance(found, PendingRead):
             return found
         try:
             return self.complete(search(found))

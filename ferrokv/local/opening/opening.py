@@ -17,7 +17,7 @@ from ..engine.engine import Engine
 from ..engine.slots import claim_slot
 from ..format import control
 from ..log.load import (
-    State,
+    ReplayState,
     check_tables,
     load,
     make_version,
@@ -144,7 +144,7 @@ def _read_files(storage: Storage, options: Options, clock: Clock, committed: int
     memtables = [m for m in replay.memtables if m.number != replay.last.number]
     newest = [m for m in replay.memtables if m.number == replay.last.number]
     memtables += newest or [Memtable(replay.last.number, replay.end.seqno)]
-    state = State(manifest.tables, version, 0, memtables, wal, catalogue)
+    state = ReplayState(manifest.tables, version, 0, memtables, wal, catalogue)
     engine = _make_engine(storage, options, clock, current.store_id, [0] * (control.CONTROL_BYTES // 8), state, cache)
     engine.page_is_kept = False
     engine.seen = -1  # never equal to COMMIT, so that each read checks whether a process has opened the store
@@ -152,7 +152,13 @@ def _read_files(storage: Storage, options: Options, clock: Clock, committed: int
 
 
 def _make_engine(
-    storage: Storage, options: Options, clock: Clock, store_id: bytes, words: Words, state: State, cache: BlockCache
+    storage: Storage,
+    options: Options,
+    clock: Clock,
+    store_id: bytes,
+    words: Words,
+    state: ReplayState,
+    cache: BlockCache,
 ) -> Engine:
     *sealed, active = state.memtables
     hot = HotCache(options.hot_cache_bytes, entry_bytes)

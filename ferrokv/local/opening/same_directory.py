@@ -18,7 +18,7 @@ from ..storage.requests import Op, ReadAt
 LOOK_SECONDS = 1.0
 
 
-def look(engine: Engine) -> Op[None]:
+def check_directory(engine: Engine) -> Op[None]:
     """Give up the store if its directory was removed, or replaced by another or an older one.
 
     About 30 µs.

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from ...errors import StoreBusy
 from ..engine.engine import Engine
 from ..upkeep.quotas import is_overfull
-from .waiters import Request, deliver
+from .waiters import WriterRequest, deliver
 
 
 class Admission:
@@ -25,17 +25,17 @@ class Admission:
     def __init__(self, engine: Engine, wake_background: Callable[[], None]) -> None:
         self._engine = engine
         self._wake_background = wake_background
-        self.first: deque[Request] = deque()  # requests that make room go before all others
+        self.first: deque[WriterRequest] = deque()  # requests that make room go before all others
         self.is_open = False  # True once the store is closing: whatever is queued is written
 
-    def keeps(self, request: Request) -> bool:
+    def holds_back(self, request: WriterRequest) -> bool:
         """True if the request has to wait. Takes about 0.1 µs in a store without quotas."""
         engine = self._engine
         if not engine.view.catalogue.quotas or self.is_open or engine.failure is not None:
             return False
         return request.command is not None and not request.makes_room and is_overfull(engine, request.keyspace)
 
-    def next_of(self, waiting: deque[Request]) -> Request | None:
+    def next_of(self, waiting: deque[WriterRequest]) -> WriterRequest | None:
         """Take the next request to serve, or None if all have to wait.
 
         Requests to the same keyspace keep their order. Those that have waited for `busy_timeout`
@@ -51,7 +51,7 @@ class Admission:
                 del waiting[i]
                 return request
             if request.keyspace not in full:
-                full[request.keyspace] = self.keeps(request)
+                full[request.keyspace] = self.holds_back(request)
             if not full[request.keyspace]:
                 del waiting[i]
                 return request
@@ -59,7 +59,7 @@ class Admission:
         self._wake_background()
         return None
 
-    def _give_up(self, waiting: deque[Request]) -> None:
+    def _give_up(self, waiting: deque[WriterRequest]) -> None:
         now, timeout = time.monotonic(), self._engine.options.busy_timeout
         late = [request for request in waiting if now - request.since >= timeout]
         for request in late:

@@ -37,7 +37,7 @@ from ..upkeep.quotas import count_written, quota_due, tables_changed
 from .brake import NEARLY_STOPPED, pressure
 from .directory_watch import Lookout
 from .room import RoomMaker
-from .waiters import Request, Stopping, deliver, fail_all
+from .waiters import Stopping, WriterRequest, deliver, fail_all
 
 NAP_SECONDS: Final = 0.001
 RETRY_SECONDS: Final = 1.0
@@ -59,7 +59,7 @@ class Background:
         self._engine = engine
         self._wake = threading.Event()
         self._stopping = False
-        self._jobs: deque[Request] = deque()
+        self._jobs: deque[WriterRequest] = deque()
         self._waits = False  # waiting for room was logged once; owner: the thread
         self.lookout = Lookout(engine)
         self._has_thread = False  # if False, callers help
@@ -71,14 +71,14 @@ class Background:
         self._gate = threading.RLock()
         self._pages = 0  # pages flushed and merged; owner: the thread
         self._flushed: Callable[[], None] = lambda: None
-        self._write: Callable[[Request], None] = lambda request: None
+        self._write: Callable[[WriterRequest], None] = lambda request: None
         self._thread = threading.Thread(target=self._run, name="ferrokv-background", daemon=True)
 
     def start(
         self,
         flushed: Callable[[], None],
-        write: Callable[[Request], None],
-        write_first: Callable[[Request], None],
+        write: Callable[[WriterRequest], None],
+        write_first: Callable[[WriterRequest], None],
         given_up: Callable[[], None],
         *,
         threads: bool = True,
@@ -104,7 +104,7 @@ class Background:
         """Say that there may be work. Any thread."""
         self._wake.set()
 
-    def submit(self, request: Request) -> None:
+    def submit(self, request: WriterRequest) -> None:
         """Queue a job: `args` is ("flush",) or ("compact",). Any thread; `StoreBusy` on re-entry."""
         if self._is_mine():
             raise StoreBusy("a signal handler or destructor cannot flush while its own thread flushes")
@@ -162,7 +162,7 @@ class Background:
             # Order: check `_stopping` under the turn: a stop sets it first, then waits for the
             # turn.
             if self._turn.acquire(blocking=False) and not self._stopping:
-                self.lookout.look(stopping=self._stopping)
+                self.lookout.check(stopping=self._stopping)
                 self._slice_end = time.monotonic() + self._slice_seconds
                 self._round(idle=False)
         finally:
@@ -212,9 +212,9 @@ class Background:
         while True:
             rest = end - time.monotonic()
             if self._wake.wait(max(0.0, min(rest, LOOK_SECONDS))):
-                self.lookout.look(stopping=self._stopping)
+                self.lookout.check(stopping=self._stopping)
                 return True
-            self.lookout.look(stopping=self._stopping)
+            self.lookout.check(stopping=self._stopping)
             if rest <= LOOK_SECONDS:
                 return False
 
@@ -229,7 +229,7 @@ class Background:
             return False
         room_to_seal = len(engine.view.sealed) < engine.options.sealed_memtables_max
         if engine.is_short and engine.view.active.entries and room_to_seal:
-            self._tell(Request(None, "", ()))  # deleting frees no space until it is flushed
+            self._tell(WriterRequest(None, "", ()))  # deleting frees no space until it is flushed
         try:
             if not complete(begin_compacting(engine, 0), engine.storage):
                 return True
@@ -253,9 +253,9 @@ class Background:
     def _drop_expired(self) -> None:
         """Have the writer delete long-expired collections, so that their elements can go."""
         for keyspace, keys in take_expired_roots(self._engine).items():
-            self._tell(Request(drop_expired, keyspace, (keys,)))
+            self._tell(WriterRequest(drop_expired, keyspace, (keys,)))
 
-    def _tell(self, request: Request) -> None:
+    def _tell(self, request: WriterRequest) -> None:
         """Queue a write that nobody waits for. If it fails, it will be found due again."""
         try:
             self._write(request)
@@ -304,7 +304,7 @@ class Background:
             self._slice_end = slice_end
         self._flushed()
 
-    def _do_job(self, request: Request) -> None:
+    def _do_job(self, request: WriterRequest) -> None:
         try:
             self._carry_out(request)
         except Stopping:
@@ -315,7 +315,7 @@ class Background:
             request.error = named(error, f"the {request.args[0]}") if isinstance(error, OSError) else error
         deliver([request])
 
-    def _carry_out(self, request: Request) -> None:
+    def _carry_out(self, request: WriterRequest) -> None:
         engine = self._engine
         timeout = engine.options.busy_timeout
         try:
@@ -382,7 +382,7 @@ class Background:
     def _nap(self) -> None:
         """Between two pages: yield the GIL, unless writers or callers wait or soon will."""
         engine = self._engine
-        self.lookout.look(stopping=self._stopping)
+        self.lookout.check(stopping=self._stopping)
         pressed = len(engine.view.sealed) > 1 or pressure(engine) >= 0
         if pressed or self._jobs or not self._has_thread:
             self._check_stopping()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from ...errors import FerroKVError, StoreReplaced
 from ..engine.engine import Engine, logger
-from ..opening.same_directory import LOOK_SECONDS, look
+from ..opening.same_directory import LOOK_SECONDS, check_directory
 from ..storage.drivers import complete
 
 
@@ -37,7 +37,7 @@ class Lookout:
         """True once a second has passed since the last look."""
         return time.monotonic() >= self._next_at
 
-    def look(self, *, stopping: bool) -> None:
+    def check(self, *, stopping: bool) -> None:
         """Look if it is due.
 
         If the directory was replaced, give the store up, unless it is stopping anyway.
@@ -46,7 +46,7 @@ class Lookout:
         if engine.failure is None and self.is_due:
             self._next_at = time.monotonic() + LOOK_SECONDS
             try:
-                complete(look(engine), engine.storage)
+                complete(check_directory(engine), engine.storage)
             except (FerroKVError, OSError) as error:
                 logger.info("cannot check the directory: %s", error)
             if not stopping:

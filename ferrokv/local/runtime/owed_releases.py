@@ -13,33 +13,33 @@ from typing import Any, Final
 
 from ...errors import FerroKVError, StoreBusy, StoreFull
 from ..log.transaction import Command
-from .waiters import Request
+from .waiters import WriterRequest
 
 OWED_MAX: Final = 10_000  # beyond this, drop: the disk has been full for long, and locks have timeouts
 
 
-class Owed:
+class OwedReleases:
     """The owed writes of one store. All methods may be called from any thread."""
 
-    def __init__(self, submit: Callable[[Request], None]) -> None:
+    def __init__(self, submit: Callable[[WriterRequest], None]) -> None:
         self._submit = submit
-        self._late: deque[Request] = deque(maxlen=OWED_MAX)
+        self._late: deque[WriterRequest] = deque(maxlen=OWED_MAX)
 
-    def owe(self, command: Command, keyspace: str, args: tuple[Any, ...]) -> None:
+    def add(self, command: Command, keyspace: str, args: tuple[Any, ...]) -> None:
         """Run a command now, or as soon as possible. Never raises or waits."""
-        self._try(Request(command, keyspace, args))
+        self._try(WriterRequest(command, keyspace, args))
 
-    def pay(self) -> None:
+    def retry(self) -> None:
         """Retry what failed before."""
         for _ in range(len(self._late)):
             try:
                 late = self._late.popleft()
             except IndexError:
                 return  # another thread is retrying, too
-            self._try(Request(late.command, late.keyspace, late.args))
+            self._try(WriterRequest(late.command, late.keyspace, late.args))
 
-    def _try(self, request: Request) -> None:
-        request.lock = _Receipt(self, request)
+    def _try(self, request: WriterRequest) -> None:
+        request.lock = _OutcomeListener(self, request)
         try:
             self._submit(request)
         except (StoreFull, StoreBusy):
@@ -47,18 +47,18 @@ class Owed:
         except FerroKVError:
             return
 
-    def note(self, request: Request) -> None:
+    def note(self, request: WriterRequest) -> None:
         """Keep the request for a retry if there was no room for it."""
         if isinstance(request.error, (StoreFull, StoreBusy)):
             self._late.append(request)
 
 
-class _Receipt:
+class _OutcomeListener:
     """Takes the place of a waiter's lock: told when the answer is there."""
 
     __slots__ = ("_owed", "_request")
 
-    def __init__(self, owed: Owed, request: Request) -> None:
+    def __init__(self, owed: OwedReleases, request: WriterRequest) -> None:
         self._owed = owed
         self._request = request
 

@@ -5,7 +5,7 @@ and shutting down, which may take long. `_counting` guards the number of handles
 moment only, so that sharing a handle never waits for a disk.
 
 In a forked child, every store of the parent is given up without unlocking anything, and opens its
-directory again on first use (`State.INHERITED`). At exit, stores finish what is queued but stay open,
+directory again on first use (`StoreState.INHERITED`). At exit, stores finish what is queued but stay open,
 for exit handlers that were registered earlier. If the directory was replaced, its store is retired
 here, so that a new opening finds what is there now.
 """
@@ -23,11 +23,11 @@ from weakref import WeakSet
 from ...errors import DataError, StoreBusy, StoreClosed
 from ...options import Options
 from ..engine.engine import logger
-from ..storage import locks
+from ..storage import lock_files
 from ..storage.directory import prepare_directory
 from ..storage.local import LocalStorage
 from .forks import in_child, notice
-from .store import State, Store
+from .store import Store, StoreState
 
 _lock = RLock()  # held to open or shut down a store; re-entrant only so that re-entry can be refused
 _counting = RLock()  # guards `Store.handles`; held briefly
@@ -73,7 +73,7 @@ def share_store(store: Store, *, first: bool = False) -> Store:
     """
     notice()
     with _counting:
-        if store.state is State.CLOSED:
+        if store.state is StoreState.CLOSED:
             store.require()
         if not store.handles and not first:
             raise StoreClosed("the store is closing; open it again")
@@ -95,7 +95,7 @@ def release_store(store: Store) -> None:
     refuse_reentry()
     store.refuse_reentry()
     with _lock:
-        if store.state is State.CLOSED:
+        if store.state is StoreState.CLOSED:
             return  # its directory was replaced, so it was shut down for all its handles
         with _counting:
             store.handles -= 1
@@ -113,8 +113,8 @@ def _forget(store: Store) -> None:
 
 def _is_elsewhere(store: Store) -> bool:
     """True if opening its path now would find another store."""
-    if store.state is not State.OPEN:
-        return store.state is State.CLOSED
+    if store.state is not StoreState.OPEN:
+        return store.state is StoreState.CLOSED
     if not store.is_replaced and (change := store.storage.changed()) is not None:
         store.engine.give_up(change)
     return store.is_replaced
@@ -126,9 +126,9 @@ def _retire(store: Store) -> None:
     Blocks; not for its own threads.
     """
     with _lock:
-        if store.state is State.OPEN:
+        if store.state is StoreState.OPEN:
             _forget(store)
-            store.tell_heirs()
+            store.announce_replacement()
             store.shut_down()
 
 
@@ -160,7 +160,7 @@ def _prepare_for_exit() -> None:
     """
     notice()  # a child that never called ferrokv may exit here, without its parent's threads
     for store in list(_stores.values()):
-        if store.state is State.OPEN:
+        if store.state is StoreState.OPEN:
             _prepare_store(store)
 
 
@@ -191,7 +191,7 @@ def _renew_in_child() -> None:
     """
     global _counting, _lock
     _lock, _counting = RLock(), RLock()
-    locks.renew_fork_gate()
+    lock_files.renew_fork_gate()
     steps: list[Callable[[], None]] = [snapshot.close_after_fork for snapshot in list(_snapshots)]
     steps += [store.leave_to_parent for store in _stores.values()]
     # Also what the parent was just opening or closing: those locks must end with the parent.
@@ -209,11 +209,11 @@ def _insist_in_child(step: Callable[[], None]) -> None:
 
 
 def _before_fork() -> None:
-    locks.fork_gate.acquire()
+    lock_files.fork_gate.acquire()
 
 
 def _after_fork_in_parent() -> None:
-    locks.fork_gate.release()
+    lock_files.fork_gate.release()
 
 
 atexit.register(_prepare_for_exit)

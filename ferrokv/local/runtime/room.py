@@ -22,7 +22,7 @@ from ..upkeep.quotas import (
     tables_changed,
     watch_reads,
 )
-from .waiters import Request
+from .waiters import WriterRequest
 
 EVICTIONS_EACH: Final = 1000  # per commit
 ASK_SECONDS: Final = 0.02  # how often to check whether the writer waits for a flush
@@ -38,7 +38,7 @@ class RoomMaker:
     def __init__(
         self,
         engine: Engine,
-        write_first: Callable[[Request], None],
+        write_first: Callable[[WriterRequest], None],
         flush: Callable[[], None],
         flush_first: Callable[[], None],
         pause: Callable[[], None],
@@ -55,7 +55,7 @@ class RoomMaker:
         """Flush memtables before they are full if a keyspace with a small quota is over it."""
         engine = self._engine
         if quota_due(engine, idle=idle) and complete(flush_for_quota(engine, idle=idle), engine.storage):
-            self._ask_first(Request(None, "", ()))
+            self._ask_first(WriterRequest(None, "", ()))
             self._flush()
 
     def make_room(self) -> bool:
@@ -79,10 +79,10 @@ class RoomMaker:
         gone: list[bytes] = []
         for i in range(0, len(found.records), EVICTIONS_EACH):
             some = found.records[i : i + EVICTIONS_EACH]
-            gone += self._ask_first(Request(evict, found.keyspace, (found.prefix, some, self._engine.counters)))
+            gone += self._ask_first(WriterRequest(evict, found.keyspace, (found.prefix, some, self._engine.counters)))
         return gone
 
-    def _ask_first(self, request: Request) -> Any:
+    def _ask_first(self, request: WriterRequest) -> Any:
         """Submit a request that makes room, and return its answer.
 
         Flushes continue meanwhile, for the writer may be waiting for one.

@@ -38,9 +38,9 @@ from .closed import ClosedWords
 from .figures import stats_of
 from .forks import in_child, notice
 from .long_tasks import LongTasks
-from .owed_releases import Owed
+from .owed_releases import OwedReleases
 from .threads import may_run
-from .waiters import Request
+from .waiters import WriterRequest
 from .watch import Watch
 from .writer import Writer
 
@@ -58,7 +58,7 @@ class Reopening(Protocol):
         """The directory was removed or replaced. Any thread; must not block or raise."""
 
 
-class State(Enum):
+class StoreState(Enum):
     """What a store can be used for."""
 
     OPEN = "open"
@@ -68,7 +68,7 @@ class State(Enum):
     """The parent's, in a forked child: the next use opens the directory for the child."""
 
 
-PARTS: Final = ("storage", "engine", "long_tasks", "watch", "owed", "_background", "_writer")
+PARTS: Final = ("storage", "engine", "long_tasks", "watch", "owed_releases", "_background", "_writer")
 
 
 class Store:
@@ -80,16 +80,16 @@ class Store:
     engine: Engine
     long_tasks: LongTasks
     watch: Watch
-    owed: Owed
+    owed_releases: OwedReleases
     _background: Background
     _writer: Writer
 
     def __init__(self, directory: Directory, options: Options) -> None:
         self.directory = directory
         self.options = options
-        self.state = State.CLOSED
+        self.state = StoreState.CLOSED
         self.handles = 0  # owner: the registry's lock
-        self.heirs: list[Callable[[], None]] = []  # called once if the directory turns out to be replaced
+        self.on_replaced: list[Callable[[], None]] = []  # called once if the directory turns out to be replaced
         # Handles that open again after a replacement, by their id. Only single operations, which are
         # atomic among threads.
         self.reopening: dict[int, ref[Reopening]] = {}
@@ -112,10 +112,10 @@ class Store:
 
     def require(self) -> None:
         """Open the store if it is inherited; raise if it is closed."""
-        if self.state is State.CLOSED:
+        if self.state is StoreState.CLOSED:
             raise copy(self._why_closed)
         with _reviving:
-            if self.state is State.INHERITED:
+            if self.state is StoreState.INHERITED:
                 self.open()
 
     def open(self, clock: Clock | None = None) -> None:
@@ -128,10 +128,10 @@ class Store:
             background = Background(engine)
             self.storage, self.engine, self._background = storage, engine, background
             self._writer = Writer(engine, background.wake, background.help)
-            self.watch, self.long_tasks, self.owed = Watch(engine), LongTasks(), Owed(self.submit)
-            background.lookout.each_second = self.owed.pay
+            self.watch, self.long_tasks, self.owed_releases = Watch(engine), LongTasks(), OwedReleases(self.submit)
+            background.lookout.each_second = self.owed_releases.retry
             self._pid = os.getpid()
-            self.state = State.OPEN
+            self.state = StoreState.OPEN
             self._start()
         except BaseException as error:
             self.state = before
@@ -192,13 +192,13 @@ class Store:
             return self._pool
 
     def attend(self) -> None:
-        """Handle whatever `engine.steady` signals.
+        """Handle whatever `engine.ok_flag` signals.
 
         In a child forked without Python's hooks, the store becomes inherited. `StoreReplaced` if
         the directory was replaced.
         """
-        if not notice() and self.state is State.OPEN and self.is_replaced:
-            self.tell_heirs()
+        if not notice() and self.state is StoreState.OPEN and self.is_replaced:
+            self.announce_replacement()
             self.engine.check_usable()
 
     @property
@@ -209,10 +209,10 @@ class Store:
     def _given_up(self) -> None:
         Store.retire_later(self)
 
-    def tell_heirs(self) -> None:
+    def announce_replacement(self) -> None:
         """Tell those who want to know that the directory was replaced. Safe to repeat."""
-        heirs, self.heirs = self.heirs, []
-        for call in heirs:
+        on_replaced, self.on_replaced = self.on_replaced, []
+        for call in on_replaced:
             call()
         for known in list(self.reopening.values()):
             handle = known()
@@ -221,28 +221,28 @@ class Store:
 
     def refuse_reentry(self) -> None:
         """Raise `StoreBusy` in a handler or destructor that interrupted its own thread's write."""
-        if self.state is State.OPEN and (self._writer.mine or self._background.mine):
+        if self.state is StoreState.OPEN and (self._writer.mine or self._background.mine):
             raise StoreBusy(
                 "a signal handler or destructor cannot close the store in the middle of its own thread's write"
             )
 
     def owns_thread(self, thread: Thread) -> bool:
         """True for the store's own threads, where garbage collection may run any destructor."""
-        if self.state is not State.OPEN:
+        if self.state is not StoreState.OPEN:
             return False
         return thread in (self._writer.thread, self._background.thread, self.watch.thread)
 
     def end_waiting(self, owner: object) -> None:
         """End the waits of a handle that is being closed, with `StoreClosed`."""
-        if self.state is State.OPEN:
+        if self.state is StoreState.OPEN:
             self.watch.end_for(owner)
 
-    def submit(self, request: Request) -> None:
+    def submit(self, request: WriterRequest) -> None:
         """Queue a write."""
         self._check_writable()
         self._writer.submit(request)
 
-    def serve(self, request: Request) -> None:
+    def serve(self, request: WriterRequest) -> None:
         """Do a write and wait for it; in this thread if nobody else is writing."""
         self._check_writable()
         if not self._writer.lead(request):
@@ -250,7 +250,7 @@ class Store:
             self._writer.submit(request)
             lock.acquire()
 
-    def submit_background(self, request: Request) -> None:
+    def submit_background(self, request: WriterRequest) -> None:
         """Queue a flush or compaction."""
         self._check_writable()
         self._background.submit(request)
@@ -258,9 +258,9 @@ class Store:
     def _check_writable(self) -> None:
         # Check again: another thread of the child may have noticed first and reopened the
         # directory.
-        if self._is_parents and not notice() and self.state is State.OPEN and self._is_parents:
+        if self._is_parents and not notice() and self.state is StoreState.OPEN and self._is_parents:
             raise StoreClosed("the parent process was closing the store when this process was forked; open it again")
-        if not self.engine.steady[0]:
+        if not self.engine.ok_flag[0]:
             self.attend()
         if self.storage.read_only:
             raise StoreReadOnly("You can't write against a store that was opened to read only.")
@@ -279,8 +279,8 @@ class Store:
 
         Blocks. Verifications and backups end with `StoreClosed`; those in the pool are waited for.
         """
-        if self.state is not State.OPEN:
-            self.state = State.CLOSED
+        if self.state is not StoreState.OPEN:
+            self.state = StoreState.CLOSED
             return
         interrupted = None
         writing = () if self.storage.read_only else (self._writer.stop,)
@@ -292,9 +292,9 @@ class Store:
         if self.is_replaced:
             self._why_closed = StoreReplaced(f"{self.engine.failure}; open it again")
         # Order: the state first, so that a concurrent caller gets an answer or an error.
-        self.state = State.CLOSED
+        self.state = StoreState.CLOSED
         self._drop_parts()
-        self._pool, self.heirs, self.reopening = None, [], {}
+        self._pool, self.on_replaced, self.reopening = None, [], {}
         if interrupted is not None:
             raise interrupted
 
@@ -348,13 +348,13 @@ class Store:
 
     def leave_to_parent(self) -> None:
         """In a forked child: close copies of descriptors, unlock nothing, reopen on next use."""
-        if self.state is State.CLOSED:
+        if self.state is StoreState.CLOSED:
             return
-        if self.state is State.OPEN:
+        if self.state is StoreState.OPEN:
             self.storage.abandon()
         self._pool, self._pool_lock = None, RLock()
         # Order: the state first, so that a concurrent caller gets an answer.
-        self.state = State.INHERITED
+        self.state = StoreState.INHERITED
         self._drop_parts()  # also if the parent was in the middle of opening it
 
 

@@ -24,7 +24,7 @@ class Releasable(Protocol):
         """Called when the answer is there."""
 
 
-class Request:
+class WriterRequest:
     """A command on its way to the writer.
 
     `answer` or `error` is set before the waiter is told. A waiter that stops waiting (a cancelled
@@ -96,12 +96,12 @@ def without_frames(error: BaseException) -> BaseException:
     return error
 
 
-def wants_sync(served: Sequence[Request]) -> bool:
+def wants_sync(served: Sequence[WriterRequest]) -> bool:
     """True if anybody waits until the write is durable."""
     return served[0].wants_sync or any(request.wants_sync for request in served)
 
 
-def fail_all(requests: Iterable[Request], error: BaseException) -> None:
+def fail_all(requests: Iterable[WriterRequest], error: BaseException) -> None:
     """Give the error to each request that has none.
 
     Each gets a copy, since one exception cannot be raised in several threads.
@@ -115,7 +115,7 @@ def fail_all(requests: Iterable[Request], error: BaseException) -> None:
             request.error.__cause__ = error
 
 
-def deliver(requests: Sequence[Request]) -> None:
+def deliver(requests: Sequence[WriterRequest]) -> None:
     """Wake all waiters: one call into each event loop, one release for each thread."""
     for request in requests:
         request.is_done = True
@@ -123,7 +123,7 @@ def deliver(requests: Sequence[Request]) -> None:
         if requests[0].lock is not None:
             requests[0].lock.release()
         return  # otherwise its own caller led it
-    by_loop: dict[asyncio.AbstractEventLoop, list[Request]] = {}
+    by_loop: dict[asyncio.AbstractEventLoop, list[WriterRequest]] = {}
     for request in requests:
         if request.lock is not None:
             request.lock.release()
@@ -136,7 +136,7 @@ def deliver(requests: Sequence[Request]) -> None:
             continue  # the loop was closed, so nobody waits in it; the write stands
 
 
-def _resolve(requests: list[Request]) -> None:
+def _resolve(requests: list[WriterRequest]) -> None:
     for request in requests:
         future = request.future
         if future is None or future.done():

@@ -48,7 +48,7 @@ class Watch:
         self._thread: threading.Thread | None = None  # owner of this and the next: the engine's lock
         self._stopping = False
         self._wanted = threading.Event()  # somebody is armed, or the thread has to end
-        engine.waited.tell = _tell
+        engine.waiters.tell = _tell
 
     def arm(self, waiter: Waiter) -> None:
         """From now on a change wakes the waiter. Starts the thread if it is not running.
@@ -59,7 +59,7 @@ class Watch:
         if waiter.kind == "locks":
             say_lock_is_waited_for(engine)
         with engine.lock:
-            engine.waited.arm(waiter, engine.view.catalogue)
+            engine.waiters.arm(waiter, engine.view.catalogue)
             if self._thread is not None:
                 self._wanted.set()
                 return
@@ -69,7 +69,7 @@ class Watch:
         except RuntimeError as error:
             with engine.lock:
                 self._thread = None
-                engine.waited.leave(waiter)
+                engine.waiters.leave(waiter)
             raise StoreBusy(f"cannot start a thread to wait for other processes: {error}") from error
 
     def leave(self, waiter: Waiter, *, took: bool = False) -> None:
@@ -79,17 +79,17 @@ class Watch:
         """
         if os.getpid() == self._pid:
             with self._engine.lock:
-                self._engine.waited.leave(waiter, took=took)
+                self._engine.waiters.leave(waiter, took=took)
 
     def is_first(self, waiter: Waiter) -> bool:
-        """See `Waited.is_first`."""
+        """See `WaiterIndex.is_first`."""
         with self._engine.lock:
-            return self._engine.waited.is_first(waiter)
+            return self._engine.waiters.is_first(waiter)
 
     def end_for(self, owner: object) -> None:
         """End the waits of a handle that is being closed, with `StoreClosed`."""
         with self._engine.lock:
-            self._engine.waited.end_for(owner)
+            self._engine.waiters.end_for(owner)
 
     @property
     def thread(self) -> threading.Thread | None:
@@ -103,7 +103,7 @@ class Watch:
             self._stopping = True
             self._wanted.set()
             thread = self._thread
-            engine.waited.close()
+            engine.waiters.close()
         while thread is not None and thread.is_alive():
             # Repeat, since it may just be falling asleep. Other processes that this wakes go back
             # to sleep.
@@ -115,7 +115,7 @@ class Watch:
         due = time.monotonic() + TICK_SECONDS
         failed = False
         while self._goes_on():
-            woken = engine.waited.woken
+            woken = engine.waiters.woken
             try:
                 if failed:  # wait for the next tick, whatever is new
                     rest(engine, due - time.monotonic())
@@ -133,13 +133,13 @@ class Watch:
                 failed = True
             if failed:
                 with engine.lock:
-                    engine.waited.wake_all()  # each of them runs into the error itself
-            elif engine.waited.woken == woken:
+                    engine.waiters.wake_all()  # each of them runs into the error itself
+            elif engine.waiters.woken == woken:
                 time.sleep(CALM_SECONDS)
 
     def _goes_on(self) -> bool:
         """False when nobody has waited for a second, so frequent waiters reuse the thread."""
-        engine, waited = self._engine, self._engine.waited
+        engine, waited = self._engine, self._engine.waiters
         for last in (False, True):
             with engine.lock:
                 if waited.armed and not self._stopping:
@@ -152,7 +152,7 @@ class Watch:
         return False
 
     def _tick(self) -> None:
-        engine, waited = self._engine, self._engine.waited
+        engine, waited = self._engine, self._engine.waiters
         with engine.lock:
             waited.tick(lambda channel: channel is not None and channel.is_closed())
             holders = waited.holders()

@@ -22,14 +22,14 @@ from typing import Final
 from ...errors import FerroKVError, StoreBusy, StoreClosed, StoreFull
 from ..engine.engine import Engine, logger, named
 from ..engine.wakeups import is_lock_waited_for
-from ..log.commit import Tail, append, make_durable, may_stay_unsynced, rotate, rotation_due, show_durable
+from ..log.commit import LogEnd, append, make_durable, may_stay_unsynced, rotate, rotation_due, show_durable
 from ..log.transaction import Group
 from ..log.writing import begin_writing
 from ..upkeep.quotas import quota_due
 from .admission import Admission
 from .brake import LOOK_SECONDS, Brake
 from .mailbox import Mailbox
-from .waiters import Request, deliver, fail_all, wants_sync, without_frames
+from .waiters import WriterRequest, deliver, fail_all, wants_sync, without_frames
 
 GROUP_REQUESTS_MAX: Final = 1024
 HELP_SECONDS: Final = 0.02  # between checks whether another process has made room
@@ -37,8 +37,8 @@ QUEUE_REQUESTS_MAX: Final = 1 << 17
 GROUP_BYTES_MAX: Final = 1 << 20
 FULL_SECONDS: Final = 1.0  # how long a write waits for a flush when the disk is full
 
-_TIDY: Final = Request(None, "", ())  # leaves the work after a commit to the thread, for a caller that led
-_NOBODY: Final[deque[Request]] = deque()
+_TIDY: Final = WriterRequest(None, "", ())  # leaves the work after a commit to the thread, for a caller that led
+_NOBODY: Final[deque[WriterRequest]] = deque()
 
 
 class Writer:
@@ -51,7 +51,7 @@ class Writer:
         self._wake_background = wake_background
         self._help_background = help_background
         self._has_thread = False  # if False, callers lead and do the background work; owner: the gate
-        self._queue: Mailbox[Request | None] = Mailbox()
+        self._queue: Mailbox[WriterRequest | None] = Mailbox()
         self._room = threading.Condition()
         self.brake = Brake(engine)
         self.admission = Admission(engine, wake_background)
@@ -68,7 +68,7 @@ class Writer:
         self._has_thread = True
         self._thread.start()
 
-    def submit(self, request: Request) -> None:
+    def submit(self, request: WriterRequest) -> None:
         """Queue a request. Its waiter is told once it is durable.
 
         `StoreBusy` if too many requests are waiting, or in a signal handler or destructor that
@@ -85,7 +85,7 @@ class Writer:
         if not queued:
             self._serve_here(request)
 
-    def lead(self, request: Request) -> bool:
+    def lead(self, request: WriterRequest) -> bool:
         """Serve the request in the caller's thread if nobody waits or writes; else return False."""
         self._refuse_reentry()
         if not self._has_thread:
@@ -94,7 +94,7 @@ class Writer:
         # Waiting for room is left to the thread, where nothing interrupts it.
         if self._serving or self._queue or not self._has_room() or self.brake.is_on:
             return False
-        if self.admission.keeps(request):
+        if self.admission.holds_back(request):
             return False
         # Order: plain `with`: a signal between `acquire()` and a `try` would keep the turn forever.
         with self._turn:
@@ -103,7 +103,7 @@ class Writer:
             self._queue.put(_TIDY)
         return True
 
-    def submit_first(self, request: Request) -> None:
+    def submit_first(self, request: WriterRequest) -> None:
         """Queue a request of the background that makes room, ahead of everything that waits."""
         with self._gate:
             if self._closing:
@@ -144,7 +144,7 @@ class Writer:
             if self._is_mine():
                 self._turn.release()
 
-    def _serve_here(self, request: Request) -> None:
+    def _serve_here(self, request: WriterRequest) -> None:
         request.since = time.monotonic()
         with self._turn:
             if self._serve([request], _NOBODY):
@@ -157,7 +157,7 @@ class Writer:
         with self._room:
             self._room.notify_all()
 
-    def _put_unless_closing(self, request: Request) -> None:
+    def _put_unless_closing(self, request: WriterRequest) -> None:
         if self._closing:
             raise StoreClosed("the store is closing; open it again")
         request.since = time.monotonic()
@@ -180,7 +180,7 @@ class Writer:
             raise StoreBusy("a signal handler or destructor cannot write in the middle of its own thread's write")
 
     def _run(self) -> None:
-        waiting: deque[Request] = deque()
+        waiting: deque[WriterRequest] = deque()
         open_ = True
         while open_ or waiting:
             if not waiting:
@@ -205,7 +205,7 @@ class Writer:
         except Exception:  # noqa: BLE001 - the thread must survive, or writers would wait forever
             logger.exception("unexpected error in the work after a commit")
 
-    def _take_one(self, waiting: deque[Request]) -> bool:
+    def _take_one(self, waiting: deque[WriterRequest]) -> bool:
         """Wait a moment for another request. False once the end is reached."""
         try:
             request = self._queue.get(timeout=LOOK_SECONDS)
@@ -215,7 +215,7 @@ class Writer:
             waiting.append(request)
         return request is not None
 
-    def _take(self, waiting: deque[Request], limit: int = GROUP_REQUESTS_MAX) -> bool:
+    def _take(self, waiting: deque[WriterRequest], limit: int = GROUP_REQUESTS_MAX) -> bool:
         """Move newly queued requests to `waiting`. False once the end is reached."""
         while self._queue and len(waiting) < limit:
             request = self._queue.get_nowait()
@@ -224,7 +224,7 @@ class Writer:
             waiting.append(request)
         return True
 
-    def _serve(self, served: list[Request], waiting: deque[Request]) -> bool:
+    def _serve(self, served: list[WriterRequest], waiting: deque[WriterRequest]) -> bool:
         """Commit the first request and as many waiting ones as fit; True if work is left to do."""
         self._serving = True
         try:
@@ -245,7 +245,7 @@ class Writer:
         deliver(served)
         return work_left
 
-    def _attempt(self, served: list[Request], waiting: deque[Request]) -> None:
+    def _attempt(self, served: list[WriterRequest], waiting: deque[WriterRequest]) -> None:
         if served[0].command is None:
             self._seal(served[0])
             return
@@ -276,7 +276,7 @@ class Writer:
             self._room.wait(min(FULL_SECONDS, engine.options.busy_timeout))
         return True
 
-    def _commit(self, served: list[Request], waiting: deque[Request]) -> None:
+    def _commit(self, served: list[WriterRequest], waiting: deque[WriterRequest]) -> None:
         if self._stopped:
             raise StoreClosed("the store is closed; open it again")
         engine = self._engine
@@ -293,9 +293,9 @@ class Writer:
         make_durable(engine, wal, appended)
         show_durable(engine)
 
-    def _append(self, group: Group, served: list[Request], waiting: deque[Request]) -> Tail:
+    def _append(self, group: Group, served: list[WriterRequest], waiting: deque[WriterRequest]) -> LogEnd:
         engine = self._engine
-        request: Request | None = served[0]
+        request: WriterRequest | None = served[0]
         while request is not None:
             try:
                 assert request.command is not None
@@ -307,7 +307,7 @@ class Writer:
                 request.error = named(error, "reading") if isinstance(error, OSError) else error
             request = None
             following = waiting[0] if waiting and group.changes.payload_bytes < GROUP_BYTES_MAX else None
-            if following is not None and following.command is not None and not self.admission.keeps(following):
+            if following is not None and following.command is not None and not self.admission.holds_back(following):
                 request = waiting.popleft()
                 served.append(request)
         if group.changes:
@@ -316,7 +316,7 @@ class Writer:
         with engine.lock:
             return engine.wal, engine.appended
 
-    def _seal(self, request: Request) -> None:
+    def _seal(self, request: WriterRequest) -> None:
         """Rotate, so that all that any process wrote before this request can be flushed."""
         try:
             self._begin(request, braked=False)  # it adds nothing, and its caller wants to catch up
@@ -326,7 +326,7 @@ class Writer:
             self._engine.unlock_write()
         request.answer = True
 
-    def _begin(self, request: Request, *, braked: bool = True) -> None:
+    def _begin(self, request: WriterRequest, *, braked: bool = True) -> None:
         """Take the write lock once there is room; `StoreBusy` if the request waited too long."""
         engine = self._engine
         now = time.monotonic()

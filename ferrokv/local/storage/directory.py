@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from ...errors import FerroKVError, StoreFull, StorePathError
-from .locks import lock_name
+from .lock_files import lock_name
 from .probing import probe
 from .requests import UNBOUNDED, Space
 

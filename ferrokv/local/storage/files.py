@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from ...errors import StoreBusy, StoreClosed, StorePathError
 from .descriptors import NO_DESCRIPTORS
-from .locks import close_fd
+from .lock_files import close_fd
 
 
 class LocalFile:

@@ -21,7 +21,7 @@ from .directory import Directory, space_of
 from .files import LocalFile, allocate, read_on, sizes_of, unseen, write_all
 from .forks import raise_flag
 from .futex import wait_for_word, wake_for_word
-from .locks import LockFiles, Presence, close_fd
+from .lock_files import LockFiles, Presence, close_fd
 from .pages import MappedPage, boot_id
 from .requests import (
     UNBOUNDED,

@@ -15,7 +15,7 @@ from .table import Table, Unread
 from .view import View
 
 
-class Resume:
+class PendingRead:
     """Where a search has to continue: the tables that could not be ruled out, from new to old."""
 
     __slots__ = ("key", "key_hash", "tables", "view")
@@ -27,7 +27,7 @@ class Resume:
         self.key_hash = key_hash
 
 
-def probe(view: View, key: bytes, clock: Now) -> bytes | Resume | None:
+def probe(view: View, key: bytes, clock: Now) -> bytes | PendingRead | None:
     """Return the live value, None if there is none, or where to continue on disk. No I/O, no lock.
 
     About 0.2 µs if a memtable has the key, 0.5 µs if the hot records do, 3 µs if a cached block
@@ -39,7 +39,7 @@ def probe(view: View, key: bytes, clock: Now) -> bytes | Resume | None:
             break
     else:
         found = probe_tables(view, key)
-        if found is None or isinstance(found, Resume):
+        if found is None or isinstance(found, PendingRead):
             return found
         entry = found
     expires_ms = entry[1]
@@ -48,7 +48,7 @@ def probe(view: View, key: bytes, clock: Now) -> bytes | Resume | None:
     return entry[0]
 
 
-def probe_entry(view: View, key: bytes) -> Entry | Resume | None:
+def probe_entry(view: View, key: bytes) -> Entry | PendingRead | None:
     """Return the newest version, live or not; None if there is none; or where to continue."""
     for get in view.getters:
         entry = get(key)
@@ -57,7 +57,7 @@ def probe_entry(view: View, key: bytes) -> Entry | Resume | None:
     return probe_tables(view, key)
 
 
-def probe_tables(view: View, key: bytes) -> Entry | Resume | None:
+def probe_tables(view: View, key: bytes) -> Entry | PendingRead | None:
     """Return what `probe_entry` does, for a key that no memtable has."""
     entry = view.hot.get(key)
     if entry is not None:
@@ -71,13 +71,13 @@ def probe_tables(view: View, key: bytes) -> Entry | Resume | None:
         if found is None:
             continue
         if isinstance(found, Unread):
-            return Resume(view, key, tables[i:], key_hash)
+            return PendingRead(view, key, tables[i:], key_hash)
         view.hot.put(key, found)
         return found
     return None
 
 
-def search(resume: Resume) -> Op[Entry | None]:
+def search(resume: PendingRead) -> Op[Entry | None]:
     """Return the newest version of a key for which `probe_entry` had to stop.
 
     Reads at most one block of each table, beside filters and indexes that are not in memory.
@@ -90,7 +90,7 @@ def search(resume: Resume) -> Op[Entry | None]:
     return None
 
 
-def search_value(resume: Resume, clock: Now) -> Op[bytes | None]:
+def search_value(resume: PendingRead, clock: Now) -> Op[bytes | None]:
     """Return the live value of a key for which `probe` had to stop, or None."""
     entry = yield from search(resume)
     if entry is None or not live(entry, clock()):
@@ -101,7 +101,7 @@ def search_value(resume: Resume, clock: Now) -> Op[bytes | None]:
 def read_entry(view: View, key: bytes) -> Op[Entry | None]:
     """Return the newest version of a key, from memory or disk; None if there is none."""
     found = probe_entry(view, key)
-    if isinstance(found, Resume):
+    if isinstance(found, PendingRead):
         return (yield from search(found))
     return found
 

@@ -9,7 +9,7 @@ from ..clock import Now
 from ..format.commits import Entry
 from ..format.keys import successor_of_prefix
 from ..storage.requests import PAUSE, Op
-from .read import Resume, has_expired, live, probe_entry, read_entry, search
+from .read import PendingRead, has_expired, live, probe_entry, read_entry, search
 from .scan import Pairs, Scan
 from .view import Catalogue, View
 
@@ -128,7 +128,7 @@ class ViewRecords:
             if i % SLICE_KEYS == SLICE_KEYS - 1:
                 yield PAUSE
             entry = probe_entry(self.view, prefix + key)
-            if isinstance(entry, Resume):
+            if isinstance(entry, PendingRead):
                 entry = yield from search(entry)
             if entry is None or entry[0] is None or has_expired(entry[1], now_ms):
                 found.append(None)

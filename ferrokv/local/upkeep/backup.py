@@ -29,7 +29,7 @@ from ..log.replica import catch_up
 from ..names import CURRENT, CURRENT_ASIDE, numbers_of
 from ..opening.recovery import create_store
 from ..storage.drivers import complete, elsewhere
-from ..storage.locks import lock_name
+from ..storage.lock_files import lock_name
 from ..storage.requests import PAUSE, File, ListDirectory, Lock, Op, Remove, Storage, SyncDirectory, T
 from ..tree.merge import Merge, RunSource
 from ..tree.version import LEVELS

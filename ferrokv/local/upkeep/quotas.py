@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from ..compaction.compaction import run_merge
-from ..compaction.picker import Merging, Situation, merge_level0, push_down, resume, rewriting
+from ..compaction.picker import Merging, PickerContext, merge_level0, push_down, resume, rewriting
 from ..compaction.survivors import Survivors
 from ..engine.accesses import Accesses
 from ..engine.engine import Counters, Engine
@@ -74,9 +74,12 @@ def quota_due(engine: Engine, *, idle: bool = False) -> bool:
     if not quotas:
         return False
     if idle:
-        return _written(engine) != engine.compactor.keeping.checked_idle
+        return _written(engine) != engine.compactor.quota_state.checked_idle
     step = max(STEP_BYTES_MIN, min(quotas.values()) // 16)
-    return engine.compactor.keeping.checked < 0 or not 0 <= _written(engine) - engine.compactor.keeping.checked < step
+    return (
+        engine.compactor.quota_state.checked < 0
+        or not 0 <= _written(engine) - engine.compactor.quota_state.checked < step
+    )
 
 
 def _written(engine: Engine) -> int:
@@ -91,7 +94,7 @@ def tables_changed(engine: Engine) -> bool:
     """
     view = engine.view
     return bool(view.catalogue.quotas or engine.words[OVERFULL]) and (
-        engine.compactor.keeping.settled != (view.version, view.catalogue) or bool(engine.words[OVERFULL])
+        engine.compactor.quota_state.settled != (view.version, view.catalogue) or bool(engine.words[OVERFULL])
     )
 
 
@@ -119,9 +122,9 @@ def flush_for_quota(engine: Engine, *, idle: bool) -> Op[bool]:
 
     Only for the holder of the compact lock.
     """
-    engine.compactor.keeping.checked = _written(engine)
+    engine.compactor.quota_state.checked = _written(engine)
     if idle:
-        engine.compactor.keeping.checked_idle = engine.compactor.keeping.checked
+        engine.compactor.quota_state.checked_idle = engine.compactor.quota_state.checked
     view = engine.view
     for name, quota in view.catalogue.quotas.items():
         prefix = view.prefix(name)
@@ -149,7 +152,7 @@ def _unflushed_bytes(view: View, keyspace: bytes) -> int:
 def table_bytes(engine: Engine, prefix: bytes) -> Op[int]:
     """Return how many bytes of table files belong to a keyspace."""
     size = 0
-    shares = engine.compactor.keeping.shares
+    shares = engine.compactor.quota_state.shares
     for table in engine.view.version.tables():
         if _may_hold(table, prefix):
             known = shares.get((table.number, prefix))
@@ -177,11 +180,11 @@ def _share(table: Table, prefix: bytes) -> Op[int]:
 
 def watch_reads(engine: Engine) -> Accesses:
     """Return the access counts, which are kept from the first call on: only quotas need them."""
-    if engine.compactor.keeping.accesses is None:
-        engine.compactor.keeping.accesses = Accesses()
+    if engine.compactor.quota_state.accesses is None:
+        engine.compactor.quota_state.accesses = Accesses()
     with engine.lock:
-        engine.view.hot.generations = engine.compactor.keeping.accesses.generations
-    return engine.compactor.keeping.accesses
+        engine.view.hot.generations = engine.compactor.quota_state.accesses.generations
+    return engine.compactor.quota_state.accesses
 
 
 def count_written(engine: Engine, flushed: Sequence[Memtable]) -> Op[None]:
@@ -220,8 +223,8 @@ def find_room(engine: Engine) -> Op[Victims | Merging | None]:
     engine.words[OVERFULL] = word
     _forget_shares(engine)
     # Finish a merge under way first: until then, its upper tables and outputs hold the same records.
-    situation = Situation(merge=engine.compactor.manifest.tables.merge, damaged=engine.compactor.damaged)
-    if full and resume(view.version, situation) is not None:
+    context = PickerContext(merge=engine.compactor.manifest.tables.merge, damaged=engine.compactor.damaged)
+    if full and resume(view.version, context) is not None:
         return None
     for name, prefix, needed in full:
         found = yield from _room_in(engine, name, prefix, needed)
@@ -229,20 +232,20 @@ def find_room(engine: Engine) -> Op[Victims | Merging | None]:
             return found
     # Nothing can be done until something changes, so do not let writers wait for it.
     engine.words[OVERFULL] = 0
-    engine.compactor.keeping.settled = (view.version, view.catalogue)
+    engine.compactor.quota_state.settled = (view.version, view.catalogue)
     return None
 
 
 def _forget_shares(engine: Engine) -> None:
     numbers = {table.number for table in engine.view.version.tables()}
-    for known in [known for known in engine.compactor.keeping.shares if known[0] not in numbers]:
-        del engine.compactor.keeping.shares[known]
+    for known in [known for known in engine.compactor.quota_state.shares if known[0] not in numbers]:
+        del engine.compactor.quota_state.shares[known]
 
 
 def _room_in(engine: Engine, name: str, prefix: bytes, needed: int) -> Op[Victims | Merging | None]:
     version = engine.view.version
     if any(_may_hold(table, prefix) for table in version.levels[0]):
-        merging = merge_level0(version, engine.options, Situation(damaged=engine.compactor.damaged))
+        merging = merge_level0(version, engine.options, PickerContext(damaged=engine.compactor.damaged))
         if merging is not None and _is_readable(engine, merging):
             return merging
     tables = [
@@ -251,15 +254,15 @@ def _room_in(engine: Engine, name: str, prefix: bytes, needed: int) -> Op[Victim
         for table in level
         if _may_hold(table, prefix) and table.number not in engine.compactor.damaged
     ]
-    if engine.compactor.keeping.fruitless_visits >= len(tables):
+    if engine.compactor.quota_state.fruitless_visits >= len(tables):
         # The records there are replaced or dead already. Merge down the tables that hide them.
-        engine.compactor.keeping.fruitless_visits = 0
+        engine.compactor.quota_state.fruitless_visits = 0
         return next((c for t in reversed(tables) if (c := _hiding(engine, t)) is not None), None)
     tables.sort(key=lambda table: table.min_key)
-    cursor = engine.compactor.keeping.cursors.get(prefix, b"")
+    cursor = engine.compactor.quota_state.cursors.get(prefix, b"")
     first = next((i for i, table in enumerate(tables) if table.min_key > cursor), 0)
     for table in (*tables[first:], *tables[:first]):
-        engine.compactor.keeping.cursors[prefix] = table.min_key
+        engine.compactor.quota_state.cursors[prefix] = table.min_key
         records = yield from _choose(engine, table, prefix, needed)
         if records:
             return Victims(name, prefix, table, records)
@@ -370,15 +373,15 @@ def make_room(engine: Engine, found: Victims | Merging, gone: frozenset[bytes]) 
         yield from run_merge(engine, found, survivors)
         return
     if not gone:
-        engine.compactor.keeping.fruitless_visits += 1
+        engine.compactor.quota_state.fruitless_visits += 1
         return
-    engine.compactor.keeping.fruitless_visits = 0
+    engine.compactor.quota_state.fruitless_visits = 0
     quota = engine.view.catalogue.quotas.get(found.keyspace, 0)
     before = yield from table_bytes(engine, found.prefix)
     survivors.gone = gone
     yield from run_merge(engine, rewriting(found.table), survivors)
-    engine.compactor.keeping.evicted_bytes += max(0, before - (yield from table_bytes(engine, found.prefix)))
+    engine.compactor.quota_state.evicted_bytes += max(0, before - (yield from table_bytes(engine, found.prefix)))
     # Let old accesses weigh less: halve the counts each time that TURNOVERS times the quota was evicted.
-    if engine.compactor.keeping.evicted_bytes > TURNOVERS * quota:
-        engine.compactor.keeping.evicted_bytes = 0
+    if engine.compactor.quota_state.evicted_bytes > TURNOVERS * quota:
+        engine.compactor.quota_state.evicted_bytes = 0
         watch_reads(engine).halve()

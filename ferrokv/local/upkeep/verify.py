@@ -39,7 +39,7 @@ Doubts = dict[str, CorruptionError]
 """Message -> error. A doubt counts only if a second look finds it again."""
 
 
-class _Scene(NamedTuple):
+class _FilesToCheck(NamedTuple):
     """The files to check, some of them held open, and the doubts about them."""
 
     metas: list[TableMeta]
@@ -101,7 +101,7 @@ def _verify_scene(engine: Engine, progress: Progress | None) -> Op[Verified]:
     return findings.files, findings.bytes, findings.records, tuple(findings.problems)
 
 
-def _check(engine: Engine, scene: _Scene, wals: list[WalPart], findings: Findings, meter: Meter) -> Op[None]:
+def _check(engine: Engine, scene: _FilesToCheck, wals: list[WalPart], findings: Findings, meter: Meter) -> Op[None]:
     findings.include((yield from verify_wals(wals, meter)))
     for meta in scene.metas:
         name = file_name("table", meta.number)
@@ -124,7 +124,7 @@ def _check(engine: Engine, scene: _Scene, wals: list[WalPart], findings: Finding
             held.close()
 
 
-def _hold(engine: Engine) -> Op[tuple[_Scene, Findings]]:
+def _hold(engine: Engine) -> Op[tuple[_FilesToCheck, Findings]]:
     """Find and hold the files of the store, looking twice if there are doubts.
 
     Returns the scene, and the findings of reading CURRENT and the manifest.
@@ -142,7 +142,7 @@ def _hold(engine: Engine) -> Op[tuple[_Scene, Findings]]:
     raise StoreBusy("the tables change faster than they can be opened")
 
 
-def _look(engine: Engine, findings: Findings) -> Op[_Scene | None]:
+def _look(engine: Engine, findings: Findings) -> Op[_FilesToCheck | None]:
     """Look once for the files of the store.
 
     None if others have gone on meanwhile, so that they do not fit together.
@@ -183,7 +183,7 @@ def _look(engine: Engine, findings: Findings) -> Op[_Scene | None]:
         # A number may be left out: a WAL that was never finished, because the process that made it
         # died.
         number = yield from predecessor_of(wals.get(number), engine.store_id, number)
-    return _Scene(metas, tables, wals, newest_wal, durable_end, sizes, doubts)
+    return _FilesToCheck(metas, tables, wals, newest_wal, durable_end, sizes, doubts)
 
 
 def _doubt(doubts: Doubts, reason: str, path: str, offset: int | None = None) -> None:

@@ -526,7 +526,7 @@ async def test_who_waits_for_a_red_lock_waits_for_the_lease_at_most(
     await RedLock(cache, "k", lease=600).__aenter__()
     seconds = itertools.count(1)  # one goes by between two looks
     with monkeypatch.context() as patched:
-        patched.setattr("ferrokv.contrib.aiocache.locks.time", SimpleNamespace(monotonic=lambda: next(seconds)))
+        patched.setattr("ferrokv.contrib.aiocache.redlock.time", SimpleNamespace(monotonic=lambda: next(seconds)))
         async with RedLock(cache, "k", lease=3):
             assert next(seconds) == 5, "it began at 1, and 4 was the end"
     assert await cache.exists("k-lock"), "it was not his to release"

@@ -14,10 +14,10 @@ class Expiries:
     """What LocMemCache keeps beside its values: stored key -> the moment when it expires, or None."""
 
     def __init__(self, cache: FerroKVCache) -> None:
-        self._place = cache._place
+        self._location = cache._location
 
     def __getitem__(self, key: str) -> int | None:
-        found = self._place.blocking.pexpiretime(key)
+        found = self._location.blocking.pexpiretime(key)
         if found == -2:
             raise KeyError(key)
         return None if found == -1 else found

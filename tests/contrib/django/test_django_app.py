@@ -81,13 +81,13 @@ def test_a_temporary_directory_is_warned_of(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_public_directories_are_errors(safe: Path) -> None:
-    place = {"LOCATION": safe / "public" / "store"}
+    location = {"LOCATION": safe / "public" / "store"}
     (safe / "public").mkdir()
-    assert found(place, MEDIA_ROOT=str(safe)) == ["ferrokv.E002"]
-    assert found(place, STATIC_ROOT=safe / "public") == ["ferrokv.E002"]
-    assert found(place, STATICFILES_DIRS=[("prefix", safe / "public")]) == ["ferrokv.E002"]
-    assert found(place, STATICFILES_DIRS=[safe / "public" / "store"]) == ["ferrokv.E002"]
-    assert found(place, MEDIA_ROOT=safe / "pub") == []
+    assert found(location, MEDIA_ROOT=str(safe)) == ["ferrokv.E002"]
+    assert found(location, STATIC_ROOT=safe / "public") == ["ferrokv.E002"]
+    assert found(location, STATICFILES_DIRS=[("prefix", safe / "public")]) == ["ferrokv.E002"]
+    assert found(location, STATICFILES_DIRS=[safe / "public" / "store"]) == ["ferrokv.E002"]
+    assert found(location, MEDIA_ROOT=safe / "pub") == []
 
 
 def test_a_directory_that_everybody_may_read_is_warned_of(safe: Path) -> None:
@@ -97,17 +97,17 @@ def test_a_directory_that_everybody_may_read_is_warned_of(safe: Path) -> None:
 
 
 def test_settings_that_do_not_do_what_they_seem_to(safe: Path) -> None:
-    place = {"LOCATION": safe / "store"}
-    assert found({**place, "OPTIONS": {"MAX_ENTRIES": 5, "CULL_FREQUENCY": 2}}) == ["ferrokv.W003"]
+    location = {"LOCATION": safe / "store"}
+    assert found({**location, "OPTIONS": {"MAX_ENTRIES": 5, "CULL_FREQUENCY": 2}}) == ["ferrokv.W003"]
     for taken in ("sessions", "sessions:users", "cache:tags", "x:locks"):
-        assert found({**place, "OPTIONS": {"KEYSPACE": taken}}) == ["ferrokv.E004", "ferrokv.E006"]
+        assert found({**location, "OPTIONS": {"KEYSPACE": taken}}) == ["ferrokv.E004", "ferrokv.E006"]
         with pytest.raises(ImproperlyConfigured, match="is taken"):
-            FerroKVCache(place["LOCATION"], {"OPTIONS": {"KEYSPACE": taken}})
-    assert found(place, MIDDLEWARE=[SESSIONS, PIPELINED]) == ["ferrokv.W004"]
+            FerroKVCache(location["LOCATION"], {"OPTIONS": {"KEYSPACE": taken}})
+    assert found(location, MIDDLEWARE=[SESSIONS, PIPELINED]) == ["ferrokv.W004"]
     locmem = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     assert found(CACHES=locmem) == ["ferrokv.E006"]
     assert found(CACHES=locmem, SESSION_ENGINE="django.contrib.sessions.backends.db") == []
-    entry = {"BACKEND": BACKEND, **place}
+    entry = {"BACKEND": BACKEND, **location}
     two = {"default": {**entry, "OPTIONS": {"block_bytes": 100}}, "more": {**entry, "OPTIONS": {"block_bytes": 200}}}
     assert found(CACHES=two) == ["ferrokv.E007"]
     two["default"]["OPTIONS"] = {}
@@ -144,13 +144,13 @@ def test_options_that_can_not_be_used(safe: Path, options: Any) -> None:
 
 
 def test_odd_settings_do_not_break_the_checks(safe: Path) -> None:
-    place = {"LOCATION": safe / "store"}
-    assert found({**place, "OPTIONS": None}) == []
+    location = {"LOCATION": safe / "store"}
+    assert found({**location, "OPTIONS": None}) == []
     for location in (None, 5, b""):
         assert "ferrokv.E001" in found({"LOCATION": location})
-    assert found(place, STATICFILES_DIRS=None, MEDIA_ROOT=bytes(safe)) == ["ferrokv.E002"]
-    assert found(place, STATICFILES_DIRS=[(), 5, None], STATIC_ROOT=5) == []
-    entry = {"BACKEND": BACKEND, **place}
+    assert found(location, STATICFILES_DIRS=None, MEDIA_ROOT=bytes(safe)) == ["ferrokv.E002"]
+    assert found(location, STATICFILES_DIRS=[(), 5, None], STATIC_ROOT=5) == []
+    entry = {"BACKEND": BACKEND, **location}
     assert found(CACHES={"default": {"BACKEND": "no.such.Cache"}, "a": {}, "b": entry}) == []
     with override_settings(CACHES={"default": {"BACKEND": "no.such.Cache"}, "b": entry}):
         assert session_place().path == str(safe / "store")
@@ -209,12 +209,12 @@ def test_clear(cache: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_compact(cache: Any) -> None:
     cache.delete_many([f"k{i}" for i in range(500)])
     assert "bytes of tables before" in call("ferrokv_compact")[1]
-    assert sum(level.records for level in cache._place.blocking.stats().levels) < 20
+    assert sum(level.records for level in cache._location.blocking.stats().levels) < 20
 
 
 def test_backup_and_verify(cache: Any, safe: Path) -> None:
     assert "no damage" in call("ferrokv_verify")[1]
-    cache._place.blocking.flush()
+    cache._location.blocking.flush()
     assert "records" in call("ferrokv_backup", str(safe / "copy"))[1]
     with BlockingFerroKV.open(safe / "copy", keyspace="cache") as db:
         assert db.dbsize() == 500
@@ -255,7 +255,7 @@ execute_from_command_line(["manage.py", *sys.argv[2:]])
 
 
 def test_a_terminal_sees_progress_and_a_pipe_does_not(cache: Any, safe: Path) -> None:
-    cache._place.blocking.flush()
+    cache._location.blocking.flush()
     command = [sys.executable, "-c", PROGRAM, str(safe / "store"), "ferrokv_verify"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"}
     piped = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)

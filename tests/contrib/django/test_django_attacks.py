@@ -356,7 +356,7 @@ def test_a_failure_of_one_store_does_not_follow_the_others_through_a_block(
     def work() -> None:
         with cache.pipelined():
             cache.set("a", 1)
-            broken.append(cache._place.blocking._store.storage)
+            broken.append(cache._location.blocking._store.storage)
             with pytest.raises(FerroKVError):
                 cache.get_or_set("b", lambda: 1)
             broken.clear()
@@ -430,7 +430,7 @@ def test_versions_move_although_the_store_fails(cache: Any, monkeypatch: pytest.
             raise StoreBusy("held")
 
     easy = caches["easy"]
-    monkeypatch.setattr(easy._place, "blocking", Busy())
+    monkeypatch.setattr(easy._location, "blocking", Busy())
     assert (easy.incr_version("k"), easy.decr_version("k", 2, version=7)) == (2, 5)
 
 
@@ -456,10 +456,10 @@ def test_a_quota_that_could_not_be_set_is_set_by_the_next_call(
 
     with configured(store_path, MAX_BYTES=1 << 20, IGNORE_EXCEPTIONS=True) as cache:
         with monkeypatch.context() as patched:
-            patched.setattr("ferrokv.local.faces.unopened.Origin._set_quota", busy)
+            patched.setattr("ferrokv.local.faces.unopened.OpenArguments._set_quota", busy)
             assert cache.set("a", 1) is False
         assert cache.set("a", 1) is True
-        assert cache._place.blocking.stats().quotas == {"cache": 1 << 20}
+        assert cache._location.blocking.stats().quotas == {"cache": 1 << 20}
 
 
 # -- values ------------------------------------------------------------------------------------------------------
@@ -493,12 +493,12 @@ def test_what_could_not_be_read_again_is_not_written(cache: Any) -> None:
 def test_values_outlive_a_change_of_the_compressor(cache: Any) -> None:
     caches["zlib"].set("k", "y" * 5000)
     for option in ({}, {"COMPRESSOR": "lz4"}, {"COMPRESSOR": "zstd"}):
-        plain = type(cache)(cache._place.path, {"OPTIONS": {"KEYSPACE": "zlib", **option}})
+        plain = type(cache)(cache._location.path, {"OPTIONS": {"KEYSPACE": "zlib", **option}})
         assert plain.get("k") == "y" * 5000
 
 
 def test_counting_on_a_value_without_a_valid_seal_is_counting_on_nothing(cache: Any) -> None:
-    db = cache._place.blocking
+    db = cache._location.blocking
     for key in ("a", "b"):
         cache.set(key, "text")
         stored = db.get(cache._key(key, None))
@@ -565,7 +565,7 @@ def test_a_lock_that_could_not_be_freed_does_not_keep_a_key_from_being_computed_
     with pytest.raises(FerroKVError):
         cache.get_or_set("k", default_behind_a_sync)
     failing.clear()
-    locks = cache._locks_place.blocking
+    locks = cache._locks_location.blocking
     assert locks.exists(cache._key("k", None))
     assert locks.pexpire(cache._key("k", None), 500)
     assert cache.get_or_set("k", lambda: 2) == 2
@@ -605,7 +605,7 @@ def test_the_same_key_of_two_caches_is_computed_once_each(cache: Any) -> None:
 
 def test_get_many_reads_each_tag_once(cache: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     cache.set_many({f"k{i}": i for i in range(50)}, tags=["a", "b"])
-    tags = cache._tags_place.blocking
+    tags = cache._tags_location.blocking
     looks: list[Any] = []
     get = BlockingFerroKV.get
 

@@ -55,9 +55,9 @@ def test_a_value_without_a_valid_seal_is_never_unpickled(caplog: pytest.LogCaptu
 def test_a_rotated_secret_key_reads_through_fallbacks_and_otherwise_misses(cache: Any) -> None:
     cache.set("k", {"a": 1}, None)
     with override_settings(SECRET_KEY="new", SECRET_KEY_FALLBACKS=["tests"]):
-        assert type(cache)(cache._place.path, {}).get("k") == {"a": 1}
+        assert type(cache)(cache._location.path, {}).get("k") == {"a": 1}
     with override_settings(SECRET_KEY="new"):
-        fresh = type(cache)(cache._place.path, {})
+        fresh = type(cache)(cache._location.path, {})
         assert fresh.get("k") is None
         assert fresh.get_or_set("k", lambda: "computed") == "computed"
         assert fresh.get("k") == "computed"
@@ -112,7 +112,7 @@ def test_incr_is_atomic_and_keeps_the_timeout(cache: Any) -> None:
         return await asyncio.gather(*(cache.aincr("n") for _ in range(50)))
 
     assert sorted(asyncio.run(count())) == list(range(1, 51))
-    assert cache._place.blocking.ttl(cache._key("n", None)) == 100
+    assert cache._location.blocking.ttl(cache._key("n", None)) == 100
     cache.set("big", (1 << 63) - 1)
     with pytest.raises(OverflowError):
         cache.incr("big")
@@ -126,7 +126,7 @@ def test_timeouts(cache: Any) -> None:
     cache.set("a", 1, 9.75)
     cache.set("b", 1, float("inf"))
     cache.set("c", 1, -1)
-    db = cache._place.blocking
+    db = cache._location.blocking
     assert db.pttl(cache._key("a", None)) == 9_750
     assert db.pttl(cache._key("b", None)) == -1
     assert cache.get("c") is None
@@ -169,7 +169,7 @@ def test_a_value_that_can_not_be_pickled_stops_the_whole_batch(cache: Any) -> No
 
 
 async def test_what_is_too_much_for_one_commit_goes_in_several(cache: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ferrokv.contrib.opening.PART_RECORDS", 10)
+    monkeypatch.setattr("ferrokv.contrib.shared.PART_RECORDS", 10)
     monkeypatch.setattr("ferrokv.local.tree.overlay.BATCH_RECORDS_MAX", 12)
     data = {f"k{i}": i for i in range(35)}
     assert cache.set_many(data) == []
@@ -289,9 +289,9 @@ def test_a_computation_that_fails_or_asks_for_itself_holds_nobody_up(cache: Any)
         with pytest.raises(ZeroDivisionError):
             cache.get_or_set("k", lambda: 1 // 0)
     assert cache.get_or_set("k", lambda: cache.get_or_set("k", lambda: "inner")) == "inner"
-    caches["default"]._locks_place.blocking.rpush("odd", 1)
+    caches["default"]._locks_location.blocking.rpush("odd", 1)
     with pytest.raises(ResponseError, match="WRONGTYPE"):
-        caches["default"]._locks_place.blocking.lock("odd").acquire(blocking=False)
+        caches["default"]._locks_location.blocking.lock("odd").acquire(blocking=False)
 
 
 async def test_one_task_computes_while_the_others_wait(cache: Any) -> None:

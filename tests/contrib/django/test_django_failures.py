@@ -96,7 +96,7 @@ def test_a_large_value_is_stored(cache: Any) -> None:
 
 def test_a_tampered_value_is_a_miss_that_add_replaces(cache: Any, caplog: pytest.LogCaptureFixture) -> None:
     cache.set("k", {"a": 1})
-    db, name = cache._place.blocking, cache._key("k", None)
+    db, name = cache._location.blocking, cache._key("k", None)
     stored = db.get(name)
     db.set(name, stored[:-2] + bytes((stored[-2] ^ 1,)) + stored[-1:])
     assert cache.get("k", "missing") == "missing"
@@ -225,7 +225,7 @@ def test_a_full_disk(cache: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_poisoned_store_still_reads(cache: Any) -> None:
     cache.set("k", 1)
-    cache._place.blocking._store.engine.poison("a test", OSError(5, "Input/output error"))
+    cache._location.blocking._store.engine.poison("a test", OSError(5, "Input/output error"))
     assert cache.get("k") == 1
     with pytest.raises(StoreFailed):
         cache.set("k", 2)

@@ -79,12 +79,12 @@ def test_the_index_follows_logout_cycling_and_a_change_of_user() -> None:
     last = log_in(5)
     last.flush()
     assert user_session_keys(5) == []
-    users = session_place().beside("sessions:users").blocking
+    users = session_place().sibling("sessions:users").blocking
     assert users.keys("*") == []
 
 
 def test_expired_sessions_leave_the_index_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
-    users = session_place().beside("sessions:users").blocking
+    users = session_place().sibling("sessions:users").blocking
     short = log_in(5)
     short.set_expiry(0.05)
     short.save()

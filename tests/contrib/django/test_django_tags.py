@@ -125,12 +125,12 @@ def test_clearing_forgets_the_tags_and_revives_nothing(cache: Any) -> None:
     guard = cache._guard(["t"])
     cache.delete_tag("t")
     cache.clear()
-    tags = cache._tags_place.blocking
+    tags = cache._tags_location.blocking
     assert tags.keys("*") == [EPOCH]
     name = cache._key("k", None)
     from ferrokv.contrib.codecs.envelopes import seal_in
 
-    cache._place.blocking.set(name, seal_in(b"5", None, guard))
+    cache._location.blocking.set(name, seal_in(b"5", None, guard))
     assert cache.get("k") is None
     cache.set("k", 6, tags=["t"])
     assert cache.get("k") == 6

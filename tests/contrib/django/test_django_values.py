@@ -179,7 +179,7 @@ def test_the_options_of_a_cache(store_path: Path, options: dict[str, Any]) -> No
         cache.set_many({"long": LONG, "n": 5}, 100)
         assert cache.get_many(["long", "n"]) == {"long": LONG, "n": 5}
         assert cache.incr("n") == 6
-        assert len(cache._place.blocking.get(":1:long")) < 600
+        assert len(cache._location.blocking.get(":1:long")) < 600
 
 
 @pytest.mark.parametrize("options", [{"NONSENSE": 1}, {"memtable": 5}, {"SERIALIZER": "yaml"}, {"COMPRESSOR": "rar"}])
@@ -195,7 +195,7 @@ def test_max_bytes_bounds_the_cache_and_nothing_else(store_path: Path) -> None:
     with configured(store_path, MAX_BYTES=100_000, memtable_bytes=50_000) as cache:
         for i in range(100):
             cache.set(f"k{i}", bytes(5_000), None)
-        db = cache._place.blocking
+        db = cache._location.blocking
         assert db.stats().quotas == {"cache": 100_000}
         deadline = time.monotonic() + 30
         while db.keyspaces()["cache"].bytes > 100_000:
@@ -204,4 +204,4 @@ def test_max_bytes_bounds_the_cache_and_nothing_else(store_path: Path) -> None:
         # Which of them stay is up to how they are used (decision 22), and none was.
         assert 8 <= len(cache.get_many([f"k{i}" for i in range(100)])) <= 20
     with configured(store_path, MAX_BYTES=None) as cache:
-        assert cache._place.blocking.stats().quotas == {}
+        assert cache._location.blocking.stats().quotas == {}

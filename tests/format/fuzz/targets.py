@@ -21,7 +21,7 @@ from ferrokv.local.format import blocks, commits, control, current, edits, filte
 from ferrokv.local.format.checksums import MASK_64, checksum, hash_key
 from ferrokv.local.format.roots import Root, decode_root
 from ferrokv.local.format.wal import next_commit
-from ferrokv.local.storage import locks
+from ferrokv.local.storage import lock_files
 from ferrokv.local.tree.version import LEVELS
 from ferrokv.local.tree.view import Catalogue, catalogue_after
 
@@ -185,7 +185,7 @@ def fuzz_control(data: bytes) -> None:
 
 
 def fuzz_presence(data: bytes) -> None:
-    locks._decode(data)
+    lock_files._decode(data)
 
 
 def fuzz_envelope(data: bytes) -> None:

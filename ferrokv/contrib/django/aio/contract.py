@@ -20,7 +20,7 @@ from ferrokv import ResponseError
 
 from ...codecs.envelopes import ENVELOPES, EPOCH, new_token, seal_in
 from ...codecs.values import MISSING
-from ...opening import in_parts
+from ...shared import in_parts
 from ..herds import Computation
 from ..pipelining import CURRENT
 from .herd import AsyncHerd
@@ -36,7 +36,7 @@ class AsyncContract(AsyncValues):
     async def aget(self, key: Any, default: Any = None, version: int | None = None) -> Any:
         """Return the value, or `default` if it is missing, expired, invalidated or badly sealed."""
         name = self._key(key, version)
-        db = self._place.native if CURRENT.get() is None else await self._a_store()
+        db = self._location.native if CURRENT.get() is None else await self._a_store()
         stored = await db.get(name)
         if stored is None:
             return default
@@ -64,7 +64,7 @@ class AsyncContract(AsyncValues):
         """
         name = self._key(key, version)
         wanted = Computation(
-            (self._place.path, self._place.keyspace, name), default, self._ttl_ms(timeout), stale_ttl, tags
+            (self._location.path, self._location.keyspace, name), default, self._ttl_ms(timeout), stale_ttl, tags
         )
         return await AsyncHerd(self, wanted).value()
 
@@ -225,7 +225,7 @@ class AsyncContract(AsyncValues):
 
     async def aclear(self) -> None:
         """Clear this cache's keyspace and tags: a few records in one commit, whatever the size."""
-        tags_keyspace = self._tags_place.keyspace
+        tags_keyspace = self._tags_location.keyspace
 
         def clear(tx: CacheTx) -> None:
             tx.flushdb()
@@ -243,7 +243,7 @@ class AsyncContract(AsyncValues):
 
         O(1) for each tag, whatever the number of values.
         """
-        db = await self._a_store(self._tags_place)
+        db = await self._a_store(self._tags_location)
         if await db.get(EPOCH) is None:
             await db.transaction(self._begin_epoch)
         batch = self._new_tokens_of(self._tag_names(tags))

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from ...codecs.envelopes import STALE, open_envelope
 from ..patterns import glob_of, reversal_of
-from .locks import AsyncAppendingLock
+from .appending_lock import AsyncAppendingLock
 from .values import AsyncValues
 
 DELETED_EACH: Final = 10_000  # per commit
@@ -123,5 +123,5 @@ class AsyncExtras(AsyncValues):
         """
         name = self._key(key, version)
         return AsyncAppendingLock(
-            self._place.native.lock(name, timeout, sleep, blocking, blocking_timeout, thread_local=thread_local)
+            self._location.native.lock(name, timeout, sleep, blocking, blocking_timeout, thread_local=thread_local)
         )

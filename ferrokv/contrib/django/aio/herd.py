@@ -57,8 +57,8 @@ class AsyncHerd:
         Others that try for the lock see it although it is not durable yet.
         """
         cache, wanted = self._cache, self._wanted
-        async with Pipelined(cache._place.path) as block:
-            locks = await cache._a_store(cache._locks_place)
+        async with Pipelined(cache._location.path) as block:
+            locks = await cache._a_store(cache._locks_location)
             lock = locks.lock(wanted.name, WAIT_SECONDS, thread_local=False)
             deadline = time.monotonic() + WAIT_SECONDS
             while not await lock.acquire(blocking=False):
@@ -81,9 +81,9 @@ class AsyncHerd:
     async def _waited(self, deadline: float) -> Any:
         """Wait for another caller's value. MISSING when it is time to try for the lock again."""
         cache, wanted = self._cache, self._wanted
-        locks = await cache._a_settled_store(cache._locks_place)  # durable now, so that the lock can be read
+        locks = await cache._a_settled_store(cache._locks_location)  # durable now, so that the lock can be read
         lock = locks.lock(wanted.name)
-        with locks.changes(wanted.name, beside=await cache._a_settled_store()) as changes:
+        with locks.changes(wanted.name, also_in=await cache._a_settled_store()) as changes:
             while True:
                 value, is_stale = await self._look()
                 if value is not MISSING and (not is_stale or wanted.stale_ttl is not None):

@@ -19,12 +19,12 @@ class AsyncSessions(SessionSteps):
     @staticmethod
     async def _a_store() -> AsyncCache:
         """Return the commands of the sessions' keyspace; in `pipelined`, of its deferral."""
-        place = session_place()
+        location = session_place()
         pipelined = CURRENT.get()
         if pipelined is None:
-            return place.native
-        handle = await place.native.ready()
-        deferral = pipelined.deferral(handle, place.path)
+            return location.native
+        handle = await location.native.ready()
+        deferral = pipelined.deferral(handle, location.path)
         return handle if deferral is None else handle.within(deferral)
 
     async def aexists(self, session_key: str | None) -> bool:

@@ -20,7 +20,7 @@ from ...codecs.envelopes import (
 )
 from ...codecs.values import MISSING
 from ..base import CacheBase
-from ..handles import Place
+from ..handles import CacheLocation
 from ..pipelining import CURRENT, current
 
 if TYPE_CHECKING:
@@ -37,23 +37,23 @@ class AsyncValues(CacheBase):
     has passed.
     """
 
-    async def _a_store(self, place: Place | None = None) -> AsyncCache:
+    async def _a_store(self, location: CacheLocation | None = None) -> AsyncCache:
         """Return the commands of the store; inside `pipelined`, those of its deferral."""
-        place = place or self._place
+        location = location or self._location
         pipelined = CURRENT.get()
         if pipelined is None:
-            return place.native
-        handle = await place.native.ready()
-        deferral = pipelined.deferral(handle, place.path)
+            return location.native
+        handle = await location.native.ready()
+        deferral = pipelined.deferral(handle, location.path)
         return handle if deferral is None else handle.within(deferral, forgiving=self._ignores_failures)
 
-    async def _a_settled_store(self, place: Place | None = None) -> AsyncStore:
+    async def _a_settled_store(self, location: CacheLocation | None = None) -> AsyncStore:
         """Return the store itself, once all that `pipelined` has written to it is durable."""
-        place = place or self._place
+        location = location or self._location
         pipelined = current()
         if pipelined is not None:
-            await pipelined.asettle(place.path)
-        return await place.native.ready()
+            await pipelined.asettle(location.path)
+        return await location.native.ready()
 
     async def _a_open(
         self, stored: bytes, tokens: dict[bytes, bytes | None] | None = None
@@ -71,7 +71,7 @@ class AsyncValues(CacheBase):
             tokens = {} if tokens is None else tokens
             names = [name for name in opened.guard.names if name not in tokens]
             if names:
-                tags = await self._a_store(self._tags_place)
+                tags = await self._a_store(self._tags_location)
                 for name in names:
                     tokens[name] = await tags.get(name)
             if not tokens_match(opened.guard, tokens.get):
@@ -104,7 +104,7 @@ class AsyncValues(CacheBase):
         names = self._tag_names(tags or ())
         if not names:
             return None
-        store = await self._a_store(self._tags_place)
+        store = await self._a_store(self._tags_location)
         return make_guard(names, [await store.get(name) for name in (EPOCH, *names)])
 
     async def _a_put(self, db: AsyncCache, name: bytes, stored: bytes, ttl_ms: int | None) -> None:

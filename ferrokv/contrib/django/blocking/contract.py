@@ -21,7 +21,7 @@ from ferrokv import ResponseError
 
 from ...codecs.envelopes import ENVELOPES, EPOCH, new_token, seal_in
 from ...codecs.values import MISSING
-from ...opening import in_parts
+from ...shared import in_parts
 from ..herds import Computation
 from ..pipelining import CURRENT
 from .herd import BlockingHerd
@@ -37,7 +37,7 @@ class BlockingContract(BlockingValues):
     def get(self, key: Any, default: Any = None, version: int | None = None) -> Any:
         """Return the value, or `default` if it is missing, expired, invalidated or badly sealed."""
         name = self._key(key, version)
-        db = self._place.blocking if CURRENT.get() is None else self._store()
+        db = self._location.blocking if CURRENT.get() is None else self._store()
         stored = db.get(name)
         if stored is None:
             return default
@@ -65,7 +65,7 @@ class BlockingContract(BlockingValues):
         """
         name = self._key(key, version)
         wanted = Computation(
-            (self._place.path, self._place.keyspace, name), default, self._ttl_ms(timeout), stale_ttl, tags
+            (self._location.path, self._location.keyspace, name), default, self._ttl_ms(timeout), stale_ttl, tags
         )
         return BlockingHerd(self, wanted).value()
 
@@ -221,7 +221,7 @@ class BlockingContract(BlockingValues):
 
     def clear(self) -> None:
         """Clear this cache's keyspace and tags: a few records in one commit, whatever the size."""
-        tags_keyspace = self._tags_place.keyspace
+        tags_keyspace = self._tags_location.keyspace
 
         def clear(tx: CacheTx) -> None:
             tx.flushdb()
@@ -239,7 +239,7 @@ class BlockingContract(BlockingValues):
 
         O(1) for each tag, whatever the number of values.
         """
-        db = self._store(self._tags_place)
+        db = self._store(self._tags_location)
         if db.get(EPOCH) is None:
             db.transaction(self._begin_epoch)
         batch = self._new_tokens_of(self._tag_names(tags))

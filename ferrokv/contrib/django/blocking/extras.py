@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from ...codecs.envelopes import STALE, open_envelope
 from ..patterns import glob_of, reversal_of
-from .locks import BlockingAppendingLock
+from .appending_lock import BlockingAppendingLock
 from .values import BlockingValues
 
 DELETED_EACH: Final = 10_000  # per commit
@@ -122,5 +122,5 @@ class BlockingExtras(BlockingValues):
         """
         name = self._key(key, version)
         return BlockingAppendingLock(
-            self._place.blocking.lock(name, timeout, sleep, blocking, blocking_timeout, thread_local=thread_local)
+            self._location.blocking.lock(name, timeout, sleep, blocking, blocking_timeout, thread_local=thread_local)
         )

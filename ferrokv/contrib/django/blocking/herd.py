@@ -56,8 +56,8 @@ class BlockingHerd:
         Others that try for the lock see it although it is not durable yet.
         """
         cache, wanted = self._cache, self._wanted
-        with Pipelined(cache._place.path) as block:
-            locks = cache._store(cache._locks_place)
+        with Pipelined(cache._location.path) as block:
+            locks = cache._store(cache._locks_location)
             lock = locks.lock(wanted.name, WAIT_SECONDS, thread_local=False)
             deadline = time.monotonic() + WAIT_SECONDS
             while not lock.acquire(blocking=False):
@@ -77,9 +77,9 @@ class BlockingHerd:
     def _waited(self, deadline: float) -> Any:
         """Wait for another caller's value. MISSING when it is time to try for the lock again."""
         cache, wanted = self._cache, self._wanted
-        locks = cache._settled_store(cache._locks_place)  # durable now, so that the lock can be read
+        locks = cache._settled_store(cache._locks_location)  # durable now, so that the lock can be read
         lock = locks.lock(wanted.name)
-        with locks.changes(wanted.name, beside=cache._settled_store()) as changes:
+        with locks.changes(wanted.name, also_in=cache._settled_store()) as changes:
             while True:
                 value, is_stale = self._look()
                 if value is not MISSING and (not is_stale or wanted.stale_ttl is not None):

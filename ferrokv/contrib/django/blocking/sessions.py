@@ -20,12 +20,12 @@ class BlockingSessions(SessionSteps):
     @staticmethod
     def _store() -> BlockingCache:
         """Return the commands of the sessions' keyspace; in `pipelined`, of its deferral."""
-        place = session_place()
+        location = session_place()
         pipelined = CURRENT.get()
         if pipelined is None:
-            return place.blocking
-        handle = place.blocking.ready()
-        deferral = pipelined.deferral(handle, place.path)
+            return location.blocking
+        handle = location.blocking.ready()
+        deferral = pipelined.deferral(handle, location.path)
         return handle if deferral is None else handle.within(deferral)
 
     def exists(self, session_key: str | None) -> bool:

@@ -21,7 +21,7 @@ from ...codecs.envelopes import (
 )
 from ...codecs.values import MISSING
 from ..base import CacheBase
-from ..handles import Place
+from ..handles import CacheLocation
 from ..pipelining import CURRENT, current
 
 if TYPE_CHECKING:
@@ -38,23 +38,23 @@ class BlockingValues(CacheBase):
     has passed.
     """
 
-    def _store(self, place: Place | None = None) -> BlockingCache:
+    def _store(self, location: CacheLocation | None = None) -> BlockingCache:
         """Return the commands of the store; inside `pipelined`, those of its deferral."""
-        place = place or self._place
+        location = location or self._location
         pipelined = CURRENT.get()
         if pipelined is None:
-            return place.blocking
-        handle = place.blocking.ready()
-        deferral = pipelined.deferral(handle, place.path)
+            return location.blocking
+        handle = location.blocking.ready()
+        deferral = pipelined.deferral(handle, location.path)
         return handle if deferral is None else handle.within(deferral, forgiving=self._ignores_failures)
 
-    def _settled_store(self, place: Place | None = None) -> BlockingStore:
+    def _settled_store(self, location: CacheLocation | None = None) -> BlockingStore:
         """Return the store itself, once all that `pipelined` has written to it is durable."""
-        place = place or self._place
+        location = location or self._location
         pipelined = current()
         if pipelined is not None:
-            pipelined.settle(place.path)
-        return place.blocking.ready()
+            pipelined.settle(location.path)
+        return location.blocking.ready()
 
     def _open(self, stored: bytes, tokens: dict[bytes, bytes | None] | None = None) -> tuple[bytes | None, bool]:
         """Unwrap a value: return it, or None if its tags were invalidated, and whether it is stale.
@@ -70,7 +70,7 @@ class BlockingValues(CacheBase):
             tokens = {} if tokens is None else tokens
             names = [name for name in opened.guard.names if name not in tokens]
             if names:
-                tags = self._store(self._tags_place)
+                tags = self._store(self._tags_location)
                 for name in names:
                     tokens[name] = tags.get(name)
             if not tokens_match(opened.guard, tokens.get):
@@ -103,7 +103,7 @@ class BlockingValues(CacheBase):
         names = self._tag_names(tags or ())
         if not names:
             return None
-        store = self._store(self._tags_place)
+        store = self._store(self._tags_location)
         return make_guard(names, [store.get(name) for name in (EPOCH, *names)])
 
     def _put(self, db: BlockingCache, name: bytes, stored: bytes, ttl_ms: int | None) -> None:

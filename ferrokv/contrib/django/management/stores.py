@@ -57,7 +57,7 @@ class StoreCommand(BaseCommand):
 
     def store(self, alias: str) -> BlockingStore:
         """Return the store of an alias."""
-        return self.cache(alias)._place.blocking
+        return self.cache(alias)._location.blocking
 
     def remark(self, text: str) -> None:
         """Print a line for the person at the terminal."""

@@ -97,7 +97,7 @@ class DeferredCommands(
         return await self._handle._owners()  # type: ignore[no-any-return]
 
     async def _query(self, command: Callable[Concatenate[Records, P], Op[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        if not reads_appended(command) and self._driver.is_apart(self._keyspace, keys_read(command, args)):
+        if not reads_appended(command) and self._driver.sees_only_durable(self._keyspace, keys_read(command, args)):
             return await self._handle._query(command, *args)  # type: ignore[no-any-return]
         return await self._driver.aperform(self._keyspace, run_read, (command, args), self._forgiving)  # type: ignore[no-any-return]
 

@@ -60,14 +60,14 @@ class BlockingWatching(BlockingWaits):
 
     __slots__ = ()
 
-    def changes(self, *names: Key, beside: object = None) -> BlockingChanges:
+    def changes(self, *names: Key, also_in: object = None) -> BlockingChanges:
         """Watch keys, to wait until any process writes or deletes one of them.
 
             with db.changes("job") as changes:
                 while (found := db.get("job")) is None:
                     changes.wait()
 
-        Changes count from the beginning of the block, so check the keys inside it. `beside` is a
+        Changes count from the beginning of the block, so check the keys inside it. `also_in` is a
         handle on another keyspace of the same store, whose keys of the same names are watched too.
         Waiting uses no CPU. On Linux, a write in another process is noticed within a millisecond;
         elsewhere, and through `read_only` handles, within a few milliseconds. Any number of callers
@@ -75,10 +75,10 @@ class BlockingWatching(BlockingWaits):
         """
         keys = encode_some_names(names, (), "changes")
         waiter = self._waiting("changes", keys)
-        if beside is not None:
-            if not isinstance(beside, BlockingWatching):
+        if also_in is not None:
+            if not isinstance(also_in, BlockingWatching):
                 raise DataError("keys of two stores cannot be watched together")
-            other = beside._waiting("changes", keys)
+            other = also_in._waiting("changes", keys)
             if other.watch is not waiter.watch:
                 raise DataError("keys of two stores cannot be watched together")
             waiter.wanted += other.wanted

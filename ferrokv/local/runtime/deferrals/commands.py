@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from ...log.transaction import Transaction
 from ...storage.requests import Op
-from ..waiters import Request
+from ..waiters import WriterRequest
 from .ledger import CollectedWrite, Name, Outcome
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ def run_read(tx: Transaction, command: Callable[..., Op[T]], args: tuple[Any, ..
     return answer
 
 
-def wake(request: Request) -> None:
+def wake(request: WriterRequest) -> None:
     """Wake the waiter of a request that never reached the writer."""
     if request.lock is not None:
         request.lock.release()
@@ -52,6 +52,6 @@ def wake(request: Request) -> None:
             request.loop.call_soon_threadsafe(_fail_future, request)
 
 
-def _fail_future(request: Request) -> None:
+def _fail_future(request: WriterRequest) -> None:
     if request.future is not None and not request.future.done() and request.error is not None:
         request.future.set_exception(request.error)

@@ -26,15 +26,15 @@ from ....contract.encoding import Write, expiry_at
 from ....errors import FerroKVError, StoreBusy, StoreClosed
 from ...format.control import APPENDED, COMMIT
 from ..store import Store
-from ..waiters import Request
+from ..waiters import WriterRequest
 from .commands import run_deferred, wake
-from .ledger import Asked, CollectedWrite, Ledger, Lookup, Outcome
+from .ledger import Asked, CollectedWrite, Ledger, NotKnown, Outcome
 
 
 class Sent(NamedTuple):
     """A request of a deferral on its way, and what the ledger knows it by."""
 
-    request: Request
+    request: WriterRequest
     asked: Asked
 
 
@@ -170,7 +170,7 @@ class DeferralDriver:
         with self._lock:
             self._is_queueing |= not mine
             ledger.failures.loss_matters |= not forgiving
-            request = Request(run_deferred, keyspace, (ledger.fresh, command, args))
+            request = WriterRequest(run_deferred, keyspace, (ledger.fresh, command, args))
             request.wants_sync = wants_sync or self._is_closed
             # A failure to be raised from now on belongs to the next settling: this one may not
             # cover it.
@@ -261,7 +261,7 @@ class DeferralDriver:
                 self._stop_leading()
             for asked in self._ledger.open_requests:
                 request = asked.request
-                assert isinstance(request, Request)
+                assert isinstance(request, WriterRequest)
                 if request.loop is None and not request.is_done and not request.since:
                     self._give_up(asked)
 
@@ -292,16 +292,16 @@ class DeferralDriver:
             self._ledger.take_in_answered(*self._log())
         self._ledger.failures.tell(error)
 
-    def find(self, keyspace: str, key: bytes) -> bytes | Lookup | None:
+    def find(self, keyspace: str, key: bytes) -> bytes | NotKnown | None:
         """Return a key's value, None if it was deleted or has expired, or what else to do."""
         with self._lock:
             found = self._ledger.find(keyspace, key, *self._log())
-        if isinstance(found, Lookup):
+        if isinstance(found, NotKnown):
             return found
         value, expires_ms = found
         return None if expires_ms and expires_ms <= self.store.engine.clock() else value
 
-    def is_apart(self, keyspace: str, keys: Iterable[bytes] | None) -> bool:
+    def sees_only_durable(self, keyspace: str, keys: Iterable[bytes] | None) -> bool:
         """True if who reads these keys, None for any, cannot see a write that is not durable."""
         with self._lock:
-            return self._ledger.is_apart(keyspace, keys, *self._log())
+            return self._ledger.sees_only_durable(keyspace, keys, *self._log())

@@ -38,7 +38,7 @@ Record = tuple[Any, ...]
 """(value, None for a tombstone, or a collection; expires_ms or 0; ...), as in tree/overlay.py."""
 
 
-class Lookup(Enum):
+class NotKnown(Enum):
     """What the ledger says of a key whose value it does not know."""
 
     UNTOUCHED = 1
@@ -47,8 +47,8 @@ class Lookup(Enum):
     """A command has to look, after everything that was asked before."""
 
 
-UNTOUCHED: Final = Lookup.UNTOUCHED
-UNKNOWN: Final = Lookup.UNKNOWN
+UNTOUCHED: Final = NotKnown.UNTOUCHED
+UNKNOWN: Final = NotKnown.UNKNOWN
 
 
 class CollectedWrite(NamedTuple):
@@ -234,7 +234,7 @@ class Ledger:
 
     # -- reading -----------------------------------------------------------------------------------
 
-    def find(self, keyspace: str, key: bytes, commit: int, end: int) -> tuple[bytes | None, int] | Lookup:
+    def find(self, keyspace: str, key: bytes, commit: int, end: int) -> tuple[bytes | None, int] | NotKnown:
         """Return what the deferral wrote to a key: (value or None, expires_ms or 0)."""
         if self._asked:
             self.take_in_answered(commit, end)
@@ -253,7 +253,7 @@ class Ledger:
             return UNKNOWN
         return found[0], found[1]
 
-    def is_apart(self, keyspace: str, keys: Iterable[bytes] | None, commit: int, end: int) -> bool:
+    def sees_only_durable(self, keyspace: str, keys: Iterable[bytes] | None, commit: int, end: int) -> bool:
         """True if who reads these keys, None for any, cannot see a write that is not durable."""
         if not self._collected and not self._asked and not self._is_unsynced(commit):
             return True

@@ -26,7 +26,7 @@ class Command(StoreCommand):
 
     def handle(self, *args: Any, alias: str, target: str, **options: Any) -> None:
         """Copy the store. The copy is durable on return."""
-        path = self.cache(alias)._place.path
+        path = self.cache(alias)._location.path
         with errors_as_exit_codes(), BlockingFerroKV.open(path, read_only=True) as db, progress("Copying") as report:
             made = db.backup(target, report)
         self.remark(f"{made.path}: {made.records:,} records, {made.bytes:,} bytes.")

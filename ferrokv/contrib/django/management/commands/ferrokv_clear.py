@@ -22,14 +22,14 @@ class Command(StoreCommand):
     def handle(self, *args: Any, alias: str, interactive: bool, **options: Any) -> None:
         """Clear it."""
         cache = self.cache(alias)
-        place = cache._place
+        location = cache._location
         if interactive:
             try:
-                answer = input(f"Clear the keyspace {place.keyspace!r} of {place.path}? [y/N] ")
+                answer = input(f"Clear the keyspace {location.keyspace!r} of {location.path}? [y/N] ")
             except EOFError as error:
                 raise CommandError("There is nobody to ask, so nothing was cleared. Use --noinput.") from error
             if answer.strip().lower() not in ("y", "yes"):
                 raise CommandError("Nothing was cleared.")
         with errors_as_exit_codes():
             cache.clear()
-        self.remark(f"The keyspace {place.keyspace!r} of {place.path} is empty.")
+        self.remark(f"The keyspace {location.keyspace!r} of {location.path} is empty.")

@@ -27,7 +27,7 @@ class Command(StoreCommand):
 
     def handle(self, *args: Any, alias: str, as_json: bool, fast: bool, **options: Any) -> None:
         """Print the figures."""
-        with errors_as_exit_codes(), BlockingFerroKV.open(self.cache(alias)._place.path, read_only=True) as db:
+        with errors_as_exit_codes(), BlockingFerroKV.open(self.cache(alias)._location.path, read_only=True) as db:
             stats = db.stats()
             facts: dict[str, Any] = stats._asdict()
             facts["processes"] = [process._asdict() for process in stats.processes]

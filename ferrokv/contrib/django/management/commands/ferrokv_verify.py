@@ -18,7 +18,7 @@ class Command(StoreCommand):
 
     def handle(self, *args: Any, alias: str, **options: Any) -> None:
         """Check the store, and print what is damaged."""
-        path = self.cache(alias)._place.path
+        path = self.cache(alias)._location.path
         with errors_as_exit_codes(), BlockingFerroKV.open(path, read_only=True) as db, progress("Verifying") as report:
             found = db.verify(report)
         for problem in found.problems:

@@ -1,4 +1,4 @@
-# Made by `python -m tools.make_twins` from contrib/django/aio/locks.py; edit that.
+# Made by `python -m tools.make_twins` from contrib/django/aio/appending_lock.py; edit that.
 """Locks inside `pipelined`: the next holder sees what was written under the lock."""
 
 from __future__ import annotations
