@@ -7,6 +7,7 @@ went through (a prefix, without a hole, batches whole); and opening again change
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 from random import Random
 
 import pytest
@@ -145,6 +146,49 @@ def test_power_cut_during_recovery_keeps_acknowledged_writes(seed: int) -> None:
     crashed.observe = cut
     complete(open_engine(crashed, TINY, work.clock), crashed)
     assert crashed.requests > 5
+
+
+@pytest.mark.parametrize("seed", range(2 * SCALE))
+def test_a_power_cut_after_two_recoveries_that_were_killed_loses_nothing(seed: int) -> None:
+    """The second finds files of the first that only memory holds, as a killed process leaves them."""
+
+    def crashed_storage() -> tuple[SimulatedStorage, Workload]:
+        first = SimulatedStorage(seed)
+        work = Workload(seed, first)
+        work.run(6)
+        return first.after_power_cut(seed), work
+
+    requests = recover_until(crashed_storage()[0], None)
+    assert requests > 10
+    for killed_at in range(requests):
+        rest = recover_until(killed(crashed_storage()[0], killed_at), None)
+        for again_at in range(0, rest, 1 + (killed_at + seed) % 2):
+            machine, work = crashed_storage()
+            second = killed(machine, killed_at)
+            recover_until(second, again_at)
+            for damage in range(2):
+                check_recovered(second.after_power_cut(killed_at * 10_007 + again_at * 31 + damage), work, seed)
+
+
+def killed(storage: SimulatedStorage, request: int) -> SimulatedStorage:
+    """What another process finds, on a machine that is still up, after one was killed at this request of its recovery."""
+    recover_until(storage, request)
+    storage.kill()
+    return SimulatedStorage(2, shares=storage)
+
+
+def recover_until(storage: SimulatedStorage, stop: int | None) -> int:
+    """Recover until this request is about to be made, and return how many were made."""
+
+    def cut(index: int, _: Request) -> None:
+        if index == stop:
+            raise PowerCut
+
+    storage.observe = cut
+    with suppress(PowerCut):
+        complete(open_engine(storage, TINY, ManualClock()), storage)
+    storage.observe = None
+    return storage.requests
 
 
 FAILURES = (errno.EIO, errno.ENOSPC)

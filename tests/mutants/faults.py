@@ -10,6 +10,13 @@ SPACE = "ferrokv/local/engine/space.py"
 
 FAULT_MUTANTS = [
     Mutant(
+        "recovery refers to a WAL whose name only memory holds",
+        "ferrokv/local/opening/recovery.py",
+        "    if start == 0:\n        # Its name",
+        "    if start < 0:\n        # Its name",
+        "tests/engine/test_power_cuts.py::test_a_power_cut_after_two_recoveries_that_were_killed_loses_nothing",
+    ),
+    Mutant(
         "keep a directory whose name was not synced",
         "ferrokv/local/storage/directory.py",
         "        with suppress(OSError):\n            os.rmdir(path)",

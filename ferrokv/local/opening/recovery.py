@@ -5,7 +5,8 @@ number on, of which the newest may end in a torn tail. Damage is reported before
 changed. Then come these steps, each durable before the next:
 
 1. Write and sync the end of the newest WAL again, as far as COMMIT does not prove that it is
-   durable. A killed process or a failed sync may have left bytes that only the page cache holds.
+   durable, and its name. A killed process or a failed sync may have left bytes, and a file, that
+   only memory holds.
 2. Reset the control page.
 3. Create a new WAL, whose header records where the last one ends. A WAL that was found is never
    appended to, so whatever is behind that end stays dead.
@@ -39,7 +40,7 @@ from ..format.logs import HEADER_BYTES, START, Position
 from ..log.commit import create_wal
 from ..log.load import Replay, check_tables, make_version, read_catalogue, read_current_manifest, replay_all
 from ..names import CURRENT, CURRENT_ASIDE, file_name, numbers_of
-from ..storage.requests import ListDirectory, Op, Open, ReadAt, Remove, Rename, Storage, Sync, WriteAt
+from ..storage.requests import ListDirectory, Op, Open, ReadAt, Remove, Rename, Storage, Sync, SyncDirectory, WriteAt
 from ..tree.lookups import make_cache
 from ..tree.memtable import Memtable
 from ..tree.view import HotCache, View, entry_bytes
@@ -133,6 +134,9 @@ def _write_again(replay: Replay, committed: int | None) -> Op[None]:
         yield WriteAt(file, start, replay.last_data[start : replay.end.end])
     yield Sync(file, metadata=True)
     file.close()
+    if start == 0:
+        # Its name may not be durable, either, and the new WAL will refer to it.
+        yield SyncDirectory()
 
 
 def _create_wal(storage: Storage, options: Options, old: Manifest, replay: Replay, number: int) -> Op[Wal]:
