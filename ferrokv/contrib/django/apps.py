@@ -8,7 +8,7 @@ from __future__ import annotations
 from django.apps import AppConfig
 from django.core.checks import register
 
-from .checks import TAG, check_places, check_settings, check_stores
+from .checks import TAG, check_locations, check_settings, check_stores
 
 
 class FerroKVConfig(AppConfig):
@@ -21,5 +21,5 @@ class FerroKVConfig(AppConfig):
     def ready(self) -> None:
         """Called once by Django."""
         register(check_settings, TAG)
-        register(check_places, TAG)
+        register(check_locations, TAG)
         register(check_stores, TAG, deploy=True)

@@ -23,7 +23,7 @@ from ferrokv.connecting import is_url
 from .base import is_taken, location_of
 from .middleware import PipelinedMiddleware
 from .session_steps import KEYSPACE as SESSIONS
-from .session_steps import USERS_KEYSPACE, is_ours, session_place
+from .session_steps import USERS_KEYSPACE, is_ours, session_location
 
 TAG: Final = "ferrokv"
 SESSION_ENGINE: Final = "ferrokv.contrib.django.sessions"
@@ -63,7 +63,7 @@ def _check_options(alias: str, params: Mapping[str, Any]) -> Iterator[CheckMessa
     try:
         import_string(params["BACKEND"])(params.get("LOCATION", ""), dict(params))
     except Exception as error:  # noqa: BLE001 - a check has to report whatever is wrong with settings
-        if _has_location(params):  # otherwise check_places reports it
+        if _has_location(params):  # otherwise check_locations reports it
             yield Error(f"{name} cannot be used: {error}", hint="Fix OPTIONS.", id="ferrokv.E005")
         return
     ignored = [option for option in ("MAX_ENTRIES", "CULL_FREQUENCY") if option in options]
@@ -97,7 +97,7 @@ def _check_same_options() -> Iterator[CheckMessage]:
 def _check_session_engine() -> Iterator[CheckMessage]:
     if settings.SESSION_ENGINE == SESSION_ENGINE:
         try:
-            session_place()
+            session_location()
         except ImproperlyConfigured as error:
             yield Error(
                 str(error), hint="Add an alias with BACKEND ferrokv.contrib.django.FerroKVCache.", id="ferrokv.E006"
@@ -114,7 +114,7 @@ def _check_middleware() -> Iterator[CheckMessage]:
         )
 
 
-def check_places(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+def check_locations(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """Check the directories: whether they can serve as a store, and whether they should."""
     found: list[CheckMessage] = []
     seen: set[str] = set()
@@ -130,7 +130,7 @@ def check_places(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             continue  # check_settings reports it
         if path not in seen and not is_url(path):  # another backend has no directory to check
             seen.add(path)
-            found += _check_place(f"CACHES[{alias!r}]", path)
+            found += _check_location(f"CACHES[{alias!r}]", path)
     return found
 
 
@@ -139,7 +139,7 @@ def _has_location(params: Mapping[str, Any]) -> bool:
     return isinstance(location, str | os.PathLike) and bool(os.fspath(location))
 
 
-def _check_place(name: str, path: str) -> Iterator[CheckMessage]:
+def _check_location(name: str, path: str) -> Iterator[CheckMessage]:
     report = inspect_directory(path)
     if report.problem is not None:
         yield Error(f"{name} cannot be opened: {report.problem}", hint="Change or repair LOCATION.", id="ferrokv.E001")
@@ -184,7 +184,7 @@ def check_stores(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if settings.SESSION_ENGINE != SESSION_ENGINE:
         return []
     try:
-        location = session_place()
+        location = session_location()
         if is_url(location.path) or not inspect_directory(location.path).is_store:
             return []
         with BlockingFerroKV.open(location.path, read_only=True) as db:

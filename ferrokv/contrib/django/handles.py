@@ -23,7 +23,7 @@ Key = tuple[str, str, Quota, tuple[tuple[str, object], ...]]
 """Path, keyspace, quota and options of a handle."""
 _blocking: dict[Key, BlockingStore] = {}
 _native: dict[Key, AsyncStore] = {}
-_places: set[ref[CacheLocation]] = set()  # only single operations, which are atomic among threads
+_locations: set[ref[CacheLocation]] = set()  # only single operations, which are atomic among threads
 
 
 class CacheLocation:
@@ -44,7 +44,7 @@ class CacheLocation:
         self.max_bytes = max_bytes
         self.blocking: BlockingStore
         self.native: AsyncStore
-        _places.add(ref(self, _places.discard))
+        _locations.add(ref(self, _locations.discard))
         self.take_handles()
 
     def take_handles(self) -> None:
@@ -70,7 +70,7 @@ def close_handles(path: str) -> None:
     """
     closing = [_blocking.pop(key) for key in list(_blocking) if key[0] == path]
     native = [_native.pop(key) for key in list(_native) if key[0] == path]
-    for known in list(_places):
+    for known in list(_locations):
         location = known()
         if location is not None and location.path == path:
             location.take_handles()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.conf import settings
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 KEYSPACE: Final = "sessions"
 USERS_KEYSPACE: Final = "sessions:users"
 SESSION_KEY_BYTES_MAX: Final = 1024
+USER_BYTES_MAX: Final = 1024  # a longer user id is hashed
 # The index drops an expired session after this, when the user's next one is added.
 FORGOTTEN_AFTER_MS: Final = 86_400_000
 USER: Final = "_auth_user_id"  # django.contrib.auth.SESSION_KEY, under which login() stores the primary key
@@ -45,7 +47,7 @@ def is_ours(params: Mapping[str, Any]) -> bool:
 
 
 @lru_cache(maxsize=1)
-def session_place() -> CacheLocation:
+def session_location() -> CacheLocation:
     """The keyspace of the sessions.
 
     It is in the directory of SESSION_CACHE_ALIAS, or of the first alias that uses ferrokv.
@@ -57,26 +59,26 @@ def session_place() -> CacheLocation:
     raise ImproperlyConfigured("SESSION_ENGINE ferrokv.contrib.django.sessions needs a FerroKVCache in CACHES.")
 
 
-def _forget_place(*, setting: str, **kwargs: Any) -> None:
+def _forget_location(*, setting: str, **kwargs: Any) -> None:
     if setting in ("CACHES", "SESSION_CACHE_ALIAS"):
-        session_place.cache_clear()
+        session_location.cache_clear()
 
 
-setting_changed.connect(_forget_place)
+setting_changed.connect(_forget_location)
 
 
 class Saving(NamedTuple):
     """One save. `name` is None for a key that no session can have.
 
-    `user` is logged in now; `old_user` was when the session was loaded.
+    `user` is logged in now; `old_user` was when the session was loaded. Both are names of the index.
     """
 
     name: bytes | None
     data: bytes
     ttl_ms: int
     must_create: bool
-    user: str | None
-    old_user: str | None
+    user: bytes | None
+    old_user: bytes | None
 
     @property
     def is_plain(self) -> bool:
@@ -105,7 +107,19 @@ class Saving(NamedTuple):
         return True
 
 
-def _enter(users: CacheTx, user: str, name: bytes, ttl_ms: int) -> None:
+def index_name(user: object) -> bytes | None:
+    """Return the key of a user's sessions in the index; None if nobody is logged in.
+
+    `user` is what `_auth_user_id` holds: text as `login` stores it, or whatever else a program put
+    there, such as an int, a UUID or a lazy object. What names the same user gives the same key.
+    """
+    if user is None:
+        return None
+    name = str(user).encode("utf-8", "surrogatepass")
+    return name if 0 < len(name) <= USER_BYTES_MAX else b"\0" + blake2b(name, digest_size=32).digest()
+
+
+def _enter(users: CacheTx, user: bytes, name: bytes, ttl_ms: int) -> None:
     """Add the session to the user's index. If it is new, drop sessions that expired long ago."""
     now_ms = int(time.time() * 1000)
     if users.zadd(user, {name: now_ms + ttl_ms}):
@@ -119,7 +133,7 @@ def _enter(users: CacheTx, user: str, name: bytes, ttl_ms: int) -> None:
 class SessionSteps(SessionBase):
     """A session's key and bytes."""
 
-    _user: str | None = None  # the user who has this session according to the index
+    _user: bytes | None = None  # the name of the user who has this session according to the index
 
     def _name(self, session_key: str | None) -> bytes | None:
         """Return the stored key.
@@ -136,17 +150,16 @@ class SessionSteps(SessionBase):
             self._session_key = None  # never adopt a key that somebody made up
             return {}
         data = self.decode(stored.decode("utf-8", "replace"))
-        self._user = data.get(USER)
+        self._user = index_name(data.get(USER))
         return data
 
     def _saving(self, session: dict[str, Any], seconds: float, must_create: bool) -> Saving:
-        user = session.get(USER)
         return Saving(
             self._name(self.session_key),
             self.encode(session).encode(),
             int(seconds * 1000),
             must_create,
-            None if user is None else str(user),
+            index_name(session.get(USER)),
             None if must_create else self._user,
         )
 

@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ferrokv import DataError
+
 from .aio.sessions import AsyncSessions
 from .blocking.sessions import BlockingSessions
-from .session_steps import KEYSPACE, USERS_KEYSPACE, session_place
+from .session_steps import KEYSPACE, USERS_KEYSPACE, index_name, session_location
 
 if TYPE_CHECKING:
     from ferrokv.contract.transactions import CacheTx
@@ -24,7 +26,7 @@ __all__ = [
     "aflush_user_sessions",
     "auser_session_keys",
     "flush_user_sessions",
-    "session_place",
+    "session_location",
     "user_session_keys",
 ]
 
@@ -59,13 +61,16 @@ async def auser_session_keys(user: Any) -> list[str]:
     return await db.transaction(_listing(_key_of(user)))
 
 
-def _key_of(user: Any) -> str:
-    """Return the primary key as `login` stores it in the session."""
+def _key_of(user: Any) -> bytes:
+    """Return the name in the index of a user, or of a primary key as `login` stores it."""
     meta = getattr(user, "_meta", None)
-    return str(user) if meta is None else str(meta.pk.value_to_string(user))
+    name = index_name(user if meta is None else meta.pk.value_to_string(user))
+    if name is None:
+        raise DataError("a user or a primary key is needed: found=None")
+    return name
 
 
-def _flushing(user: str, keep: str | None) -> Callable[[CacheTx], int]:
+def _flushing(user: bytes, keep: str | None) -> Callable[[CacheTx], int]:
     kept = None if keep is None else keep.encode()
 
     def flush(tx: CacheTx) -> int:
@@ -79,7 +84,7 @@ def _flushing(user: str, keep: str | None) -> Callable[[CacheTx], int]:
     return flush
 
 
-def _listing(user: str) -> Callable[[CacheTx], list[str]]:
+def _listing(user: bytes) -> Callable[[CacheTx], list[str]]:
     def list_keys(tx: CacheTx) -> list[str]:
         names = tx.keyspace(USERS_KEYSPACE).zrange(user, 0, -1)
         return [name.decode() for name in names if tx.exists(name)]

@@ -22,7 +22,7 @@ from django.test import override_settings
 from ferrokv import BlockingFerroKV, Options
 from ferrokv.contrib.django import FerroKVCache
 from ferrokv.contrib.django.checks import TAG
-from ferrokv.contrib.django.sessions import SessionStore, session_place
+from ferrokv.contrib.django.sessions import SessionStore, session_location
 
 from ...conftest import ROOT
 from ...support.django_setup import BACKEND, close_store, configured
@@ -146,14 +146,14 @@ def test_options_that_can_not_be_used(safe: Path, options: Any) -> None:
 def test_odd_settings_do_not_break_the_checks(safe: Path) -> None:
     location = {"LOCATION": safe / "store"}
     assert found({**location, "OPTIONS": None}) == []
-    for location in (None, 5, b""):
-        assert "ferrokv.E001" in found({"LOCATION": location})
+    for wrong in (None, 5, b""):
+        assert "ferrokv.E001" in found({"LOCATION": wrong})
     assert found(location, STATICFILES_DIRS=None, MEDIA_ROOT=bytes(safe)) == ["ferrokv.E002"]
     assert found(location, STATICFILES_DIRS=[(), 5, None], STATIC_ROOT=5) == []
     entry = {"BACKEND": BACKEND, **location}
     assert found(CACHES={"default": {"BACKEND": "no.such.Cache"}, "a": {}, "b": entry}) == []
     with override_settings(CACHES={"default": {"BACKEND": "no.such.Cache"}, "b": entry}):
-        assert session_place().path == str(safe / "store")
+        assert session_location().path == str(safe / "store")
 
 
 def test_a_quota_on_the_sessions_is_found_at_deployment(safe: Path) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import random
 import threading
 import time
+import uuid
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,13 +17,16 @@ from typing import Any
 import pytest
 from django.contrib.sessions.backends.base import UpdateError
 from django.core.management import call_command
+from django.test import override_settings
+from django.utils.functional import SimpleLazyObject
 
+from ferrokv import DataError
 from ferrokv.contrib.django.sessions import (
     SessionStore,
     aflush_user_sessions,
     auser_session_keys,
     flush_user_sessions,
-    session_place,
+    session_location,
     user_session_keys,
 )
 
@@ -61,6 +67,68 @@ def test_a_user_object_is_known_by_its_primary_key() -> None:
     assert flush_user_sessions(SimpleNamespace(_meta=SimpleNamespace(pk=pk))) == 1
 
 
+@pytest.mark.parametrize(
+    "user",
+    [5, 2**70, "", "x" * 100_000, "\udcff", True, 1.5],
+    ids=["int", "large", "empty", "overlong", "surrogate", "bool", "float"],
+)
+def test_whatever_a_program_takes_for_a_user_id_can_be_saved_and_ended(user: Any) -> None:
+    """Tests of projects set it so: `session[SESSION_KEY] = user.pk`."""
+    session = SessionStore()
+    session["_auth_user_id"] = user
+    session.save()
+    again = SessionStore(session.session_key)
+    again["seen"] = 1
+    again.save()
+    assert SessionStore(session.session_key)["_auth_user_id"] == user
+    assert user_session_keys(user) == [session.session_key]
+    again.cycle_key()
+    again.save()
+    assert user_session_keys(user) == [again.session_key]
+    other = log_in("somebody else")
+    assert flush_user_sessions(user) == 1
+    assert user_session_keys(user) == []
+    assert not SessionStore().exists(again.session_key)
+    assert SessionStore().exists(other.session_key)
+    last = SessionStore()
+    last["_auth_user_id"] = user
+    last.save()
+    last.flush()  # logout
+    assert user_session_keys(user) == []
+
+
+def test_an_id_that_only_pickle_can_keep_is_saved_and_ended() -> None:
+    with override_settings(SESSION_SERIALIZER="tests.contrib.django.test_django_sessions.Pickled"):
+        for user in (uuid.UUID(int=5), Decimal("1.5"), SimpleLazyObject(lambda: "lazy")):
+            session = SessionStore()
+            session["_auth_user_id"] = user
+            session.save()
+            again = SessionStore(session.session_key)
+            again["seen"] = 1
+            again.save()
+            assert user_session_keys(str(user)) == [session.session_key]
+            assert flush_user_sessions(user) == 1
+
+
+class Pickled:
+    """A serializer of sessions that takes everything, as Django's own did until 5.0."""
+
+    def dumps(self, value: Any) -> bytes:
+        return pickle.dumps(value)
+
+    def loads(self, data: bytes) -> Any:
+        return pickle.loads(data)
+
+
+def test_nobody_is_no_user() -> None:
+    with pytest.raises(DataError, match="a user or a primary key"):
+        flush_user_sessions(None)
+    session = SessionStore()
+    session["_auth_user_id"] = None
+    session.save()
+    assert "_auth_user_id" in SessionStore(session.session_key)
+
+
 def test_the_index_follows_logout_cycling_and_a_change_of_user() -> None:
     session = log_in(5)
     old = session.session_key
@@ -79,12 +147,12 @@ def test_the_index_follows_logout_cycling_and_a_change_of_user() -> None:
     last = log_in(5)
     last.flush()
     assert user_session_keys(5) == []
-    users = session_place().sibling("sessions:users").blocking
+    users = session_location().sibling("sessions:users").blocking
     assert users.keys("*") == []
 
 
 def test_expired_sessions_leave_the_index_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
-    users = session_place().sibling("sessions:users").blocking
+    users = session_location().sibling("sessions:users").blocking
     short = log_in(5)
     short.set_expiry(0.05)
     short.save()
@@ -210,7 +278,7 @@ async def test_a_made_up_session_key_is_never_adopted(key: str) -> None:
 
 def test_a_tampered_session_is_empty(caplog: pytest.LogCaptureFixture) -> None:
     session = log_in(5)
-    db = session_place().blocking
+    db = session_location().blocking
     db.set(session.session_key or "", b"\xff\x00 no session at all", ex=100)
     assert SessionStore(session.session_key).load() == {}
     assert SessionStore(session.session_key).get("_auth_user_id") is None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib.sessions.backends.base import CreateError
 
 from ..pipelining import CURRENT
-from ..session_steps import SessionSteps, session_place
+from ..session_steps import SessionSteps, session_location
 
 if TYPE_CHECKING:
     from ferrokv.contract.aio.cache import AsyncCache
@@ -19,7 +19,7 @@ class AsyncSessions(SessionSteps):
     @staticmethod
     async def _a_store() -> AsyncCache:
         """Return the commands of the sessions' keyspace; in `pipelined`, of its deferral."""
-        location = session_place()
+        location = session_location()
         pipelined = CURRENT.get()
         if pipelined is None:
             return location.native

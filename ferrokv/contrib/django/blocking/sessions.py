@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib.sessions.backends.base import CreateError
 
 from ..pipelining import CURRENT
-from ..session_steps import SessionSteps, session_place
+from ..session_steps import SessionSteps, session_location
 
 if TYPE_CHECKING:
     from ferrokv.contract.blocking.cache import BlockingCache
@@ -20,7 +20,7 @@ class BlockingSessions(SessionSteps):
     @staticmethod
     def _store() -> BlockingCache:
         """Return the commands of the sessions' keyspace; in `pipelined`, of its deferral."""
-        location = session_place()
+        location = session_location()
         pipelined = CURRENT.get()
         if pipelined is None:
             return location.blocking
