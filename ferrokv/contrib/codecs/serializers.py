@@ -1,9 +1,8 @@
 """Serialization: OPTIONS["SERIALIZER"] is "pickle", "msgpack", "json", or a dotted path.
 
 A class given by path needs `dumps` and `loads`. Pickle takes everything that Django's users cache,
-and its bytes are sealed (values.py). MessagePack and JSON, by msgspec, take only plain data (None,
-bool, numbers, str, bytes, list, dict, datetime; tuples and sets come back as lists), need no seal,
-and raise TypeError for anything else.
+and its bytes are sealed (values.py). MessagePack and JSON, by msgspec, take only data that they give
+back equal and of the same type (plain.py), need no seal, and raise TypeError for anything else.
 """
 
 from __future__ import annotations
@@ -16,8 +15,11 @@ from typing import Any, Final, Protocol
 from ferrokv import DataError
 
 from .naming import named
+from .plain import SAFE_MODULE, Kind, is_safe_string, make_plain
 
 OWN: Final = 0
+_SAFE_EXTENSION: Final = 1  # MessagePack's type of a SafeString
+_SAFE_TEXT: Final = b"\x01"  # what JSON cannot begin with; a SafeString as JSON follows
 
 
 class Serializer(Protocol):
@@ -48,27 +50,83 @@ class PickleSerializer:
 
 
 class MessagePackSerializer:
-    """Plain data as MessagePack."""
+    """None, bool, 64-bit integers, float, str, bytes, lists, dicts, and datetimes with a time zone.
+
+    Such a datetime comes back in UTC. Keys may be None, bool, int, float, str or bytes.
+    """
 
     number = 2
     sealed = False
 
     def __init__(self) -> None:
         msgspec = _import_msgspec()
-        self.dumps = msgspec.msgpack.Encoder().encode
-        self.loads = msgspec.msgpack.Decoder().decode
+        make_extension = msgspec.msgpack.Ext
+        keys = frozenset((type(None), bool, int, float, str, bytes))
+        self._kind = Kind(
+            "MessagePack",
+            values=frozenset((type(None), bool, str, bytes)),
+            keys=keys,
+            takes_special_floats=True,
+            takes_datetimes=True,
+            int_range=(-(1 << 63), (1 << 64) - 1),
+            mark=lambda text: make_extension(_SAFE_EXTENSION, text.encode()),
+        )
+        self._encode = msgspec.msgpack.Encoder().encode
+        self.loads = msgspec.msgpack.Decoder(ext_hook=_extended).decode
+
+    def dumps(self, value: Any) -> bytes:
+        """Return the bytes of a value. `TypeError` with the path to what would not come back."""
+        data: bytes = self._encode(make_plain(value, self._kind))
+        return data
 
 
 class JSONSerializer:
-    """Plain data as JSON. Bytes come back as base64 text, and datetimes as text."""
+    """None, bool, int, finite floats, str, lists, and dicts whose keys are str.
+
+    A SafeString is taken by itself, as a template's fragment is, and not inside a container.
+    """
 
     number = 3
     sealed = False
 
     def __init__(self) -> None:
         msgspec = _import_msgspec()
-        self.dumps = msgspec.json.Encoder().encode
-        self.loads = msgspec.json.Decoder().decode
+        self._kind = Kind(
+            "JSON",
+            values=frozenset((type(None), bool, str)),
+            keys=frozenset((str,)),
+            takes_special_floats=False,
+            takes_datetimes=False,
+            int_range=None,
+            mark=None,
+        )
+        self._encode = msgspec.json.Encoder().encode
+        self._decode = msgspec.json.Decoder().decode
+
+    def dumps(self, value: Any) -> bytes:
+        """Return the bytes of a value. `TypeError` with the path to what would not come back."""
+        data: bytes
+        if is_safe_string(value):
+            data = _SAFE_TEXT + self._encode(str.__str__(value))
+        else:
+            data = self._encode(make_plain(value, self._kind))
+        return data
+
+    def loads(self, data: bytes) -> Any:
+        """Return the value."""
+        if data[:1] == _SAFE_TEXT:
+            return _mark_safe(self._decode(data[1:]))
+        return self._decode(data)
+
+
+def _extended(code: int, data: memoryview) -> Any:
+    if code != _SAFE_EXTENSION:
+        raise ValueError(f"unknown extension of MessagePack: code={code}")
+    return _mark_safe(bytes(data).decode())
+
+
+def _mark_safe(text: str) -> Any:
+    return import_module(SAFE_MODULE).SafeString(text)
 
 
 def _import_msgspec() -> ModuleType:

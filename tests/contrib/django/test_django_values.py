@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import logging
+import math
 import pickle
 import time
+import uuid
 import zlib
-from datetime import UTC, datetime
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.db.models import TextChoices
+from django.utils.safestring import SafeString
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -205,3 +212,143 @@ def test_max_bytes_bounds_the_cache_and_nothing_else(store_path: Path) -> None:
         assert 8 <= len(cache.get_many([f"k{i}" for i in range(100)])) <= 20
     with configured(store_path, MAX_BYTES=None) as cache:
         assert cache._location.blocking.stats().quotas == {}
+
+
+class Text(str):
+    """As Django's lazy translations and other libraries make them."""
+
+    __slots__ = ()
+
+
+class Number(int):
+    """An int with methods."""
+
+
+class Color(TextChoices):
+    RED = "red"
+
+
+@dataclass
+class Point:
+    x: int = 1
+
+
+PLAIN: dict[str, list[Any]] = {
+    "both": [
+        None,
+        True,
+        0.5,
+        -0.0,
+        "",
+        "é",
+        [],
+        {},
+        [1, [2, [{"a": None}]]],
+        {"a": {"b": [True, 1, 1.0]}},
+        Text("t"),
+        Number(7),
+    ],
+    "msgpack": [
+        b"",
+        b"\0",
+        {1: 2},
+        {None: 1, b"b": 2},
+        float("inf"),
+        (1 << 64) - 1,
+        -(1 << 63),
+        datetime(2026, 1, 2, tzinfo=UTC),
+    ],
+    "json": [1 << 70, -(1 << 70), [1 << 64]],
+}
+
+
+@pytest.mark.parametrize("serializer", ["msgpack", "json"])
+def test_what_a_serializer_takes_comes_back_equal_and_of_the_same_type(serializer: str) -> None:
+    codec = ValueCodec(["key"], make_serializer(serializer))
+    for value in PLAIN["both"] + PLAIN[serializer]:
+        found = codec.decode(codec.encode(value))
+        assert found == value
+        assert type(found) is {Text: str, Number: int}.get(type(value), type(value))
+        assert repr(found) == repr(value)
+    nested = codec.decode(codec.encode({Text("k"): [Text("t"), Number(7)], "same": [1]}))
+    assert (nested, type(nested["k"][0]), type(nested["k"][1])) == ({"k": ["t", 7], "same": [1]}, str, int)
+
+
+@pytest.mark.parametrize("serializer", ["msgpack", "json"])
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        (Decimal("1.5"), "value is a Decimal"),
+        (uuid.UUID(int=1), "value is a UUID"),
+        (Color.RED, "value is a Color"),
+        (Point(), "value is a Point"),
+        (timedelta(1), "value is a timedelta"),
+        (date(2026, 1, 2), "value is a date"),
+        (datetime(2026, 1, 2), "value is a datetime"),  # noqa: DTZ001
+        ((1, 2), "value is a tuple"),
+        ({1}, "value is a set"),
+        (bytearray(b"x"), "value is a bytearray"),
+        (OrderedDict(a=1), "value is an OrderedDict"),
+        ([1, {"a": [Decimal(1)]}], "value[1]['a'][0] is a Decimal"),
+        ({"a": {"b": (1,)}}, "value['a']['b'] is a tuple"),
+        ({(1, 2): 3}, "value[(1, 2)] is under the tuple"),
+        ({Color.RED: 3}, "is under the Color"),
+    ],
+    ids=str,
+)
+def test_what_would_come_back_changed_is_refused_by_its_path(serializer: str, value: Any, path: str) -> None:
+    codec = ValueCodec(["key"], make_serializer(serializer))
+    with pytest.raises(TypeError) as caught:
+        codec.encode(value)
+    assert path in str(caught.value)
+    assert ("MessagePack" if serializer == "msgpack" else "JSON") in str(caught.value)
+
+
+def test_what_only_one_of_them_gives_back_is_refused_by_the_other() -> None:
+    for value in (
+        float("nan"),
+        float("inf"),
+        b"x",
+        {1: 2},
+        {None: 1},
+        datetime(2026, 1, 2, tzinfo=UTC),
+        [SafeString("x")],
+    ):
+        with pytest.raises(TypeError, match="JSON does not give back"):
+            ValueCodec(["key"], make_serializer("json")).encode(value)
+    for value in ([1 << 64], [-(1 << 63) - 1]):
+        with pytest.raises(TypeError, match="MessagePack does not give back"):
+            ValueCodec(["key"], make_serializer("msgpack")).encode(value)
+    codec = ValueCodec(["key"], make_serializer("msgpack"))
+    assert math.isnan(codec.decode(codec.encode(float("nan"))))
+
+
+@pytest.mark.parametrize("serializer", ["msgpack", "json", "pickle"])
+def test_a_template_fragment_stays_safe(serializer: str) -> None:
+    codec = ValueCodec(["key"], make_serializer(serializer))
+    for text in ("<b>é</b>", "", "\x01"):
+        found = codec.decode(codec.encode(SafeString(text)))
+        assert (type(found), found) == (SafeString, text)
+        assert type(codec.decode(codec.encode(text))) is str
+    if serializer != "json":
+        (found,) = codec.decode(codec.encode([SafeString("<b>")]))
+        assert type(found) is SafeString
+
+
+@pytest.mark.parametrize("serializer", ["msgpack", "json"])
+def test_a_value_is_not_changed_by_encoding_it_and_one_without_an_end_is_refused(serializer: str) -> None:
+    codec = ValueCodec(["key"], make_serializer(serializer))
+    value = {Text("k"): [Text("t"), [Number(1)]]}
+    codec.encode(value)
+    assert type(next(iter(value))) is Text
+    assert type(value["k"][0]) is Text  # type: ignore[index]
+    endless: list[Any] = []
+    endless.append(endless)
+    with pytest.raises(TypeError, match="nested too deeply"):
+        codec.encode(endless)
+
+
+def test_unknown_extensions_are_a_miss() -> None:
+    codec = ValueCodec(["key"], make_serializer("msgpack"))
+    assert codec.decode(b"\x02\x02\x00" + b"\xd4\x05\x00") is MISSING
+    assert codec.decode(b"\x02\x02\x00" + b"\xd4\x01\xff") is MISSING  # no UTF-8
