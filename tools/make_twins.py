@@ -7,7 +7,7 @@ The asyncio text is the source. A twin differs by these rules, in this order, an
 3. `async` and `await` go.
 4. `Awaitable[X]`, `Opening[X]` and `AsyncGenerator[X, None]` become X, X and Iterator[X].
 5. Names: `aio` becomes `blocking`, `Async…` becomes `Blocking…`, and so do the classes that have plain names for asyncio.
-   In Django's adapter, whose asyncio methods begin with `a`, `aget` becomes `get` and `_a_look` becomes `_look`.
+   In Django's adapter, whose asyncio methods begin with `a`, `aget` becomes `get` and `_a_store` becomes `_store`.
 6. ruff removes the imports that are no longer used, and formats.
 
 A test makes the twins anew and compares, so nobody edits one by hand.
@@ -37,9 +37,10 @@ _GENERATOR: Final = re.compile(r"\bAsyncGenerator\[(.+), None\]")
 _DUNDER: Final = re.compile(r"\b__a(enter|exit)__")
 _NAMES: Final = re.compile(r"\bAsync([A-Z]\w*)")
 _PLAIN: Final = re.compile(r"\b(FerroKV|Snapshot|Pipeline|Lock|DeferredCommands)\b")  # those of asyncio
+_HANDLE: Final = re.compile(r"\.native\b")  # of a CacheLocation
 _PRIVATE: Final = re.compile(r"\b_a_(?=[a-z])")
 # What cannot be told from its form: the source's word, and the twin's.
-_WORDS: Final = {"AsyncGenerator": "Iterator", "aperform": "perform", "aio": "blocking", "native": "blocking"}
+_WORDS: Final = {"AsyncGenerator": "Iterator", "aperform": "perform", "aio": "blocking"}
 # Django's own private methods with an asyncio twin, and our public ones with one in another module.
 _DJANGO_OWN: Final = frozenset({"append", "settle", "get_expiry_age"})
 _DJANGO_PRIVATE: Final = re.compile(r"\b_a(get_new_session_key|get_session)\b")
@@ -54,6 +55,7 @@ def blocking(source: str) -> str:
     """The twin for threads."""
     docstring, end = ("", 0) if not source.startswith('"""') else (source[: (end := source.index('"""', 3) + 3)], end)
     text = _WAITS.sub("", _BRANCH.sub(kept_branch, source[end:]))
+    text = _HANDLE.sub(".blocking", text)
     text = _DUNDER.sub(r"__\1__", _GENERATOR.sub(r"Iterator[\1]", _WRAPPED.sub(r"\1", text)))
     for word, other in _WORDS.items():
         text = re.sub(rf"\b{word}\b", other, text)

@@ -18,7 +18,7 @@ def view() -> None:
     cache.delete_tag("reports")
     assert_type(cache.incr("n"), int)
     assert_type(cache.pttl("k"), int | None)
-    assert_type(cache.set("k", 1, nx=True), bool)
+    assert_type(cache.set("k", 1, nx=True), bool | None)
     with cache.pipelined():
         cache.set_many({"a": 1, "b": 2})
     with cache.lock("job", timeout=10):

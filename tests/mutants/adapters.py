@@ -242,7 +242,7 @@ ADAPTER_MUTANTS = [
     Mutant(
         "a deferral takes every read to be apart from its writes",
         "ferrokv/local/runtime/deferrals/ledger.py",
-        "all(self.find(keyspace, key, commit, end) is UNTOUCHED for key in keys)",
+        "all(self.find(keyspace, key) is UNTOUCHED for key in keys)",
         "all(True for _ in keys)",
         f"{CONTRACT}test_commands.py::test_a_deferral_leaves_what_it_has_not_touched_to_the_usual_way",
     ),

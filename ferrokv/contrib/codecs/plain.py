@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
@@ -51,7 +51,8 @@ class NotPlainError(TypeError):
 
 def is_safe_string(value: object) -> bool:
     """True for a string that Django's templates do not escape."""
-    return type(value).__module__ == SAFE_MODULE and isinstance(value, str)
+    cls = type(value)
+    return cls.__name__ == "SafeString" and cls.__module__ == SAFE_MODULE
 
 
 def make_plain(value: Any, kind: Kind) -> Any:
@@ -80,9 +81,7 @@ def _plain(value: Any, kind: Kind) -> Any:
     if cls is dict:
         return _plain_dict(value, kind)
     if cls is datetime and kind.takes_datetimes:
-        if value.tzinfo is None:
-            raise NotPlainError(kind, "a datetime without a time zone")
-        return value
+        return _plain_datetime(value, kind)
     return _plain_subclass(value, kind)
 
 
@@ -92,10 +91,20 @@ def _plain_int(value: int, kind: Kind) -> int:
     return value
 
 
+def _plain_datetime(value: datetime, kind: Kind) -> datetime:
+    if value.tzinfo is None:
+        raise NotPlainError(kind, "a datetime without a time zone")
+    try:
+        value.astimezone(UTC)
+    except OverflowError:
+        raise NotPlainError(kind, f"the datetime {value}") from None
+    return value
+
+
 def _plain_subclass(value: Any, kind: Kind) -> Any:
     if is_safe_string(value) and kind.mark is not None:
         return kind.mark(value)
-    if not isinstance(value, Enum) and not is_safe_string(value):
+    if not isinstance(value, Enum) and not hasattr(type(value), "__html__"):  # which templates do not escape
         if isinstance(value, str):
             return str.__str__(value)
         if isinstance(value, int):
@@ -125,7 +134,7 @@ def _plain_dict(value: dict[Any, Any], kind: Kind) -> dict[Any, Any]:
     made: dict[Any, Any] = {}
     for key, item in value.items():
         try:
-            plain_key = key if key.__class__ in kind.keys else _plain_key(key, kind)
+            plain_key = key if key.__class__ is str else _plain_key(key, kind)
             plain = _plain(item, kind)
         except NotPlainError as error:
             error.path.append(f"[{key!r}]")
@@ -136,6 +145,8 @@ def _plain_dict(value: dict[Any, Any], kind: Kind) -> dict[Any, Any]:
 
 
 def _plain_key(key: Any, kind: Kind) -> Any:
-    if isinstance(key, str) and not isinstance(key, Enum) and not is_safe_string(key):
+    if key.__class__ in kind.keys and key == key:
+        return _plain_int(key, kind) if key.__class__ is int else key
+    if isinstance(key, str) and not isinstance(key, Enum) and not hasattr(type(key), "__html__"):
         return str.__str__(key)
-    raise NotPlainError(kind, f"under the {type(key).__name__} {key!r} as a key")
+    raise NotPlainError(kind, f"under a key of type {type(key).__name__}")

@@ -81,7 +81,7 @@ class MessagePackSerializer:
 
 
 class JSONSerializer:
-    """None, bool, int, finite floats, str, lists, and dicts whose keys are str.
+    """None, bool, int of up to 4,200 digits, finite floats, str, lists, and dicts whose keys are str.
 
     A SafeString is taken by itself, as a template's fragment is, and not inside a container.
     """
@@ -97,7 +97,7 @@ class JSONSerializer:
             keys=frozenset((str,)),
             takes_special_floats=False,
             takes_datetimes=False,
-            int_range=None,
+            int_range=(-(1 << 14_000), 1 << 14_000),  # Python refuses to read more than 4,300 digits
             mark=None,
         )
         self._encode = msgspec.json.Encoder().encode

@@ -7,6 +7,9 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from decimal import Decimal
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
 from asgiref.sync import sync_to_async
@@ -21,6 +24,7 @@ from ferrokv.options import UNCHANGED
 
 from ..codecs.compressors import make_compressor
 from ..codecs.envelopes import (
+    ENVELOPES,
     EPOCH,
     NO_TOKEN,
     TAG,
@@ -35,7 +39,7 @@ from ..codecs.envelopes import (
     tokens_match,
 )
 from ..codecs.serializers import make_serializer
-from ..codecs.values import COMPRESSED_BYTES_MIN, INT64_MAX, INT64_MIN, MISSING, ValueCodec
+from ..codecs.values import COMPRESSED_BYTES_MIN, MISSING, ValueCodec
 from ..shared import FOREVER_SECONDS, in_batches, open_options
 from .handles import CacheLocation
 
@@ -67,6 +71,11 @@ OWN_OPTIONS: Final = frozenset(
 _SUSPECT: Final = re.compile(r"[\x00-\x20\x7f]|.{251}", re.DOTALL)
 _INTEGER: Final = re.compile(rb"-?[0-9]{1,19}")
 NOT_AN_INTEGER: Final = "value is not an integer or out of range"
+
+
+def flattened(tags: Iterable[str | Iterable[str]]) -> list[str]:
+    """Return the tags, of which some may be given in lists."""
+    return [tag for one in tags for tag in ((one,) if isinstance(one, str) else one)]
 
 
 def _options_of(params: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -184,11 +193,13 @@ class CacheBase(BaseCache):
     def _ttl_ms(self, timeout: float | object | None) -> int | None:
         """Convert a timeout to ms: None for no expiry, zero or less for expired at once.
 
-        ValueError for NaN.
+        It is a number of seconds or a timedelta. ValueError for NaN, TypeError for anything else.
         """
         if timeout is DEFAULT_TIMEOUT:
             timeout = self.default_timeout
-        seconds: Any = timeout
+        seconds: Any = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        if seconds is not None and not isinstance(seconds, int | float | Decimal | Fraction):
+            raise TypeError(f"a timeout is a number of seconds, a timedelta or None: found={timeout!r}")
         if seconds is None or seconds >= FOREVER_SECONDS:
             return None
         return int(max(seconds, -1) * 1000)
@@ -269,23 +280,29 @@ class CacheBase(BaseCache):
         kind = OverflowError if "overflow" in str(error) else TypeError
         return kind(f"Key '{key}': {error}")
 
-    def _count_in(self, tx: CacheTx, name: bytes, delta: int, *, from_zero: bool) -> int | None:
-        """INCR as a transaction, for an integer in an envelope, or for a value that does not count.
+    @staticmethod
+    def _check_number(key: Any, value: Any) -> None:
+        """TypeError, as from Django's in-memory cache, for a value to which nothing can be added."""
+        if value is not MISSING and not isinstance(value, int | float):
+            raise TypeError(f"Key '{key}': {NOT_AN_INTEGER}: found={type(value).__name__}")
+
+    def _count_in(self, tx: CacheTx, name: bytes, delta: Any, *, from_zero: bool) -> Any:
+        """Count as a transaction: in an envelope, past 64 bits, or what is no int.
 
         Returns None if there is no value that counts, unless counting starts from zero.
         """
         stored = tx.get(name)
-        opened = None if stored is None else open_envelope(stored)
-        if stored is None or opened is None or not self._counts(tx, opened):
+        opened = None if stored is None or stored[:1] not in ENVELOPES else open_envelope(stored)
+        inner = opened.inner if opened is not None else stored
+        value = MISSING if inner is None or (opened and not self._counts(tx, opened)) else self._codec.decode(inner)
+        if stored is None or inner is None or value is MISSING:
             if from_zero:
-                tx.set(name, b"%d" % delta)
+                tx.set(name, self._codec.encode(delta))
             return delta if from_zero else None
-        if _INTEGER.fullmatch(opened.inner) is None:
-            raise ResponseError(NOT_AN_INTEGER)
-        counted = int(opened.inner) + delta
-        if not INT64_MIN <= counted <= INT64_MAX:
-            raise ResponseError("increment or decrement would overflow")
-        tx.set(name, replace_inner(stored, opened.inner, b"%d" % counted), keepttl=True)
+        self._check_number(name.decode("utf-8", "replace"), value)
+        counted = value + delta
+        made = self._codec.encode(counted)
+        tx.set(name, made if opened is None else replace_inner(stored, inner, made), keepttl=True)
         return counted
 
     def _counts(self, tx: CacheTx, opened: OpenedEnvelope) -> bool:

@@ -47,13 +47,17 @@ def _false(arguments: dict[str, Any]) -> bool:
     return False
 
 
-def _counted(arguments: dict[str, Any]) -> int:
+def _not_set(arguments: dict[str, Any]) -> bool | None:
+    return False if arguments.get("nx") or arguments.get("xx") else None
+
+
+def _counted(arguments: dict[str, Any]) -> Any:
     """The result for a counter that was at zero, so that code that counts goes on."""
-    return int(arguments.get("delta", 1))
+    return arguments.get("delta", 1)
 
 
-def _counted_down(arguments: dict[str, Any]) -> int:
-    return -int(arguments.get("delta", 1))
+def _counted_down(arguments: dict[str, Any]) -> Any:
+    return -arguments.get("delta", 1)
 
 
 def _version(arguments: dict[str, Any], sign: int) -> int:
@@ -68,7 +72,7 @@ ANSWERS: Final[dict[str, Answer]] = {
     "decr": _counted_down,
     "decr_version": lambda arguments: _version(arguments, -1),
     "delete": _false,
-    "delete_many": _nothing,
+    "delete_many": lambda arguments: 0,
     "delete_pattern": lambda arguments: 0,
     "delete_tag": _nothing,
     "expire": _false,
@@ -83,7 +87,7 @@ ANSWERS: Final[dict[str, Answer]] = {
     "pexpire": _false,
     "pexpire_at": _false,
     "pttl": lambda arguments: 0,
-    "set": _false,
+    "set": _not_set,
     "set_many": lambda arguments: list(arguments["data"]),
     "touch": _false,
     "ttl": lambda arguments: 0,

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
 from ..shared import FOREVER_SECONDS
@@ -46,9 +47,19 @@ class Computation(NamedTuple):
         soft_ms = int(time.time() * 1000) + self.ttl_ms
         if self.stale_ttl >= FOREVER_SECONDS:
             return soft_ms, None
-        if math.isnan(self.stale_ttl):
-            raise ValueError("stale_ttl is not a number")
-        return soft_ms, self.ttl_ms + int(max(self.stale_ttl, 0) * 1000)
+        return soft_ms, self.ttl_ms + int(self.stale_ttl * 1000)
+
+
+def checked_stale_ttl(given: float | timedelta | None) -> float | None:
+    """Return how many seconds a stale value is kept. TypeError or ValueError for what is no such time."""
+    seconds = given.total_seconds() if isinstance(given, timedelta) else given
+    if seconds is None:
+        return None
+    if not isinstance(seconds, int | float):
+        raise TypeError(f"stale_ttl is a number of seconds or a timedelta: found={given!r}")
+    if math.isnan(seconds) or seconds < 0:
+        raise ValueError(f"stale_ttl cannot be negative, and must be a number: found={given!r}")
+    return seconds
 
 
 def is_shared(computation: Computation) -> bool:

@@ -71,9 +71,10 @@ class Reader:
         Only one caller gets it; others get None.
         """
         notice()
-        if not isinstance(self._store, ClosedStore):
+        held: Store | ClosedStore | Unopened = self._store
+        if not isinstance(held, ClosedStore):
             refuse_reentry()
-            self._store.refuse_reentry()  # before taking anything, so that the handle stays usable
+            held.refuse_reentry()  # before taking anything, so that the handle stays usable
         with _exchanging:
             store: Store | ClosedStore | Unopened = self._store
             self._store = ClosedStore("the handle was closed")  # type: ignore[assignment]

@@ -33,8 +33,10 @@ class Mailbox(Generic[T]):
         """Append an item and wake one thread that waits. Never blocks."""
         try:
             self._items.append(item)
-        finally:  # a signal handler may raise here, and what was appended must not be slept on
             self._ring()
+        except BaseException:  # a signal handler raised, and what was appended must not be slept on
+            self._ring()
+            raise
 
     def get(self, timeout: float = -1) -> T:
         """Remove and return the oldest item. Wait for one, by default forever.

@@ -18,13 +18,13 @@ from threading import RLock, Thread
 from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 from weakref import ref
 
-from ...errors import FerroKVError, StoreBusy, StoreClosed, StoreFull, StorePathError, StoreReadOnly, StoreReplaced
+from ...errors import FerroKVError, StoreBusy, StoreClosed, StoreReadOnly, StoreReplaced
 from ...options import Options
 from ...stats import Stats
 from ..clock import Clock, SystemClock
 from ..compaction.flush import flush
 from ..compaction.holder import begin_compacting, end_compacting
-from ..engine.engine import NO_DESCRIPTORS, NO_SPACE, Engine, logger
+from ..engine.engine import Engine, logger
 from ..engine.removal import remove_waiting
 from ..engine.space import rebuild
 from ..log.commit import rotate
@@ -38,6 +38,7 @@ from .closed import ClosedWords
 from .figures import stats_of
 from .forks import in_child, notice
 from .long_tasks import LongTasks
+from .opening_errors import opening_error
 from .owed_releases import OwedReleases
 from .threads import may_run
 from .waiters import WriterRequest
@@ -112,6 +113,8 @@ class Store:
 
     def require(self) -> None:
         """Open the store if it is inherited; raise if it is closed."""
+        if self.state is StoreState.OPEN:
+            return
         if self.state is StoreState.CLOSED:
             raise copy(self._why_closed)
         with _reviving:
@@ -121,40 +124,45 @@ class Store:
     def open(self, clock: Clock | None = None) -> None:
         """Recover the directory, or attach to it beside other processes, and start the threads."""
         storage: LocalStorage | None = None
+        writer: Writer | None = None
         before = self.state
         try:
             storage = LocalStorage(self.directory)
             engine = complete(open_engine(storage, self.options, clock or SystemClock()), storage)
             background = Background(engine)
-            self.storage, self.engine, self._background = storage, engine, background
-            self._writer = Writer(engine, background.wake, background.help)
-            self.watch, self.long_tasks, self.owed_releases = Watch(engine), LongTasks(), OwedReleases(self.submit)
-            background.lookout.each_second = self.owed_releases.retry
+            writer = Writer(engine, background.wake, background.help)
+            owed = OwedReleases(self.submit)
+            background.lookout.each_second = owed.retry
             self._pid = os.getpid()
-            self.state = StoreState.OPEN
-            self._start()
+            self._start(storage, writer, background)
+            if self.state is not before:
+                raise copy(self._why_closed)  # a destructor closed it meanwhile
         except BaseException as error:
-            self.state = before
-            self._drop_parts()
+            if writer is not None:
+                _uninterrupted(writer.go_without_thread)
             if storage is not None:
                 storage.close()
             if isinstance(error, OSError) and not isinstance(error, FerroKVError):
-                raise _opening_error(self.directory, error) from error
+                raise opening_error(self.directory, error) from error
             raise
+        # Order: the state last. Other threads see the store only when all of it works.
+        self.storage, self.engine, self._background, self._writer = storage, engine, background, writer
+        self.watch, self.long_tasks, self.owed_releases = Watch(engine), LongTasks(), owed
+        self.state = StoreState.OPEN
 
     def _drop_parts(self) -> None:
         for name in PARTS:
             self.__dict__.pop(name, None)
 
-    def _start(self) -> None:
+    def _start(self, storage: LocalStorage, writer: Writer, background: Background) -> None:
         """Start the threads, where they may run."""
         threads = may_run()
-        if threads and not self.storage.read_only:
-            self._writer.start()
-        self._background.start(
-            self._writer.memtables_flushed,
-            self._writer.submit,
-            self._writer.submit_first,
+        if threads and not storage.read_only:
+            writer.start()
+        background.start(
+            writer.memtables_flushed,
+            writer.submit,
+            writer.submit_first,
             self._given_up,
             threads=threads,
         )
@@ -279,9 +287,10 @@ class Store:
 
         Blocks. Verifications and backups end with `StoreClosed`; those in the pool are waited for.
         """
-        if self.state is not StoreState.OPEN:
-            self.state = StoreState.CLOSED
-            return
+        with _reviving:  # another thread may be opening what was inherited
+            if self.state is not StoreState.OPEN:
+                self.state = StoreState.CLOSED
+                return
         interrupted = None
         writing = () if self.storage.read_only else (self._writer.stop,)
         stopping = (self.watch.stop, self.long_tasks.stop, *writing, self._background.stop)
@@ -384,14 +393,3 @@ def _uninterrupted(step: Callable[[], None]) -> BaseException | None:
         else:
             break
     return interrupted
-
-
-def _opening_error(directory: Directory, error: OSError) -> FerroKVError:
-    """The error for a system call that failed while opening."""
-    if error.errno in NO_SPACE:
-        return StoreFull(f"no space to open the store: path={directory.path} reason={error.strerror}")
-    if error.errno in NO_DESCRIPTORS:
-        return StoreBusy(f"no free file descriptor to open the store: path={directory.path} reason={error.strerror}")
-    return StorePathError(
-        f"the store cannot be opened: path={directory.path} file={error.filename} reason={error.strerror}"
-    )

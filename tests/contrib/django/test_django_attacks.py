@@ -457,8 +457,8 @@ def test_a_quota_that_could_not_be_set_is_set_by_the_next_call(
     with configured(store_path, MAX_BYTES=1 << 20, IGNORE_EXCEPTIONS=True) as cache:
         with monkeypatch.context() as patched:
             patched.setattr("ferrokv.local.faces.unopened.OpenArguments._set_quota", busy)
-            assert cache.set("a", 1) is False
-        assert cache.set("a", 1) is True
+            assert cache.add("a", 1) is False
+        assert cache.add("a", 1) is True
         assert cache._location.blocking.stats().quotas == {"cache": 1 << 20}
 
 
@@ -520,7 +520,7 @@ def test_timeouts_out_of_this_world(cache: Any, timeout: float, value: Any) -> N
     assert cache.get("k") == value
     cache.set_many({"k": 1}, timeout)
     assert cache.get("k") == value
-    assert cache.get_or_set("j", lambda: 1, 5, stale_ttl=timeout) == 1
+    assert cache.get_or_set("j", lambda: 1, 5, stale_ttl=abs(timeout)) == 1
     assert cache.ttl("j") == 5
     with pytest.raises(ValueError, match="NaN"):
         cache.set("k", 1, float("nan"))

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from django.core.cache import caches
+from django.core.cache.backends.locmem import LocMemCache
 from django.test import override_settings
 
 from ferrokv import ResponseError
@@ -113,12 +114,10 @@ def test_incr_is_atomic_and_keeps_the_timeout(cache: Any) -> None:
 
     assert sorted(asyncio.run(count())) == list(range(1, 51))
     assert cache._location.blocking.ttl(cache._key("n", None)) == 100
-    cache.set("big", (1 << 63) - 1)
-    with pytest.raises(OverflowError):
-        cache.incr("big")
-    cache.set("float", 1.5)
-    with pytest.raises(TypeError):
-        cache.incr("float")
+    cache.set("text", "1")
+    with pytest.raises(TypeError, match="found=str"):
+        cache.incr("text")
+    assert cache.get("text") == "1"
 
 
 @pytest.mark.usefixtures("standing_clock")
@@ -184,8 +183,78 @@ async def test_what_is_too_much_for_one_commit_goes_in_several(cache: Any, monke
     assert cache.get_many(data) == {}, "nothing is written before all values are encoded"
 
 
+@pytest.mark.parametrize("tags", [None, ["t"]])
+@pytest.mark.parametrize(
+    ("value", "delta"),
+    [((1 << 63) - 1, 1), (-(1 << 63), -1), (1 << 70, 1 << 70), (5, 1 << 64), (1.5, 1), (1, 0.5), (True, 1), (0, True)],
+    ids=str,
+)
+async def test_counting_is_what_djangos_cache_in_memory_does(cache: Any, value: Any, delta: Any, tags: Any) -> None:
+    """Past 64 bits, with floats and with bools; the timeout stays, and so do the tags."""
+    memory = LocMemCache(f"{value}+{delta}+{tags}", {})
+    cache.set("n", value, 100, tags=tags)
+    memory.set("n", value)
+    for _ in range(2):
+        expected = memory.incr("n", delta)
+        assert cache.incr("n", delta) == expected
+        assert (type(cache.get("n")), cache.get("n")) == (type(expected), expected)
+    assert await cache.aincr("n", delta) == memory.incr("n", delta)
+    assert cache.decr("n", delta) == memory.decr("n", delta)
+    assert cache.get("n") == memory.get("n")
+    assert 98 <= cache.ttl("n") <= 100
+    if tags:
+        cache.delete_tag("t")
+        with pytest.raises(ValueError, match="not found"):
+            cache.incr("n", delta)
+    assert cache.incr("new", delta, ignore_key_check=True) == delta
+
+
+def test_deleting_says_how_many_and_takes_lists_of_tags(cache: Any) -> None:
+    cache.set_many({"a": 1, "b": 2})
+    assert cache.delete_many(["a", "b", "c"]) == 2
+    assert cache.delete_many(["a"]) == 0
+    assert cache.delete_many([]) is None  # Django's own tests want that
+    for names in (["t", "u"], ("t", "u"), {"t", "u"}):
+        cache.set("a", 1, tags=["t"])
+        cache.set("b", 1, tags=["u"])
+        cache.delete_tag(names)
+        assert cache.get_many(["a", "b"]) == {}
+    cache.set("a", 1, tags=["t"])
+    cache.delete_tag("u", ["t"])
+    assert cache.get("a") is None
+
+
+@pytest.mark.usefixtures("standing_clock")
+async def test_timeouts_may_be_timedeltas_and_nothing_that_is_no_number(cache: Any) -> None:
+    cache.set("k", 1, timedelta(minutes=1))
+    assert cache.ttl("k") == 60
+    assert cache.touch("k", timedelta(seconds=1.5)) is True
+    assert cache.pttl("k") == 1500
+    cache.set_many({"m": 1}, timedelta(days=1))
+    await cache.aset("n", 1, timedelta(hours=1))
+    assert (cache.ttl("m"), cache.ttl("n")) == (86_400, 3_600)
+    assert cache.get_or_set("o", lambda: 1, timedelta(seconds=5), stale_ttl=timedelta(seconds=5)) == 1
+    for wrong in ("60", b"60", [60], object()):
+        for use in (
+            lambda wrong=wrong: cache.set("k", 2, wrong),
+            lambda wrong=wrong: cache.add("new", 2, wrong),
+            lambda wrong=wrong: cache.touch("k", wrong),
+            lambda wrong=wrong: cache.set_many({"k": 2}, wrong),
+            lambda wrong=wrong: cache.get_or_set("new", 2, wrong),
+        ):
+            with pytest.raises(TypeError, match="a timeout is a number of seconds, a timedelta or None: found="):
+                use()
+    with pytest.raises(TypeError, match="stale_ttl is a number"):
+        cache.get_or_set("new", 2, 5, stale_ttl="5")
+    with pytest.raises(ValueError, match="stale_ttl cannot be negative"):
+        cache.get_or_set("new", 2, 5, stale_ttl=-1)
+    assert cache.get("k") == 1
+    assert cache.get("new") is None
+
+
 def test_the_extras_of_django_redis(cache: Any, standing_clock: int) -> None:
-    assert cache.set("a", 1, timeout=100) is True
+    assert cache.set("a", 1, timeout=100) is None
+    assert cache.set("a", 1, timeout=100, xx=True) is True
     assert cache.set("a", 2, timeout=100, nx=True) is False
     assert cache.set("b", 2, timeout=None, xx=True) is False
     assert cache.set("b", "two", timeout=None, nx=True) is True

@@ -98,9 +98,6 @@ def test_tagged_integers_count_and_keep_tags_and_timeout(cache: Any) -> None:
     cache.set("word", "x", tags=["t"])
     with pytest.raises(TypeError):
         cache.incr("word")
-    cache.set("big", (1 << 63) - 1, tags=["t"])
-    with pytest.raises(OverflowError):
-        cache.incr("big")
     assert cache.touch("n", 50) is True
     assert cache.ttl("n") == 50
     assert cache.incr_version("n") == 2

@@ -291,8 +291,8 @@ def test_what_a_serializer_takes_comes_back_equal_and_of_the_same_type(serialize
         (OrderedDict(a=1), "value is an OrderedDict"),
         ([1, {"a": [Decimal(1)]}], "value[1]['a'][0] is a Decimal"),
         ({"a": {"b": (1,)}}, "value['a']['b'] is a tuple"),
-        ({(1, 2): 3}, "value[(1, 2)] is under the tuple"),
-        ({Color.RED: 3}, "is under the Color"),
+        ({(1, 2): 3}, "value[(1, 2)] is under a key of type tuple"),
+        ({Color.RED: 3}, "is under a key of type Color"),
     ],
     ids=str,
 )

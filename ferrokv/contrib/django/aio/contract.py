@@ -11,17 +11,19 @@ tags' keyspace as well, and renews a token of its own there (EPOCH) that is part
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from ferrokv import ResponseError
 
 from ...codecs.envelopes import ENVELOPES, EPOCH, new_token, seal_in
-from ...codecs.values import MISSING
+from ...codecs.values import INT64_MAX, INT64_MIN, MISSING
 from ...shared import in_parts
-from ..herds import Computation
+from ..base import flattened
+from ..herds import Computation, checked_stale_ttl
 from ..pipelining import CURRENT
 from .herd import AsyncHerd
 from .values import AsyncValues
@@ -52,7 +54,7 @@ class AsyncContract(AsyncValues):
         timeout: Any = DEFAULT_TIMEOUT,
         version: int | None = None,
         *,
-        stale_ttl: float | None = None,
+        stale_ttl: float | timedelta | None = None,
         tags: Sequence[str] | str | None = None,
     ) -> Any:
         """Return the cached value, or compute it: one caller in all processes, the others wait.
@@ -63,9 +65,8 @@ class AsyncContract(AsyncValues):
         computation counts, so a value computed from old data does not survive it.
         """
         name = self._key(key, version)
-        wanted = Computation(
-            (self._location.path, self._location.keyspace, name), default, self._ttl_ms(timeout), stale_ttl, tags
-        )
+        stored_name = (self._location.path, self._location.keyspace, name)
+        wanted = Computation(stored_name, default, self._ttl_ms(timeout), checked_stale_ttl(stale_ttl), tags)
         return await AsyncHerd(self, wanted).value()
 
     async def aset(  # type: ignore[override]
@@ -78,8 +79,8 @@ class AsyncContract(AsyncValues):
         nx: bool = False,
         xx: bool = False,
         tags: Sequence[str] | str | None = None,
-    ) -> bool:
-        """Set a value. Returns True, or False if `nx` or `xx` prevents it.
+    ) -> bool | None:
+        """Set a value. Returns None; with `nx` or `xx`, whether it was set.
 
         `nx` sets the value only if there is none, `xx` only if there is one. `adelete_tag` of any
         of its `tags` invalidates the value.
@@ -93,13 +94,14 @@ class AsyncContract(AsyncValues):
         if ttl_ms is not None and ttl_ms <= 0:
             if nx:
                 return not await self._a_is_live(await db.get(name))
-            return bool(await db.delete(name)) or not xx
+            deleted = await db.delete(name)
+            return bool(deleted) if xx else None
         if nx:
             return await self._a_put_if_missing(db, name, stored, ttl_ms)
         if xx:
             return await db.set(name, stored, px=ttl_ms, xx=True) is True
         await self._a_put(db, name, stored, ttl_ms)
-        return True
+        return None
 
     async def aadd(
         self,
@@ -111,7 +113,7 @@ class AsyncContract(AsyncValues):
         tags: Sequence[str] | str | None = None,
     ) -> bool:
         """Set a value if there is none. Returns True if it was set."""
-        return await self.aset(key, value, timeout, version, nx=True, tags=tags)
+        return bool(await self.aset(key, value, timeout, version, nx=True, tags=tags))
 
     async def atouch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         """Start the timeout anew. Returns True if there is a value."""
@@ -167,11 +169,16 @@ class AsyncContract(AsyncValues):
                 await db.write(batch)
         return []
 
-    async def adelete_many(self, keys: Iterable[Any], version: int | None = None) -> None:
-        """Delete the keys in one batch with one sync; more than 50,000 in several batches."""
+    async def adelete_many(self, keys: Iterable[Any], version: int | None = None) -> int | None:  # type: ignore[override]
+        """Delete the keys in one batch with one sync; more than 50,000 in several batches.
+
+        Returns how many there were; None, as Django's own caches do, if no keys are given.
+        """
+        deleted = None
         for names in in_parts(list(self._keys(keys, version))):
             db = await self._a_store()
-            await db.delete(*names)
+            deleted = (deleted or 0) + await db.delete(*names)
+        return deleted
 
     async def ahas_key(self, key: Any, version: int | None = None) -> bool:
         """True if `aget` finds a value."""
@@ -179,28 +186,45 @@ class AsyncContract(AsyncValues):
         db = await self._a_store()
         return await self._a_is_live(await db.get(name))
 
+    @overload
     async def aincr(
         self, key: Any, delta: int = 1, version: int | None = None, *, ignore_key_check: bool = False
-    ) -> int:
+    ) -> int: ...
+    @overload
+    async def aincr(
+        self, key: Any, delta: float, version: int | None = None, *, ignore_key_check: bool = False
+    ) -> float: ...
+    async def aincr(
+        self, key: Any, delta: Any = 1, version: int | None = None, *, ignore_key_check: bool = False
+    ) -> Any:
         """Add to a number and return the result. The timeout stays.
 
         ValueError for a missing key; with `ignore_key_check` it counts as 0 and gets no timeout.
+        TypeError if the value is no number. Whole numbers of 64 bits are one native command; others
+        are counted in a transaction.
         """
         name = self._key(key, version)
         db = await self._a_store()
-        try:
-            return self._counted(key, await db.incr(name, delta, xx=not ignore_key_check))
-        except ResponseError as error:
-            stored = await db.get(name)
-            if stored is None or (stored[:1] not in ENVELOPES and await self._a_is_live(stored)):
-                raise self._counter_error(key, error) from error
+        if type(delta) is int and INT64_MIN <= delta <= INT64_MAX:
+            try:
+                return self._counted(key, await db.incr(name, delta, xx=not ignore_key_check))
+            except ResponseError as error:
+                stored = await db.get(name)
+                if stored is None:
+                    raise self._counter_error(key, error) from error
+                # Order: outside of the transaction, since a value of any size may be loaded.
+                self._check_number(key, await self._a_value(stored))
         count = partial(self._count_in, name=name, delta=delta, from_zero=ignore_key_check)
         try:
             return self._counted(key, await db.transaction(count))
         except ResponseError as error:
             raise self._counter_error(key, error) from error
 
-    async def adecr(self, key: Any, delta: int = 1, version: int | None = None) -> int:
+    @overload
+    async def adecr(self, key: Any, delta: int = 1, version: int | None = None) -> int: ...
+    @overload
+    async def adecr(self, key: Any, delta: float, version: int | None = None) -> float: ...
+    async def adecr(self, key: Any, delta: Any = 1, version: int | None = None) -> Any:
         """Subtract from a number; otherwise as `aincr`."""
         return await self.aincr(key, -delta, version=version)
 
@@ -238,15 +262,15 @@ class AsyncContract(AsyncValues):
         db = await self._a_store()
         await db.transaction(clear)
 
-    async def adelete_tag(self, *tags: str) -> None:
+    async def adelete_tag(self, *tags: str | Iterable[str]) -> None:
         """Invalidate every value that was set with one of the tags, of all versions.
 
-        O(1) for each tag, whatever the number of values.
+        Each argument is a tag or several. O(1) for each tag, whatever the number of values.
         """
         db = await self._a_store(self._tags_location)
         if await db.get(EPOCH) is None:
             await db.transaction(self._begin_epoch)
-        batch = self._new_tokens_of(self._tag_names(tags))
+        batch = self._new_tokens_of(self._tag_names(flattened(tags)))
         if batch:
             await db.write(batch)
 

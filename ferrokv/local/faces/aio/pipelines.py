@@ -9,9 +9,9 @@ from ..pipelines import Queue, finish, read_watched, run_queued, run_reads
 
 
 class Pipeline(Queue):
-    """A pipeline for asyncio, created by `pipeline`.
+    """Commands that run together, created by `pipeline` of a handle.
 
-    Between `watch` and `multi`, commands run at once and have to be awaited.
+    Between `watch` and `multi`, they run at once instead; for asyncio, they have to be awaited then.
     """
 
     __slots__ = ()

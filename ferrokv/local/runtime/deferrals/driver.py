@@ -47,7 +47,7 @@ class DeferralDriver:
         self._pid = os.getpid()
         self._thread = get_ident()
         self._lock = RLock()  # owns everything below; never held across I/O
-        self._ledger = Ledger()
+        self._ledger = Ledger(self._log)
         self._is_closed = False
         self._is_queueing = False  # True once another thread or an event loop uses it
         self._leads: Sent | None = None  # the request that its only thread is serving itself
@@ -201,7 +201,7 @@ class DeferralDriver:
         except FerroKVError as error:
             sent.request.error = error
             sent.request.is_done = True
-            self._ledger.take_in(sent.asked, *self._log())
+            self._ledger.take_in(sent.asked)
             raise
 
     def _stop_leading(self) -> None:
@@ -230,14 +230,14 @@ class DeferralDriver:
             raise
         except BaseException:
             with self._lock:
-                self._ledger.take_in(sent.asked, *self._log())
+                self._ledger.take_in(sent.asked)
             raise
         return self._take_in(sent)
 
     def _take_in(self, sent: Sent) -> Any:
         """Take in a request's outcome, and return its answer or raise its error."""
         with self._lock:
-            self._ledger.take_in(sent.asked, *self._log())
+            self._ledger.take_in(sent.asked)
         outcome = sent.request.outcome()
         if not isinstance(outcome, Outcome):
             return None
@@ -285,17 +285,17 @@ class DeferralDriver:
         if self.is_inherited:
             return True
         with self._lock:
-            return self._ledger.is_settled(*self._log())
+            return self._ledger.is_settled()
 
     def _tell(self, error: FerroKVError | None = None) -> None:
         with self._lock:
-            self._ledger.take_in_answered(*self._log())
+            self._ledger.take_in_answered()
         self._ledger.failures.tell(error)
 
     def find(self, keyspace: str, key: bytes) -> bytes | NotKnown | None:
         """Return a key's value, None if it was deleted or has expired, or what else to do."""
         with self._lock:
-            found = self._ledger.find(keyspace, key, *self._log())
+            found = self._ledger.find(keyspace, key)
         if isinstance(found, NotKnown):
             return found
         value, expires_ms = found
@@ -304,4 +304,4 @@ class DeferralDriver:
     def sees_only_durable(self, keyspace: str, keys: Iterable[bytes] | None) -> bool:
         """True if who reads these keys, None for any, cannot see a write that is not durable."""
         with self._lock:
-            return self._ledger.sees_only_durable(keyspace, keys, *self._log())
+            return self._ledger.sees_only_durable(keyspace, keys)

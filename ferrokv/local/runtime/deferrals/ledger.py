@@ -1,8 +1,8 @@
 """The ledger of a deferral: what was collected, what was asked, what is owed, what may be answered.
 
-It is a state machine without threads, clocks or I/O. The driver tells it what happens, passes the
-two positions of the log that matter (COMMIT, the durable end, and APPENDED, the end), and calls it
-under one lock. A write goes through these states:
+It is a state machine without threads, clocks or I/O. The driver tells it what happens, gives it a
+function for the two positions of the log that matter (COMMIT, the durable end, and APPENDED, the
+end), and calls it under one lock. A write goes through these states:
 
 1. *collected*: in memory only. `fresh` holds those that no request has taken along.
 2. *asked*: a request took them along, and its answer is not known.
@@ -21,7 +21,7 @@ the state in an order that can be repeated, or that loses no write that a read w
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, NamedTuple, Protocol
@@ -111,7 +111,9 @@ class Asked:
 class Ledger:
     """What a deferral has written and seen, and not yet waited for."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: Callable[[], tuple[int, int]]) -> None:
+        """`log` returns COMMIT and APPENDED. It is called only where the answer depends on them."""
+        self._log = log
         self.fresh: dict[Name, CollectedWrite] = {}  # collected, and not taken along by any request
         self.failures = Failures()
         self._fresh_bytes = 0
@@ -158,30 +160,34 @@ class Ledger:
             self._keep(asked, StoreUncertain(INTERRUPTED))
         if self.fresh is not asked.taken:
             self._forget(asked)
-        self._asked.remove(asked)
+        self._remove(asked)
 
     # -- outcomes ----------------------------------------------------------------------------------
 
-    def take_in(self, asked: Asked, commit: int, end: int) -> None:
+    def take_in(self, asked: Asked) -> None:
         """Take in the outcomes that have arrived, and then that of this request, which is done."""
-        self.take_in_answered(commit, end)
+        self.take_in_answered()
         if asked in self._asked:
-            self._take_in(asked, commit, end)
+            self._take_in(asked)
 
-    def take_in_answered(self, commit: int, end: int) -> None:
+    def take_in_answered(self) -> None:
         """Take in the outcomes that have arrived, even if those who asked have left."""
         while self._asked and self._asked[0].request.is_done:
-            self._take_in(self._asked[0], commit, end)
+            self._take_in(self._asked[0])
 
-    def _take_in(self, asked: Asked, commit: int, end: int) -> None:
+    def _take_in(self, asked: Asked) -> None:
         self._forget(asked)
         request = asked.request
         if request.error is not None:
             self._keep(asked, request.error)
         elif isinstance(request.answer, Outcome):
-            self._learn(request.answer, asked.commit, commit, end)
+            self._learn(request.answer, asked.commit)
         # Order: last, so that a step interrupted by a signal handler is repeated.
-        self._asked.remove(asked)
+        self._remove(asked)
+
+    def _remove(self, asked: Asked) -> None:
+        # A signal handler that reads through the deferral may have done it already.
+        self._asked = [other for other in self._asked if other is not asked]
 
     def _keep(self, asked: Asked, error: BaseException) -> None:
         unforgiving = any(not write.forgiving for write in asked.taken.values())
@@ -192,8 +198,10 @@ class Ledger:
             if self._collected.get(name) is write:
                 del self._collected[name]
 
-    def _learn(self, outcome: Outcome, commit_before: int, commit: int, end: int) -> None:
-        self._is_unsynced(commit)  # forget what is durable, even if this deferral is never settled
+    def _learn(self, outcome: Outcome, commit_before: int) -> None:
+        self._is_unsynced()  # forget what is durable, even if this deferral is never settled
+        # Order: read only now that the request is done, so that the end includes what it wrote.
+        commit, end = self._log()
         self._end = end
         if commit != commit_before or (self._commit != commit and self._known):
             self._known = {}  # another commit became durable meanwhile, and may have changed the same keys
@@ -211,50 +219,50 @@ class Ledger:
 
     # -- settling ----------------------------------------------------------------------------------
 
-    def is_settled(self, commit: int, end: int) -> bool:
+    def is_settled(self) -> bool:
         """True if nothing is left to wait for, or another sync has covered all of it.
 
         A settling begins: a failure that was raised is forgotten.
         """
         self.failures.forget_told()
-        self.take_in_answered(commit, end)
-        if self.fresh or self._asked or self.failures.is_kept or self._is_unsynced(commit):
+        self.take_in_answered()
+        if self.fresh or self._asked or self.failures.is_kept or self._is_unsynced():
             return False
         self.failures.loss_matters = False
         return True
 
-    def _is_unsynced(self, commit: int) -> bool:
+    def _is_unsynced(self) -> bool:
         """True if something written or seen may not be durable. Forgets what is."""
         if not self._end:
             return False
-        if is_reached(commit, self._end):
+        if is_reached(self._log()[0], self._end):
             self._touched, self._known, self._all_touched, self._end = set(), {}, False, 0
             return False
         return True
 
     # -- reading -----------------------------------------------------------------------------------
 
-    def find(self, keyspace: str, key: bytes, commit: int, end: int) -> tuple[bytes | None, int] | NotKnown:
+    def find(self, keyspace: str, key: bytes) -> tuple[bytes | None, int] | NotKnown:
         """Return what the deferral wrote to a key: (value or None, expires_ms or 0)."""
         if self._asked:
-            self.take_in_answered(commit, end)
+            self.take_in_answered()
         found: CollectedWrite | Record | None = self._collected.get((keyspace, key))
         if found is None:
-            if not self._is_unsynced(commit):
+            if not self._is_unsynced():
                 return UNTOUCHED
             prefix = self._prefixes.get(keyspace)
             name = key if prefix is None else prefix + key
             if not self._all_touched and (prefix is None or name not in self._touched):
                 return UNTOUCHED
-            if self._commit != commit:
+            if self._commit != self._log()[0]:
                 return UNKNOWN
             found = self._known.get(name)
         if found is None or not (found[0] is None or found[0].__class__ is bytes):
             return UNKNOWN
         return found[0], found[1]
 
-    def sees_only_durable(self, keyspace: str, keys: Iterable[bytes] | None, commit: int, end: int) -> bool:
+    def sees_only_durable(self, keyspace: str, keys: Iterable[bytes] | None) -> bool:
         """True if who reads these keys, None for any, cannot see a write that is not durable."""
-        if not self._collected and not self._asked and not self._is_unsynced(commit):
+        if not self._collected and not self._asked and not self._is_unsynced():
             return True
-        return keys is not None and all(self.find(keyspace, key, commit, end) is UNTOUCHED for key in keys)
+        return keys is not None and all(self.find(keyspace, key) is UNTOUCHED for key in keys)
