@@ -7,6 +7,7 @@ must not be, which is said as well.
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
 import os
 import signal
@@ -248,6 +249,7 @@ class Errors(logging.Handler):
 
 
 def main() -> int:
+    faulthandler.enable()  # one that hangs is ended by SIGABRT, and shows where it stood
     logging.getLogger("ferrokv").addHandler(Errors(logging.ERROR))
     signal.signal(signal.SIGTERM, lambda *_: leaving.set())
     if sys.argv[6] == "limited":
