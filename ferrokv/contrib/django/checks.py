@@ -23,11 +23,14 @@ from ferrokv.connecting import is_url
 from .base import is_taken, location_of
 from .middleware import PipelinedMiddleware
 from .session_steps import KEYSPACE as SESSIONS
-from .session_steps import USERS_KEYSPACE, is_ours, session_location
+from .session_steps import LOCATION_SETTING, USERS_KEYSPACE, is_ours, session_params
 
 TAG: Final = "ferrokv"
 SESSION_ENGINE: Final = "ferrokv.contrib.django.sessions"
 _PIPELINED: Final = f"{PipelinedMiddleware.__module__}.{PipelinedMiddleware.__qualname__}"
+_NAME_A_PLACE: Final = (
+    f"name a directory in {LOCATION_SETTING}, or add an alias with BACKEND ferrokv.contrib.django.FerroKVCache."
+)
 _SESSION_MIDDLEWARE: Final = "django.contrib.sessions.middleware.SessionMiddleware"
 
 
@@ -95,13 +98,20 @@ def _check_same_options() -> Iterator[CheckMessage]:
 
 
 def _check_session_engine() -> Iterator[CheckMessage]:
-    if settings.SESSION_ENGINE == SESSION_ENGINE:
-        try:
-            session_location()
-        except ImproperlyConfigured as error:
-            yield Error(
-                str(error), hint="Add an alias with BACKEND ferrokv.contrib.django.FerroKVCache.", id="ferrokv.E006"
-            )
+    if settings.SESSION_ENGINE != SESSION_ENGINE:
+        return
+    params = session_params()
+    if params is None:
+        yield Warning(
+            "Sessions are kept in a temporary directory of each process: other processes do not see them.",
+            hint=f"That will do for tests. Else {_NAME_A_PLACE}",
+            id="ferrokv.W005",
+        )
+        return
+    try:
+        location_of(params.get("LOCATION", ""), params)
+    except ImproperlyConfigured as error:
+        yield Error(f"Sessions cannot be stored: {error}", hint=_NAME_A_PLACE, id="ferrokv.E006")
 
 
 def _check_middleware() -> Iterator[CheckMessage]:
@@ -183,8 +193,11 @@ def check_stores(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """For `check --deploy`: what only the store itself can tell."""
     if settings.SESSION_ENGINE != SESSION_ENGINE:
         return []
+    params = session_params()
+    if params is None:
+        return [Error("No directory is named for the sessions.", hint=_NAME_A_PLACE, id="ferrokv.E006")]
     try:
-        location = session_location()
+        location = location_of(params.get("LOCATION", ""), params)
         if is_url(location.path) or not inspect_directory(location.path).is_store:
             return []
         with BlockingFerroKV.open(location.path, read_only=True) as db:

@@ -8,8 +8,13 @@ ends, and keeps working in a forked child and after the directory was replaced.
 from __future__ import annotations
 
 import asyncio
+import atexit
+import os
+import shutil
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from tempfile import mkdtemp
+from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 from ferrokv import connect, connect_blocking
@@ -77,5 +82,31 @@ def close_handles(path: str) -> None:
     for handle in closing:
         handle.close()
     for one in native:
-        with ThreadPoolExecutor(1) as thread:  # this one may be running an event loop
-            thread.submit(asyncio.run, one.close()).result()
+        _run_elsewhere(one.close)
+
+
+def _run_elsewhere(close: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    with ThreadPoolExecutor(1) as thread:  # this one may be running an event loop
+        try:
+            done = thread.submit(lambda: asyncio.run(close()))
+        except RuntimeError:  # the interpreter is exiting, and no loop runs any more
+            asyncio.run(close())
+        else:
+            done.result()
+
+
+def make_temporary(prefix: str) -> str:
+    """Make a directory for a store, which is closed and removed when this process ends.
+
+    Children that are forked later use it, too, and leave it alone.
+    """
+    path = mkdtemp(prefix=prefix)
+    owner = os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == owner:
+            close_handles(path)
+            shutil.rmtree(path, ignore_errors=True)
+
+    atexit.register(remove)
+    return path

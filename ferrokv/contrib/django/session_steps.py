@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.conf import settings
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
-from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from .backend import FerroKVCache
 from .base import location_of
-from .handles import CacheLocation
+from .handles import CacheLocation, make_temporary
 
 if TYPE_CHECKING:
     from ferrokv.contract.transactions import CacheTx
 
 KEYSPACE: Final = "sessions"
 USERS_KEYSPACE: Final = "sessions:users"
+LOCATION_SETTING: Final = "FERROKV_SESSION_LOCATION"
 SESSION_KEY_BYTES_MAX: Final = 1024
 USER_BYTES_MAX: Final = 1024  # a longer user id is hashed
 # The index drops an expired session after this, when the user's next one is added.
@@ -46,21 +46,37 @@ def is_ours(params: Mapping[str, Any]) -> bool:
     return isinstance(backend, type) and issubclass(backend, FerroKVCache)
 
 
+def session_params() -> Mapping[str, Any] | None:
+    """Return the entry of CACHES that says where the sessions are, or None if no cache uses ferrokv.
+
+    It is SESSION_CACHE_ALIAS, or the first alias that uses ferrokv; FERROKV_SESSION_LOCATION, a
+    directory, stands before all of them.
+    """
+    location = getattr(settings, LOCATION_SETTING, None)
+    if location is not None:
+        return {"LOCATION": location}
+    for alias in (settings.SESSION_CACHE_ALIAS, *settings.CACHES):
+        params: Mapping[str, Any] | None = settings.CACHES.get(alias)
+        if params is not None and is_ours(params):
+            return params
+    return None
+
+
 @lru_cache(maxsize=1)
 def session_location() -> CacheLocation:
-    """The keyspace of the sessions.
+    """The keyspace of the sessions: `session_params` says in which directory.
 
-    It is in the directory of SESSION_CACHE_ALIAS, or of the first alias that uses ferrokv.
+    If nothing does, as in the tests of a project whose CACHES are in memory, it is a temporary
+    directory of this process, which is removed at its end.
     """
-    for alias in (settings.SESSION_CACHE_ALIAS, *settings.CACHES):
-        params = settings.CACHES.get(alias)
-        if params is not None and is_ours(params):
-            return location_of(params.get("LOCATION", ""), params).sibling(KEYSPACE)
-    raise ImproperlyConfigured("SESSION_ENGINE ferrokv.contrib.django.sessions needs a FerroKVCache in CACHES.")
+    params = session_params()
+    if params is None:
+        params = {"LOCATION": make_temporary("ferrokv-sessions-")}
+    return location_of(params.get("LOCATION", ""), params).sibling(KEYSPACE)
 
 
 def _forget_location(*, setting: str, **kwargs: Any) -> None:
-    if setting in ("CACHES", "SESSION_CACHE_ALIAS"):
+    if setting in ("CACHES", "SESSION_CACHE_ALIAS", LOCATION_SETTING):
         session_location.cache_clear()
 
 

@@ -105,7 +105,10 @@ def test_settings_that_do_not_do_what_they_seem_to(safe: Path) -> None:
             FerroKVCache(location["LOCATION"], {"OPTIONS": {"KEYSPACE": taken}})
     assert found(location, MIDDLEWARE=[SESSIONS, PIPELINED]) == ["ferrokv.W004"]
     locmem = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
-    assert found(CACHES=locmem) == ["ferrokv.E006"]
+    assert found(CACHES=locmem) == ["ferrokv.W005"]
+    assert found(CACHES=locmem, deploy=True) == ["ferrokv.E006", "ferrokv.W005"]
+    assert found(CACHES=locmem, FERROKV_SESSION_LOCATION=safe / "sessions", deploy=True) == []
+    assert found(CACHES=locmem, FERROKV_SESSION_LOCATION="") == ["ferrokv.E006"]
     assert found(CACHES=locmem, SESSION_ENGINE="django.contrib.sessions.backends.db") == []
     entry = {"BACKEND": BACKEND, **location}
     two = {"default": {**entry, "OPTIONS": {"block_bytes": 100}}, "more": {**entry, "OPTIONS": {"block_bytes": 200}}}

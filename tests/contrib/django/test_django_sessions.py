@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pickle
 import random
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -21,6 +24,7 @@ from django.test import override_settings
 from django.utils.functional import SimpleLazyObject
 
 from ferrokv import DataError
+from ferrokv.contrib.django.handles import close_handles
 from ferrokv.contrib.django.sessions import (
     SessionStore,
     aflush_user_sessions,
@@ -30,6 +34,7 @@ from ferrokv.contrib.django.sessions import (
     user_session_keys,
 )
 
+from ...conftest import ROOT
 from ...support.django_setup import configured
 
 
@@ -118,6 +123,54 @@ class Pickled:
 
     def loads(self, data: bytes) -> Any:
         return pickle.loads(data)
+
+
+LOCMEM = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+
+
+@pytest.mark.parametrize("named", [True, False])
+async def test_sessions_work_without_a_ferrokv_cache(tmp_path: Path, named: bool) -> None:
+    """The usual settings of tests. The directory is named by a setting, or temporary."""
+    where = {"FERROKV_SESSION_LOCATION": tmp_path / "sessions"} if named else {}
+    with override_settings(CACHES=LOCMEM, **where):
+        session = log_in(5, n=1)
+        again = SessionStore(session.session_key)
+        assert await again.aget("n") == 1
+        assert user_session_keys(5) == await auser_session_keys(5) == [session.session_key]
+        location = session_location()
+        assert (location.path == str(tmp_path / "sessions")) is named
+        assert flush_user_sessions(5) == 1
+        close_handles(location.path)
+    with override_settings(CACHES=LOCMEM, **where):
+        assert (session_location().path == location.path) is named
+
+
+def test_the_temporary_directory_goes_with_its_process(tmp_path: Path) -> None:
+    program = """
+import os, sys
+from django.conf import settings
+settings.configure(SECRET_KEY="x", SESSION_ENGINE="ferrokv.contrib.django.sessions",
+    CACHES={"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}})
+import asyncio
+from ferrokv.contrib.django.sessions import SessionStore, session_location
+session = SessionStore()
+session["k"] = 1
+session.save()
+asyncio.run(SessionStore(session.session_key).aload())
+print(session_location().path, os.path.exists(session_location().path), flush=True)
+if os.fork() == 0:
+    assert SessionStore(session.session_key)["k"] == 1
+    sys.exit()
+os.wait()
+print(os.path.exists(session_location().path))
+"""
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[1:] == ["True", "True"]
+    assert done.stdout.startswith(str(tmp_path))
+    assert list(tmp_path.glob("ferrokv-sessions-*")) == []
+    assert done.stderr == ""
 
 
 def test_nobody_is_no_user() -> None:
