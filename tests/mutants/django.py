@@ -215,7 +215,7 @@ DJANGO_MUTANTS = [
     Mutant(
         "a failure is ignored although nobody asked for that",
         D + "backend.py",
-        "        if self._ignores_failures:\n",
+        "        if self.problem is None and self._ignores_failures:\n",
         "        if True:\n",
         f"{FAILURES}test_a_directory_that_can_not_be_opened",
     ),

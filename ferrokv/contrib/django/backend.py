@@ -28,7 +28,7 @@ class FerroKVCache(AsyncContract, AsyncExtras, BlockingContract, BlockingExtras)
 
     def __init__(self, location: str | os.PathLike[str], params: dict[str, Any]) -> None:
         super().__init__(location, params)
-        if self._ignores_failures:
+        if self.problem is None and self._ignores_failures:
             self.__class__ = forgiving(type(self))  # type: ignore[arg-type]
 
     @staticmethod

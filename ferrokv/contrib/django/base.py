@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -41,6 +42,7 @@ from ..codecs.envelopes import (
 from ..codecs.serializers import make_serializer
 from ..codecs.values import COMPRESSED_BYTES_MIN, MISSING, ValueCodec
 from ..shared import FOREVER_SECONDS, in_batches, open_options
+from .entries import check_location, in_place_of
 from .handles import CacheLocation
 
 if TYPE_CHECKING:
@@ -102,14 +104,14 @@ def location_of(location: str | os.PathLike[str], params: Mapping[str, Any]) -> 
 
     `ImproperlyConfigured` names an option that is unknown or invalid.
     """
-    if not isinstance(location, str | os.PathLike) or not os.fspath(location):
-        raise ImproperlyConfigured("LOCATION of a FerroKVCache, the directory of the store, is missing or empty.")
+    check_location(location)
     options = _options_of(params)
     engine_options = {name: value for name, value in options.items() if name not in OWN_OPTIONS}
     unknown = sorted(set(engine_options) - set(Options._fields))
     if unknown:
         known = ", ".join((*sorted(OWN_OPTIONS), *Options._fields))
-        raise ImproperlyConfigured(f"unknown OPTIONS of a FerroKVCache: {', '.join(unknown)}; known: {known}")
+        names = ", ".join(unknown)
+        raise ImproperlyConfigured(f"unknown OPTIONS of a FerroKVCache: {names}; known: {known}{in_place_of(unknown)}")
     keyspace = options.get("KEYSPACE", DEFAULT_KEYSPACE)
     max_bytes = options.get("MAX_BYTES", UNCHANGED)
     try:
@@ -144,7 +146,31 @@ def _codec_of(options: Mapping[str, Any]) -> ValueCodec:
 class CacheBase(BaseCache):
     """Options, keys, timeouts and values."""
 
+    problem: ImproperlyConfigured | None = None
+    """What is wrong with its entry in CACHES. Every use raises it.
+
+    Django's system checks make each cache before ours can report what is wrong, so making one never
+    fails.
+    """
+
     def __init__(self, location: str | os.PathLike[str], params: dict[str, Any]) -> None:
+        try:
+            self._configure(location, params)
+        except (ImproperlyConfigured, ImportError) as error:
+            self.__dict__.clear()  # what was configured before it failed must not work by itself
+            super().__init__({})
+            said = str(error) if isinstance(error, ImproperlyConfigured) else f"OPTIONS of a FerroKVCache: {error}"
+            self.problem = ImproperlyConfigured(said)
+
+    if not TYPE_CHECKING:  # else it would hide misspelt names
+
+        def __getattr__(self, name: str) -> object:
+            """Raise the problem for what a cache that is not configured lacks."""
+            if self.problem is not None and name.startswith("_") and not name.startswith("__"):
+                raise copy(self.problem)
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def _configure(self, location: str | os.PathLike[str], params: dict[str, Any]) -> None:
         options = _options_of(params)
         super().__init__({**params, "OPTIONS": options})
         self._location = location_of(location, params)

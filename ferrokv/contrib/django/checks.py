@@ -21,6 +21,7 @@ from ferrokv import BlockingFerroKV, FerroKVError, Options, inspect_directory
 from ferrokv.connecting import is_url
 
 from .base import is_taken, location_of
+from .entries import check_location
 from .middleware import PipelinedMiddleware
 from .session_steps import KEYSPACE as SESSIONS
 from .session_steps import LOCATION_SETTING, USERS_KEYSPACE, is_ours, session_params
@@ -63,11 +64,14 @@ def _check_options(alias: str, params: Mapping[str, Any]) -> Iterator[CheckMessa
             id="ferrokv.E004",
         )
         return
+    problem: Exception | None
     try:
-        import_string(params["BACKEND"])(params.get("LOCATION", ""), dict(params))
+        problem = import_string(params["BACKEND"])(params.get("LOCATION", ""), dict(params)).problem
     except Exception as error:  # noqa: BLE001 - a check has to report whatever is wrong with settings
+        problem = error
+    if problem is not None:
         if _has_location(params):  # otherwise check_locations reports it
-            yield Error(f"{name} cannot be used: {error}", hint="Fix OPTIONS.", id="ferrokv.E005")
+            yield Error(f"{name} cannot be used: {problem}", hint="Fix OPTIONS.", id="ferrokv.E005")
         return
     ignored = [option for option in ("MAX_ENTRIES", "CULL_FREQUENCY") if option in options]
     if ignored:
@@ -131,7 +135,11 @@ def check_locations(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     for alias, params in _entries():
         if not _has_location(params):
             found.append(
-                Error(f"CACHES[{alias!r}] has no LOCATION.", hint="Name the directory of the store.", id="ferrokv.E001")
+                Error(
+                    f"CACHES[{alias!r}] cannot be used: {_wrong_location(params)}",
+                    hint='Write "LOCATION": BASE_DIR / "var" / "cache".',
+                    id="ferrokv.E001",
+                )
             )
             continue
         try:
@@ -145,8 +153,15 @@ def check_locations(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 def _has_location(params: Mapping[str, Any]) -> bool:
-    location = params.get("LOCATION")
-    return isinstance(location, str | os.PathLike) and bool(os.fspath(location))
+    return _wrong_location(params) is None
+
+
+def _wrong_location(params: Mapping[str, Any]) -> ImproperlyConfigured | None:
+    try:
+        check_location(params.get("LOCATION"))
+    except ImproperlyConfigured as error:
+        return error
+    return None
 
 
 def _check_location(name: str, path: str) -> Iterator[CheckMessage]:

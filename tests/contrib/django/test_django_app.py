@@ -102,7 +102,7 @@ def test_settings_that_do_not_do_what_they_seem_to(safe: Path) -> None:
     for taken in ("sessions", "sessions:users", "cache:tags", "x:locks"):
         assert found({**location, "OPTIONS": {"KEYSPACE": taken}}) == ["ferrokv.E004", "ferrokv.E006"]
         with pytest.raises(ImproperlyConfigured, match="is taken"):
-            FerroKVCache(location["LOCATION"], {"OPTIONS": {"KEYSPACE": taken}})
+            FerroKVCache(location["LOCATION"], {"OPTIONS": {"KEYSPACE": taken}}).get("k")
     assert found(location, MIDDLEWARE=[SESSIONS, PIPELINED]) == ["ferrokv.W004"]
     locmem = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     assert found(CACHES=locmem) == ["ferrokv.W005"]
@@ -142,8 +142,53 @@ def test_settings_that_do_not_do_what_they_seem_to(safe: Path) -> None:
 )
 def test_options_that_can_not_be_used(safe: Path, options: Any) -> None:
     assert "ferrokv.E005" in found({"LOCATION": safe / "store", "OPTIONS": options})
-    with pytest.raises((ImproperlyConfigured, ImportError)):
-        FerroKVCache(safe / "store", {"OPTIONS": options})
+    cache = FerroKVCache(safe / "store", {"OPTIONS": options})
+    for _ in range(2):
+        with pytest.raises(ImproperlyConfigured) as caught:
+            cache.set("k", 1)
+        assert str(caught.value) == str(cache.problem)
+    with pytest.raises(AttributeError):
+        assert cache.no_such_method
+    assert not (safe / "store").exists()
+
+
+WRONG_ENTRIES: dict[str, tuple[dict[str, Any], str, str]] = {
+    "no location": ({}, "E001", 'is missing or empty. LOCATION is the directory of the store, as in BASE_DIR / "var"'),
+    "a server": ({"LOCATION": "redis://127.0.0.1:6379/1"}, "E001", "ferrokv needs no server"),
+    "several": ({"LOCATION": ["a", "b"]}, "E001", "is ['a', 'b']. LOCATION is the directory"),
+    "another backend": ({"LOCATION": "unknown://host"}, "E005", "no backend for unknown://"),
+    "a keyspace": ({"LOCATION": "{}", "OPTIONS": {"KEYSPACE": "sessions"}}, "E004", "where ferrokv keeps sessions"),
+    "an option": (
+        {"LOCATION": "{}", "OPTIONS": {"NONSENSE": 1}},
+        "E005",
+        "unknown OPTIONS of a FerroKVCache: NONSENSE",
+    ),
+    "django-redis": (
+        {"LOCATION": "{}", "OPTIONS": {"CLIENT_CLASS": "x", "SOCKET_TIMEOUT": 5, "DB": 1}},
+        "E005",
+        "CLIENT_CLASS: remove it, since the cache has django-redis's methods itself; DB: KEYSPACE; SOCKET_TIMEOUT: busy_",
+    ),
+    "a class": ({"LOCATION": "{}", "OPTIONS": {"SERIALIZER": "no.such.Class"}}, "E005", "no"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_ENTRIES)
+def test_manage_py_check_says_what_is_wrong_with_an_entry_and_prints_no_traceback(tmp_path: Path, name: str) -> None:
+    """Django's own checks make every cache before ours run."""
+    entry, number, said = WRONG_ENTRIES[name]
+    entry = {key: str(tmp_path / "store") if value == "{}" else value for key, value in entry.items()}
+    (tmp_path / "wrong_settings.py").write_text(
+        'SECRET_KEY = "x"\nINSTALLED_APPS = ["ferrokv.contrib.django", "django.contrib.sessions"]\n'
+        f"CACHES = {{'default': {{'BACKEND': {BACKEND!r}, **{entry!r}}}}}\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}", "DJANGO_SETTINGS_MODULE": "wrong_settings"}
+    command = [sys.executable, "-m", "django", "check"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert f"(ferrokv.{number}) CACHES['default'] " in done.stderr
+    assert said in done.stderr
+    assert "HINT: " in done.stderr
 
 
 def test_odd_settings_do_not_break_the_checks(safe: Path) -> None:

@@ -193,9 +193,9 @@ def test_the_options_of_a_cache(store_path: Path, options: dict[str, Any]) -> No
 def test_options_that_nobody_knows_are_refused_by_name(store_path: Path, options: dict[str, Any]) -> None:
     with (
         pytest.raises(ImproperlyConfigured, match=f"{next(iter(options))}|yaml|rar"),
-        configured(store_path, **options),
+        configured(store_path, **options) as cache,
     ):
-        pass
+        cache.get("k")
 
 
 def test_max_bytes_bounds_the_cache_and_nothing_else(store_path: Path) -> None:
