@@ -182,7 +182,8 @@ class CacheBase(BaseCache):
             and kind.validate_key is CacheBase.validate_key
             and kind.make_and_validate_key is BaseCache.make_and_validate_key
         )
-        reverse = options.get("REVERSE_KEY_FUNCTION")
+        # django-redis wants it in OPTIONS, and other backends beside KEY_FUNCTION.
+        reverse = options.get("REVERSE_KEY_FUNCTION", params.get("REVERSE_KEY_FUNCTION"))
         self._reverse_key: Callable[[str], str] | None = import_string(reverse) if isinstance(reverse, str) else reverse
         self._ignores_failures = bool(options.get("IGNORE_EXCEPTIONS", False))
         self._codec = _codec_of(options)

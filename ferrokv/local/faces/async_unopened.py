@@ -138,6 +138,21 @@ class Opening(Generic[H]):
         self._make = make
         self._handle: H | None = None
 
+    if not TYPE_CHECKING:  # checkers find these mistakes by themselves
+
+        def __getattr__(self, name: str) -> object:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            raise AttributeError(
+                f"the store is not open yet: write `db = await FerroKV.open(...)` before using {name!r}"
+            )
+
+        def __enter__(self) -> object:
+            raise TypeError("write `async with FerroKV.open(...)`, or use BlockingFerroKV without asyncio")
+
+        def __exit__(self, *error: object) -> None:
+            """There for `with` to find it; `__enter__` has raised."""
+
     def __await__(self) -> Generator[Any, None, H]:
         return self._opened().__await__()
 

@@ -65,6 +65,15 @@ class Reader:
         self._unopened: Unopened | None = None  # what a handle turns into if its directory is replaced
         self._was_open = False
 
+    def __repr__(self) -> str:
+        store: Store | ClosedStore | Unopened = self._store
+        where, state = "", "closed"
+        if isinstance(store, Unopened):
+            where, state = f" path={store.arguments.path!r}", "not open yet"
+        elif isinstance(store, Store):
+            where, state = f" path={store.directory.path!r}", store.state.value
+        return f"<{type(self).__name__}{where} keyspace={self._keyspace!r} {state}>"
+
     def _take_store(self) -> Store | None:
         """Take the store out of a handle that is being closed.
 

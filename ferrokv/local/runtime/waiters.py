@@ -5,12 +5,18 @@ from __future__ import annotations
 import copy
 from _thread import LockType, allocate_lock
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..log.transaction import Command
 
 if TYPE_CHECKING:
     import asyncio
+
+
+REENTERED: Final = (
+    "a write cannot begin in the middle of its own thread's write: inside `transaction`, use the function's argument;"
+    " a signal handler or destructor has to write later"
+)
 
 
 class Stopping(BaseException):

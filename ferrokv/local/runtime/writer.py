@@ -29,7 +29,7 @@ from ..upkeep.quotas import quota_due
 from .admission import Admission
 from .brake import LOOK_SECONDS, Brake
 from .mailbox import Mailbox
-from .waiters import WriterRequest, deliver, fail_all, wants_sync, without_frames
+from .waiters import REENTERED, WriterRequest, deliver, fail_all, wants_sync, without_frames
 
 GROUP_REQUESTS_MAX: Final = 1024
 HELP_SECONDS: Final = 0.02  # between checks whether another process has made room
@@ -177,7 +177,7 @@ class Writer:
     def _refuse_reentry(self) -> None:
         # Ask the locks rather than a flag: a handler can run right after a lock was taken.
         if self._is_mine() or self._engine.view.active.is_mine():
-            raise StoreBusy("a signal handler or destructor cannot write in the middle of its own thread's write")
+            raise StoreBusy(REENTERED)
 
     def _run(self) -> None:
         waiting: deque[WriterRequest] = deque()

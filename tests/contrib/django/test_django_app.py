@@ -22,6 +22,7 @@ from django.test import override_settings
 from ferrokv import BlockingFerroKV, Options
 from ferrokv.contrib.django import FerroKVCache
 from ferrokv.contrib.django.checks import TAG
+from ferrokv.contrib.django.management import stores
 from ferrokv.contrib.django.sessions import SessionStore, session_location
 
 from ...conftest import ROOT
@@ -322,3 +323,14 @@ def test_a_terminal_sees_progress_and_a_pipe_does_not(cache: Any, safe: Path) ->
         os.close(master)
     assert b"Verifying" in seen
     assert b"no damage" in seen
+
+
+def test_without_rich_the_commands_say_the_same(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(stores, "find_spec", lambda name: None)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with stores.progress("Checking") as report:
+        report(1, 2)
+    with stores.spinner("Compacting"):
+        assert capsys.readouterr().err == ""

@@ -16,11 +16,13 @@ from typing import Any
 
 import pytest
 from django.core.cache import caches
+from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.core.cache.backends.locmem import LocMemCache
 from django.test import override_settings
 
 from ferrokv import ResponseError
 from ferrokv.contrib.codecs.values import MISSING, SEALED, ValueCodec
+from ferrokv.contrib.django.handles import close_handles
 
 from ...support.django_setup import configured
 
@@ -207,6 +209,66 @@ async def test_counting_is_what_djangos_cache_in_memory_does(cache: Any, value: 
         with pytest.raises(ValueError, match="not found"):
             cache.incr("n", delta)
     assert cache.incr("new", delta, ignore_key_check=True) == delta
+
+
+def test_a_coroutine_function_is_no_default_for_get_or_set(cache: Any) -> None:
+    async def compute() -> int:
+        return 1
+
+    with pytest.raises(TypeError, match="use aget_or_set"):
+        cache.get_or_set("k", compute)
+    with pytest.raises(TypeError, match="use aget_or_set"):
+        cache.get_or_set("k", compute, 0)
+    assert cache.get("k") is None
+    assert asyncio.run(cache.aget_or_set("k", compute)) == 1
+
+
+@pytest.mark.usefixtures("standing_clock")
+async def test_expire_takes_what_set_takes(cache: Any) -> None:
+    cache.set("k", 1, None)
+    for expire, timeout, expected in (
+        (cache.expire, DEFAULT_TIMEOUT, 300_000),
+        (cache.pexpire, DEFAULT_TIMEOUT, 300_000),
+        (cache.expire, timedelta(minutes=2), 120_000),
+        (cache.pexpire, timedelta(seconds=1.5), 1_500),
+        (cache.expire, 1.5, 1_500),
+        (cache.pexpire, 1_234, 1_234),
+    ):
+        assert expire("k", timeout) is True
+        assert cache.pttl("k") == expected
+    assert cache.expire("k") is True
+    assert cache.ttl("k") == 300
+    assert cache.expire("k", None) is True
+    assert cache.ttl("k") is None
+    assert await cache.aexpire("k", 5) is True
+    assert await cache.apexpire("missing", 5) is False
+    assert cache.expire("missing", None) is False
+    for wrong in ("5", [5]):
+        with pytest.raises(TypeError, match="a timeout is a number"):
+            cache.expire("k", wrong)
+        with pytest.raises(TypeError, match="a timeout is a number"):
+            cache.pexpire("k", wrong)
+    assert cache.expire("k", 0) is True
+    assert cache.get("k") is None
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_the_function_that_reverses_keys_may_stand_where_other_backends_have_it(store_path: Path, inside: bool) -> None:
+    entry: dict[str, Any] = {"BACKEND": "ferrokv.contrib.django.FerroKVCache", "LOCATION": store_path}
+    option = {"REVERSE_KEY_FUNCTION": f"{__name__}.reversed_key"}
+    entry.update({"OPTIONS": option} if inside else option)
+    with override_settings(CACHES={"default": {**entry, "KEY_FUNCTION": f"{__name__}.reversing_key"}}):
+        caches["default"].set("abc", 1)
+        assert caches["default"].keys("*") == ["abc"]
+        close_handles(str(store_path))
+
+
+def reversing_key(key: str, prefix: str, version: int) -> str:
+    return f"{version}!{key[::-1]}"
+
+
+def reversed_key(full: str) -> str:
+    return full.partition("!")[2][::-1]
 
 
 def test_deleting_says_how_many_and_takes_lists_of_tags(cache: Any) -> None:

@@ -117,13 +117,7 @@ class AsyncContract(AsyncValues):
 
     async def atouch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         """Start the timeout anew. Returns True if there is a value."""
-        name, ttl_ms = self._key(key, version), self._ttl_ms(timeout)
-        db = await self._a_store()
-        if not await self._a_make_plain(db, name):
-            return False
-        if ttl_ms is None:
-            return await db.getex(name, persist=True) is not None
-        return bool(await db.pexpire(name, ttl_ms))
+        return await self._a_expire_in(self._key(key, version), self._ttl_ms(timeout))
 
     async def adelete(self, key: Any, version: int | None = None) -> bool:
         """Delete a value. Returns True if there was one."""

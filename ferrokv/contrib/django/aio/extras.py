@@ -10,6 +10,8 @@ from collections.abc import AsyncGenerator
 from datetime import datetime
 from typing import Any, Final
 
+from django.core.cache.backends.base import DEFAULT_TIMEOUT
+
 from ...codecs.envelopes import STALE, open_envelope
 from ..patterns import glob_of, reversal_of
 from .appending_lock import AsyncAppendingLock
@@ -47,17 +49,14 @@ class AsyncExtras(AsyncValues):
         db = await self._a_store()
         return await self._a_make_plain(db, name) and bool(await db.persist(name))
 
-    async def aexpire(self, key: Any, timeout: float, version: int | None = None) -> bool:
-        """Let the key expire `timeout` seconds from now. Returns True if it exists."""
-        name = self._key(key, version)
-        db = await self._a_store()
-        return await self._a_make_plain(db, name) and bool(await db.expire(name, timeout))
+    async def aexpire(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
+        """Let the key expire `timeout` seconds from now, None for never. Returns True if it exists."""
+        return await self._a_expire_in(self._key(key, version), self._ttl_ms(timeout))
 
-    async def apexpire(self, key: Any, timeout: float, version: int | None = None) -> bool:
+    async def apexpire(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         """As `aexpire`, in milliseconds."""
-        name = self._key(key, version)
-        db = await self._a_store()
-        return await self._a_make_plain(db, name) and bool(await db.pexpire(name, timeout))
+        ttl_ms = timeout if isinstance(timeout, int) else self._ttl_ms(timeout)
+        return await self._a_expire_in(self._key(key, version), ttl_ms)
 
     async def aexpire_at(self, key: Any, when: datetime | int, version: int | None = None) -> bool:
         """Let the key expire at a datetime, or at a moment in seconds since 1970.

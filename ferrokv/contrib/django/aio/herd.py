@@ -111,6 +111,12 @@ class AsyncHerd:
             if True:  # ASYNC
                 if inspect.isawaitable(value):
                     value = await value
+            else:
+                if inspect.iscoroutine(value):
+                    value.close()
+                    raise TypeError(
+                        "the default of get_or_set is a coroutine function: use aget_or_set, or a plain one"
+                    )
         if wanted.ttl_ms is not None and wanted.ttl_ms <= 0:
             return value
         await self._keep(await cache._a_encode(value), guard)

@@ -138,6 +138,15 @@ class AsyncValues(CacheBase):
             return False
         return found[:1] != STALE or bool(await db.compare_and_set(name, found, without_soft_expiry(found)))
 
+    async def _a_expire_in(self, name: bytes, ttl_ms: int | None) -> bool:
+        """Start a timeout; None is none. Returns True if there is a value."""
+        db = await self._a_store()
+        if not await self._a_make_plain(db, name):
+            return False
+        if ttl_ms is None:
+            return await db.getex(name, persist=True) is not None
+        return bool(await db.pexpire(name, ttl_ms))
+
     async def _a_live_names(self, db: AsyncCache, names: Sequence[bytes]) -> list[bytes]:
         """Return those of the names whose values count."""
         stored = await db.mget(names) if names else []

@@ -118,13 +118,7 @@ class BlockingContract(BlockingValues):
 
     def touch(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         """Start the timeout anew. Returns True if there is a value."""
-        name, ttl_ms = self._key(key, version), self._ttl_ms(timeout)
-        db = self._store()
-        if not self._make_plain(db, name):
-            return False
-        if ttl_ms is None:
-            return db.getex(name, persist=True) is not None
-        return bool(db.pexpire(name, ttl_ms))
+        return self._expire_in(self._key(key, version), self._ttl_ms(timeout))
 
     def delete(self, key: Any, version: int | None = None) -> bool:
         """Delete a value. Returns True if there was one."""

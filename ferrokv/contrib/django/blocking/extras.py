@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any, Final
 
+from django.core.cache.backends.base import DEFAULT_TIMEOUT
+
 from ...codecs.envelopes import STALE, open_envelope
 from ..patterns import glob_of, reversal_of
 from .appending_lock import BlockingAppendingLock
@@ -48,17 +50,14 @@ class BlockingExtras(BlockingValues):
         db = self._store()
         return self._make_plain(db, name) and bool(db.persist(name))
 
-    def expire(self, key: Any, timeout: float, version: int | None = None) -> bool:
-        """Let the key expire `timeout` seconds from now. Returns True if it exists."""
-        name = self._key(key, version)
-        db = self._store()
-        return self._make_plain(db, name) and bool(db.expire(name, timeout))
+    def expire(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
+        """Let the key expire `timeout` seconds from now, None for never. Returns True if it exists."""
+        return self._expire_in(self._key(key, version), self._ttl_ms(timeout))
 
-    def pexpire(self, key: Any, timeout: float, version: int | None = None) -> bool:
+    def pexpire(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         """As `expire`, in milliseconds."""
-        name = self._key(key, version)
-        db = self._store()
-        return self._make_plain(db, name) and bool(db.pexpire(name, timeout))
+        ttl_ms = timeout if isinstance(timeout, int) else self._ttl_ms(timeout)
+        return self._expire_in(self._key(key, version), ttl_ms)
 
     def expire_at(self, key: Any, when: datetime | int, version: int | None = None) -> bool:
         """Let the key expire at a datetime, or at a moment in seconds since 1970.

@@ -15,6 +15,7 @@ A computation that asks for its own key does not wait for itself (herds.py).
 
 from __future__ import annotations
 
+import inspect
 import time
 from contextlib import nullcontext, suppress
 from typing import Any, Final
@@ -104,6 +105,9 @@ class BlockingHerd:
         with nullcontext() if block is None else block.aside():
             if callable(value):
                 value = value()
+            if inspect.iscoroutine(value):
+                value.close()
+                raise TypeError("the default of get_or_set is a coroutine function: use aget_or_set, or a plain one")
         if wanted.ttl_ms is not None and wanted.ttl_ms <= 0:
             return value
         self._keep(cache._encode(value), guard)

@@ -137,6 +137,15 @@ class BlockingValues(CacheBase):
             return False
         return found[:1] != STALE or bool(db.compare_and_set(name, found, without_soft_expiry(found)))
 
+    def _expire_in(self, name: bytes, ttl_ms: int | None) -> bool:
+        """Start a timeout; None is none. Returns True if there is a value."""
+        db = self._store()
+        if not self._make_plain(db, name):
+            return False
+        if ttl_ms is None:
+            return db.getex(name, persist=True) is not None
+        return bool(db.pexpire(name, ttl_ms))
+
     def _live_names(self, db: BlockingCache, names: Sequence[bytes]) -> list[bytes]:
         """Return those of the names whose values count."""
         stored = db.mget(names) if names else []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -79,14 +80,14 @@ def errors_as_exit_codes() -> Iterator[None]:
 
 @contextmanager
 def progress(what: str) -> Iterator[Report]:
-    """Show a progress bar on stderr, if that is a terminal."""
+    """Show a progress bar on stderr, if that is a terminal and rich is installed."""
+    if not _is_shown():
+        yield lambda done, total: None
+        return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    if not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
     columns = (TextColumn(what), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(what, total=None)
@@ -95,11 +96,15 @@ def progress(what: str) -> Iterator[Report]:
 
 @contextmanager
 def spinner(what: str) -> Iterator[None]:
-    """Show activity on stderr, if that is a terminal, for work that cannot report its progress."""
-    from rich.console import Console
-
-    if not sys.stderr.isatty():
+    """As `progress`, for work that cannot report it."""
+    if not _is_shown():
         yield
         return
+    from rich.console import Console
+
     with Console(stderr=True).status(what):
         yield
+
+
+def _is_shown() -> bool:
+    return sys.stderr.isatty() and find_spec("rich") is not None

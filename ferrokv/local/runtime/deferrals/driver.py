@@ -26,7 +26,7 @@ from ....contract.encoding import Write, expiry_at
 from ....errors import FerroKVError, StoreBusy, StoreClosed
 from ...format.control import APPENDED, COMMIT
 from ..store import Store
-from ..waiters import WriterRequest
+from ..waiters import REENTERED, WriterRequest
 from .commands import run_deferred, wake
 from .ledger import Asked, CollectedWrite, Ledger, NotKnown, Outcome
 
@@ -84,7 +84,7 @@ class DeferralDriver:
     ) -> Any:
         """Run a command. A deferral used by one thread writes in it if nobody else is writing."""
         if self._leads is not None and get_ident() == self._thread:
-            raise StoreBusy("a signal handler or destructor cannot write in the middle of its own thread's write")
+            raise StoreBusy(REENTERED)
         try:
             sent = self._send(keyspace, command, args, forgiving, wants_sync=wants_sync)
             lock = sent.request.lock
