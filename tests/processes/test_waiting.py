@@ -235,7 +235,7 @@ class Model:
 
         slot = Slot()
         slot.number = number  # type: ignore[attr-defined]
-        engine = SimpleNamespace(words=words, slot=slot, storage=storage, lock=RLock(), seen=0, waited=WaiterIndex())
+        engine = SimpleNamespace(words=words, slot=slot, storage=storage, lock=RLock(), seen=0, waiters=WaiterIndex())
         storage.on_pause = self.runner.switch
         self.storages.append(storage)
         self.greenlets.append(greenlet(lambda: body(engine)))
