@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Final, TypeVar, cast
+from decimal import Decimal
+from numbers import Real
+from typing import Any, Final, TypeVar, cast
 
 from ferrokv import Options, WriteBatch
 from ferrokv.contract.encoding import Key, Value
 from ferrokv.options import OpenOptions
 
+NUMBERS: Final[tuple[Any, ...]] = (Real, Decimal)
+"""What a timeout is made of; numpy's numbers are some."""
 FOREVER_SECONDS: Final = 1e12
 """30,000 years. Longer timeouts never expire."""
 PART_RECORDS: Final = 50_000

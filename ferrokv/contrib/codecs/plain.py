@@ -62,6 +62,8 @@ def make_plain(value: Any, kind: Kind) -> Any:
     """
     try:
         return _plain(value, kind)
+    except NotPlainError as error:
+        raise TypeError(str(error)) from None  # which can be pickled
     except RecursionError:
         raise TypeError(f"value is nested too deeply for {kind.name}, or contains itself") from None
 

@@ -6,11 +6,9 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
 from datetime import timedelta
-from decimal import Decimal
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
 from asgiref.sync import sync_to_async
@@ -41,7 +39,7 @@ from ..codecs.envelopes import (
 )
 from ..codecs.serializers import make_serializer
 from ..codecs.values import COMPRESSED_BYTES_MIN, MISSING, ValueCodec
-from ..shared import FOREVER_SECONDS, in_batches, open_options
+from ..shared import FOREVER_SECONDS, NUMBERS, in_batches, open_options
 from .entries import check_location, in_place_of
 from .handles import CacheLocation
 
@@ -70,14 +68,25 @@ OWN_OPTIONS: Final = frozenset(
     }
 )
 # Keys that Django warns of (memcached's limits), found by one search, not a check per character.
+_CONFIGURED: Final = frozenset(
+    (
+        "_location",
+        "_tags_location",
+        "_locks_location",
+        "_makes_usual_keys",
+        "_reverse_key",
+        "_ignores_failures",
+        "_codec",
+    )
+)
 _SUSPECT: Final = re.compile(r"[\x00-\x20\x7f]|.{251}", re.DOTALL)
 _INTEGER: Final = re.compile(rb"-?[0-9]{1,19}")
-NOT_AN_INTEGER: Final = "value is not an integer or out of range"
 
 
-def flattened(tags: Iterable[str | Iterable[str]]) -> list[str]:
-    """Return the tags, of which some may be given in lists."""
-    return [tag for one in tags for tag in ((one,) if isinstance(one, str) else one)]
+def flattened(tags: Iterable[object]) -> list[str]:
+    """Return the tags, of which some may be given in lists, tuples or sets, as text."""
+    several = (list, tuple, set, frozenset, Iterator)
+    return [str(tag) for one in tags for tag in (one if isinstance(one, several) else (one,))]
 
 
 def _options_of(params: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -147,7 +156,7 @@ class CacheBase(BaseCache):
     """Options, keys, timeouts and values."""
 
     problem: ImproperlyConfigured | None = None
-    """What is wrong with its entry in CACHES. Every use raises it.
+    """What is wrong with its entry in CACHES. Every use of the store raises it.
 
     Django's system checks make each cache before ours can report what is wrong, so making one never
     fails.
@@ -166,7 +175,7 @@ class CacheBase(BaseCache):
 
         def __getattr__(self, name: str) -> object:
             """Raise the problem for what a cache that is not configured lacks."""
-            if self.problem is not None and name.startswith("_") and not name.startswith("__"):
+            if self.problem is not None and name in _CONFIGURED:
                 raise copy(self.problem)
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
@@ -225,7 +234,7 @@ class CacheBase(BaseCache):
         if timeout is DEFAULT_TIMEOUT:
             timeout = self.default_timeout
         seconds: Any = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-        if seconds is not None and not isinstance(seconds, int | float | Decimal | Fraction):
+        if seconds is not None and not isinstance(seconds, NUMBERS):
             raise TypeError(f"a timeout is a number of seconds, a timedelta or None: found={timeout!r}")
         if seconds is None or seconds >= FOREVER_SECONDS:
             return None
@@ -308,12 +317,12 @@ class CacheBase(BaseCache):
         return kind(f"Key '{key}': {error}")
 
     @staticmethod
-    def _check_number(key: Any, value: Any) -> None:
-        """TypeError, as from Django's in-memory cache, for a value to which nothing can be added."""
+    def _check_number(key: Any, value: Any, what: str = "value") -> None:
+        """TypeError, as from Django's in-memory cache, for what cannot be counted with."""
         if value is not MISSING and not isinstance(value, int | float):
-            raise TypeError(f"Key '{key}': {NOT_AN_INTEGER}: found={type(value).__name__}")
+            raise TypeError(f"Key '{key}': {what} is not an int or float: found={type(value).__name__}")
 
-    def _count_in(self, tx: CacheTx, name: bytes, delta: Any, *, from_zero: bool) -> Any:
+    def _count_in(self, tx: CacheTx, key: Any, name: bytes, delta: Any, *, from_zero: bool) -> Any:
         """Count as a transaction: in an envelope, past 64 bits, or what is no int.
 
         Returns None if there is no value that counts, unless counting starts from zero.
@@ -326,7 +335,7 @@ class CacheBase(BaseCache):
             if from_zero:
                 tx.set(name, self._codec.encode(delta))
             return delta if from_zero else None
-        self._check_number(name.decode("utf-8", "replace"), value)
+        self._check_number(key, value)
         counted = value + delta
         made = self._codec.encode(counted)
         tx.set(name, made if opened is None else replace_inner(stored, inner, made), keepttl=True)

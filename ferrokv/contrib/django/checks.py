@@ -18,7 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from ferrokv import BlockingFerroKV, FerroKVError, Options, inspect_directory
-from ferrokv.connecting import is_url
+from ferrokv.connecting import is_url, resolve_location
 
 from .base import is_taken, location_of
 from .entries import check_location
@@ -115,7 +115,11 @@ def _check_session_engine() -> Iterator[CheckMessage]:
     try:
         location_of(params.get("LOCATION", ""), params)
     except ImproperlyConfigured as error:
-        yield Error(f"Sessions cannot be stored: {error}", hint=_NAME_A_PLACE, id="ferrokv.E006")
+        yield Error(f"Sessions cannot be stored in {_session_place()}: {error}", hint=_NAME_A_PLACE, id="ferrokv.E006")
+
+
+def _session_place() -> str:
+    return LOCATION_SETTING if getattr(settings, LOCATION_SETTING, None) is not None else "CACHES"
 
 
 def _check_middleware() -> Iterator[CheckMessage]:
@@ -132,6 +136,12 @@ def check_locations(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """Check the directories: whether they can serve as a store, and whether they should."""
     found: list[CheckMessage] = []
     seen: set[str] = set()
+    if settings.SESSION_ENGINE == SESSION_ENGINE and hasattr(settings, LOCATION_SETTING):
+        params = session_params()
+        if params is not None and _has_location(params):
+            path = resolve_location(params["LOCATION"])
+            seen.add(path)
+            found += _check_location(LOCATION_SETTING, path)
     for alias, params in _entries():
         if not _has_location(params):
             found.append(

@@ -13,7 +13,7 @@ _SERVERS: Final = ("redis://", "rediss://", "valkey://", "valkeys://", "unix://"
 _NO_SERVER: Final = "there is no server to connect to"
 # OPTIONS of django-redis and of Django's own Redis backend, and what has taken their place.
 IN_PLACE_OF: Final = {
-    "CLIENT_CLASS": "remove it, since the cache has django-redis's methods itself",
+    "CLIENT_CLASS": "the cache has django-redis's methods itself",
     "REDIS_CLIENT_CLASS": _NO_SERVER,
     "REDIS_CLIENT_KWARGS": _NO_SERVER,
     "CONNECTION_FACTORY": _NO_SERVER,
@@ -22,11 +22,11 @@ IN_PLACE_OF: Final = {
     "PARSER_CLASS": _NO_SERVER,
     "PASSWORD": "the directory is private to its owner",
     "USERNAME": "the directory is private to its owner",
-    "DB": "KEYSPACE",
-    "db": "KEYSPACE",
-    "SOCKET_TIMEOUT": "busy_timeout",
-    "SOCKET_CONNECT_TIMEOUT": "busy_timeout",
-    "COMPRESS_MIN_LENGTH": "COMPRESSOR_MIN_BYTES",
+    "DB": "use KEYSPACE",
+    "db": "use KEYSPACE",
+    "SOCKET_TIMEOUT": "use busy_timeout",
+    "SOCKET_CONNECT_TIMEOUT": "use busy_timeout",
+    "COMPRESS_MIN_LENGTH": "use COMPRESSOR_MIN_BYTES",
     "PICKLE_VERSION": "pickles have the newest protocol",
     "MAX_CONNECTIONS": _NO_SERVER,
     "SENTINELS": _NO_SERVER,
@@ -48,5 +48,5 @@ def check_location(location: Any) -> None:
 
 def in_place_of(options: Iterable[str]) -> str:
     """Return what replaces unknown options, if they are known from other caches."""
-    said = [f"{name}: {IN_PLACE_OF[name]}" for name in options if name in IN_PLACE_OF]
-    return f". Instead of django-redis's options: {'; '.join(said)}" if said else ""
+    said = [f"{name} ({IN_PLACE_OF[name]})" for name in options if name in IN_PLACE_OF]
+    return f". Options of django-redis have no use here: {', '.join(said)}" if said else ""

@@ -13,6 +13,7 @@ import os
 import shutil
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.util import Finalize
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -104,9 +105,10 @@ def make_temporary(prefix: str) -> str:
     owner = os.getpid()
 
     def remove() -> None:
-        if os.getpid() == owner:
+        if os.getpid() == owner and os.path.exists(path):
             close_handles(path)
             shutil.rmtree(path, ignore_errors=True)
 
     atexit.register(remove)
+    Finalize(None, remove, exitpriority=10)  # in a child of multiprocessing, which runs no exit handlers
     return path

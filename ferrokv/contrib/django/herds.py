@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
-from ..shared import FOREVER_SECONDS
+from ..shared import FOREVER_SECONDS, NUMBERS
 
 StoredName = tuple[str, str, bytes]
 """A key among all: directory, keyspace and name."""
@@ -55,11 +55,11 @@ def checked_stale_ttl(given: float | timedelta | None) -> float | None:
     seconds = given.total_seconds() if isinstance(given, timedelta) else given
     if seconds is None:
         return None
-    if not isinstance(seconds, int | float):
+    if not isinstance(seconds, NUMBERS):
         raise TypeError(f"stale_ttl is a number of seconds or a timedelta: found={given!r}")
     if math.isnan(seconds) or seconds < 0:
         raise ValueError(f"stale_ttl cannot be negative, and must be a number: found={given!r}")
-    return seconds
+    return float(seconds)
 
 
 def is_shared(computation: Computation) -> bool:

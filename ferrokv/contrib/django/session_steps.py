@@ -6,16 +6,21 @@ scored by expiry time. Saving or deleting a session updates it in the same commi
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from hashlib import blake2b
+from threading import RLock
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.conf import settings
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
+
+from ferrokv import DataError
+from ferrokv.connecting import resolve_location
 
 from .backend import FerroKVCache
 from .base import location_of
@@ -52,9 +57,11 @@ def session_params() -> Mapping[str, Any] | None:
     It is SESSION_CACHE_ALIAS, or the first alias that uses ferrokv; FERROKV_SESSION_LOCATION, a
     directory, stands before all of them.
     """
-    location = getattr(settings, LOCATION_SETTING, None)
-    if location is not None:
-        return {"LOCATION": location}
+    own = getattr(settings, LOCATION_SETTING, None)
+    if own is not None:
+        # A process opens a directory with one set of options.
+        same = (params for params in settings.CACHES.values() if is_ours(params) and _is_same(params, own))
+        return next(same, {"LOCATION": own})
     for alias in (settings.SESSION_CACHE_ALIAS, *settings.CACHES):
         params: Mapping[str, Any] | None = settings.CACHES.get(alias)
         if params is not None and is_ours(params):
@@ -62,8 +69,21 @@ def session_params() -> Mapping[str, Any] | None:
     return None
 
 
-@lru_cache(maxsize=1)
+def _is_same(params: Mapping[str, Any], location: Any) -> bool:
+    try:
+        return resolve_location(params["LOCATION"]) == resolve_location(location)
+    except (KeyError, TypeError, DataError):
+        return False  # whoever uses the entry is told of it
+
+
 def session_location() -> CacheLocation:
+    """As `_session_location`, and the same for threads that ask first at the same time."""
+    with _locating:
+        return _session_location()
+
+
+@lru_cache(maxsize=1)
+def _session_location() -> CacheLocation:
     """The keyspace of the sessions: `session_params` says in which directory.
 
     If nothing does, as in the tests of a project whose CACHES are in memory, it is a temporary
@@ -77,10 +97,19 @@ def session_location() -> CacheLocation:
 
 def _forget_location(*, setting: str, **kwargs: Any) -> None:
     if setting in ("CACHES", "SESSION_CACHE_ALIAS", LOCATION_SETTING):
-        session_location.cache_clear()
+        _session_location.cache_clear()
 
 
 setting_changed.connect(_forget_location)
+_locating = RLock()
+
+
+def _renew_in_child() -> None:
+    global _locating
+    _locating = RLock()  # another thread of the parent may hold it
+
+
+os.register_at_fork(after_in_child=_renew_in_child)
 
 
 class Saving(NamedTuple):

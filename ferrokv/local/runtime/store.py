@@ -125,6 +125,7 @@ class Store:
         """Recover the directory, or attach to it beside other processes, and start the threads."""
         storage: LocalStorage | None = None
         writer: Writer | None = None
+        background: Background | None = None
         before = self.state
         try:
             storage = LocalStorage(self.directory)
@@ -138,8 +139,9 @@ class Store:
             if self.state is not before:
                 raise copy(self._why_closed)  # a destructor closed it meanwhile
         except BaseException as error:
-            if writer is not None:
-                _uninterrupted(writer.go_without_thread)
+            if writer is not None and background is not None:
+                for step in (writer.go_without_thread, background.go_without_thread):
+                    _uninterrupted(step)
             if storage is not None:
                 storage.close()
             if isinstance(error, OSError) and not isinstance(error, FerroKVError):

@@ -110,6 +110,10 @@ def test_settings_that_do_not_do_what_they_seem_to(safe: Path) -> None:
     assert found(CACHES=locmem, deploy=True) == ["ferrokv.E006", "ferrokv.W005"]
     assert found(CACHES=locmem, FERROKV_SESSION_LOCATION=safe / "sessions", deploy=True) == []
     assert found(CACHES=locmem, FERROKV_SESSION_LOCATION="") == ["ferrokv.E006"]
+    assert found(CACHES=locmem, FERROKV_SESSION_LOCATION=safe / "m" / "s", MEDIA_ROOT=safe / "m") == [
+        "ferrokv.E001",
+        "ferrokv.E002",
+    ]
     assert found(CACHES=locmem, SESSION_ENGINE="django.contrib.sessions.backends.db") == []
     entry = {"BACKEND": BACKEND, **location}
     two = {"default": {**entry, "OPTIONS": {"block_bytes": 100}}, "more": {**entry, "OPTIONS": {"block_bytes": 200}}}
@@ -167,7 +171,7 @@ WRONG_ENTRIES: dict[str, tuple[dict[str, Any], str, str]] = {
     "django-redis": (
         {"LOCATION": "{}", "OPTIONS": {"CLIENT_CLASS": "x", "SOCKET_TIMEOUT": 5, "DB": 1}},
         "E005",
-        "CLIENT_CLASS: remove it, since the cache has django-redis's methods itself; DB: KEYSPACE; SOCKET_TIMEOUT: busy_",
+        "here: CLIENT_CLASS (the cache has django-redis's methods itself), DB (use KEYSPACE), SOCKET_TIMEOUT (use busy_",
     ),
     "a class": ({"LOCATION": "{}", "OPTIONS": {"SERIALIZER": "no.such.Class"}}, "E005", "no"),
 }
@@ -334,3 +338,14 @@ def test_without_rich_the_commands_say_the_same(
         report(1, 2)
     with stores.spinner("Compacting"):
         assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "entry", [{}, {"LOCATION": "/nowhere", "OPTIONS": "abc"}, {"LOCATION": "/nowhere", "OPTIONS": {"N": 1}}]
+)
+def test_commands_say_what_is_wrong_with_an_entry(entry: dict[str, Any]) -> None:
+    with (
+        override_settings(CACHES={"default": {"BACKEND": BACKEND, **entry}}),
+        pytest.raises(CommandError, match=r"CACHES\['default'\] cannot be used: "),
+    ):
+        call_command("ferrokv_stats")

@@ -9,8 +9,11 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from django.core.cache import caches
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.core.cache.backends.locmem import LocMemCache
 from django.test import override_settings
+from django.utils.translation import gettext_lazy
 
 from ferrokv import ResponseError
 from ferrokv.contrib.codecs.values import MISSING, SEALED, ValueCodec
@@ -209,6 +213,11 @@ async def test_counting_is_what_djangos_cache_in_memory_does(cache: Any, value: 
         with pytest.raises(ValueError, match="not found"):
             cache.incr("n", delta)
     assert cache.incr("new", delta, ignore_key_check=True) == delta
+    for wrong in ("1", Decimal(1), None):
+        with pytest.raises(TypeError, match="delta is not an int or float"):
+            cache.incr("n", wrong)
+        with pytest.raises(TypeError, match="delta is not an int or float"):
+            cache.incr("missing", wrong, ignore_key_check=True)
 
 
 def test_a_coroutine_function_is_no_default_for_get_or_set(cache: Any) -> None:
@@ -233,6 +242,8 @@ async def test_expire_takes_what_set_takes(cache: Any) -> None:
         (cache.pexpire, timedelta(seconds=1.5), 1_500),
         (cache.expire, 1.5, 1_500),
         (cache.pexpire, 1_234, 1_234),
+        (cache.pexpire, 1500.0, 1_500),
+        (cache.pexpire, Decimal(1500), 1_500),
     ):
         assert expire("k", timeout) is True
         assert cache.pttl("k") == expected
@@ -284,6 +295,10 @@ def test_deleting_says_how_many_and_takes_lists_of_tags(cache: Any) -> None:
     cache.set("a", 1, tags=["t"])
     cache.delete_tag("u", ["t"])
     assert cache.get("a") is None
+    for tag in (5, uuid.UUID(int=5), gettext_lazy("abc")):
+        cache.set("a", 1, tags=[tag])
+        cache.delete_tag(tag)
+        assert cache.get("a") is None
 
 
 @pytest.mark.usefixtures("standing_clock")
@@ -306,6 +321,7 @@ async def test_timeouts_may_be_timedeltas_and_nothing_that_is_no_number(cache: A
         ):
             with pytest.raises(TypeError, match="a timeout is a number of seconds, a timedelta or None: found="):
                 use()
+    assert cache.get_or_set("p", lambda: 1, Fraction(5), stale_ttl=Decimal(5)) == 1
     with pytest.raises(TypeError, match="stale_ttl is a number"):
         cache.get_or_set("new", 2, 5, stale_ttl="5")
     with pytest.raises(ValueError, match="stale_ttl cannot be negative"):

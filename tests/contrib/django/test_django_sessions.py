@@ -19,12 +19,13 @@ from typing import Any
 
 import pytest
 from django.contrib.sessions.backends.base import UpdateError
+from django.core.cache import caches
 from django.core.management import call_command
 from django.test import override_settings
 from django.utils.functional import SimpleLazyObject
 
 from ferrokv import DataError
-from ferrokv.contrib.django.handles import close_handles
+from ferrokv.contrib.django.handles import close_handles, make_temporary
 from ferrokv.contrib.django.sessions import (
     SessionStore,
     aflush_user_sessions,
@@ -145,6 +146,37 @@ async def test_sessions_work_without_a_ferrokv_cache(tmp_path: Path, named: bool
         assert (session_location().path == location.path) is named
 
 
+def test_threads_that_ask_first_at_the_same_time_get_one_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def slow(prefix: str) -> str:
+        time.sleep(0.02)
+        made.append(make_temporary(prefix))
+        return made[-1]
+
+    monkeypatch.setattr("ferrokv.contrib.django.session_steps.make_temporary", slow)
+    with override_settings(CACHES=LOCMEM):
+        paths: list[str] = []
+        threads = [threading.Thread(target=lambda: paths.append(session_location().path)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert paths == made * 8
+
+
+def test_a_directory_of_their_own_may_be_that_of_a_cache(tmp_path: Path) -> None:
+    """Then the sessions open it with the options of the cache, whichever comes first."""
+    entry = {"BACKEND": "ferrokv.contrib.django.FerroKVCache", "LOCATION": tmp_path / "store"}
+    caches_ = {"default": {**entry, "OPTIONS": {"memtable_bytes": 1 << 20}}}
+    with override_settings(CACHES=caches_, FERROKV_SESSION_LOCATION=str(tmp_path / "store")):
+        session = log_in(5)
+        caches["default"].set("k", 1)
+        assert session_location().options == {"memtable_bytes": 1 << 20}
+        assert user_session_keys(5) == [session.session_key]
+        close_handles(str(tmp_path / "store"))
+
+
 def test_the_temporary_directory_goes_with_its_process(tmp_path: Path) -> None:
     program = """
 import os, sys
@@ -165,7 +197,13 @@ os.wait()
 print(os.path.exists(session_location().path))
 """
     environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environment,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[1:] == ["True", "True"]
     assert done.stdout.startswith(str(tmp_path))

@@ -301,6 +301,7 @@ def test_what_would_come_back_changed_is_refused_by_its_path(serializer: str, va
     with pytest.raises(TypeError) as caught:
         codec.encode(value)
     assert path in str(caught.value)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
     assert ("MessagePack" if serializer == "msgpack" else "JSON") in str(caught.value)
 
 

@@ -166,7 +166,7 @@ class AsyncContract(AsyncValues):
     async def adelete_many(self, keys: Iterable[Any], version: int | None = None) -> int | None:  # type: ignore[override]
         """Delete the keys in one batch with one sync; more than 50,000 in several batches.
 
-        Returns how many there were; None, as Django's own caches do, if no keys are given.
+        Returns how many of them were stored; None, as Django's own caches do, if no keys are given.
         """
         deleted = None
         for names in in_parts(list(self._keys(keys, version))):
@@ -198,6 +198,7 @@ class AsyncContract(AsyncValues):
         are counted in a transaction.
         """
         name = self._key(key, version)
+        self._check_number(key, delta, "delta")
         db = await self._a_store()
         if type(delta) is int and INT64_MIN <= delta <= INT64_MAX:
             try:
@@ -208,7 +209,7 @@ class AsyncContract(AsyncValues):
                     raise self._counter_error(key, error) from error
                 # Order: outside of the transaction, since a value of any size may be loaded.
                 self._check_number(key, await self._a_value(stored))
-        count = partial(self._count_in, name=name, delta=delta, from_zero=ignore_key_check)
+        count = partial(self._count_in, key=key, name=name, delta=delta, from_zero=ignore_key_check)
         try:
             return self._counted(key, await db.transaction(count))
         except ResponseError as error:
@@ -256,10 +257,10 @@ class AsyncContract(AsyncValues):
         db = await self._a_store()
         await db.transaction(clear)
 
-    async def adelete_tag(self, *tags: str | Iterable[str]) -> None:
+    async def adelete_tag(self, *tags: object) -> None:
         """Invalidate every value that was set with one of the tags, of all versions.
 
-        Each argument is a tag or several. O(1) for each tag, whatever the number of values.
+        Each argument is a tag, or a list, tuple or set of tags. O(1) for each tag, whatever the number of values.
         """
         db = await self._a_store(self._tags_location)
         if await db.get(EPOCH) is None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from ...codecs.envelopes import STALE, open_envelope
+from ...shared import NUMBERS
 from ..patterns import glob_of, reversal_of
 from .appending_lock import AsyncAppendingLock
 from .values import AsyncValues
@@ -55,7 +56,7 @@ class AsyncExtras(AsyncValues):
 
     async def apexpire(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         """As `aexpire`, in milliseconds."""
-        ttl_ms = timeout if isinstance(timeout, int) else self._ttl_ms(timeout)
+        ttl_ms = int(timeout) if isinstance(timeout, NUMBERS) else self._ttl_ms(timeout)
         return await self._a_expire_in(self._key(key, version), ttl_ms)
 
     async def aexpire_at(self, key: Any, when: datetime | int, version: int | None = None) -> bool:

@@ -164,7 +164,7 @@ class BlockingContract(BlockingValues):
     def delete_many(self, keys: Iterable[Any], version: int | None = None) -> int | None:  # type: ignore[override]
         """Delete the keys in one batch with one sync; more than 50,000 in several batches.
 
-        Returns how many there were; None, as Django's own caches do, if no keys are given.
+        Returns how many of them were stored; None, as Django's own caches do, if no keys are given.
         """
         deleted = None
         for names in in_parts(list(self._keys(keys, version))):
@@ -190,6 +190,7 @@ class BlockingContract(BlockingValues):
         are counted in a transaction.
         """
         name = self._key(key, version)
+        self._check_number(key, delta, "delta")
         db = self._store()
         if type(delta) is int and INT64_MIN <= delta <= INT64_MAX:
             try:
@@ -200,7 +201,7 @@ class BlockingContract(BlockingValues):
                     raise self._counter_error(key, error) from error
                 # Order: outside of the transaction, since a value of any size may be loaded.
                 self._check_number(key, self._value(stored))
-        count = partial(self._count_in, name=name, delta=delta, from_zero=ignore_key_check)
+        count = partial(self._count_in, key=key, name=name, delta=delta, from_zero=ignore_key_check)
         try:
             return self._counted(key, db.transaction(count))
         except ResponseError as error:
@@ -248,10 +249,10 @@ class BlockingContract(BlockingValues):
         db = self._store()
         db.transaction(clear)
 
-    def delete_tag(self, *tags: str | Iterable[str]) -> None:
+    def delete_tag(self, *tags: object) -> None:
         """Invalidate every value that was set with one of the tags, of all versions.
 
-        Each argument is a tag or several. O(1) for each tag, whatever the number of values.
+        Each argument is a tag, or a list, tuple or set of tags. O(1) for each tag, whatever the number of values.
         """
         db = self._store(self._tags_location)
         if db.get(EPOCH) is None:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 
 from ...codecs.envelopes import STALE, open_envelope
+from ...shared import NUMBERS
 from ..patterns import glob_of, reversal_of
 from .appending_lock import BlockingAppendingLock
 from .values import BlockingValues
@@ -56,7 +57,7 @@ class BlockingExtras(BlockingValues):
 
     def pexpire(self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> bool:
         """As `expire`, in milliseconds."""
-        ttl_ms = timeout if isinstance(timeout, int) else self._ttl_ms(timeout)
+        ttl_ms = int(timeout) if isinstance(timeout, NUMBERS) else self._ttl_ms(timeout)
         return self._expire_in(self._key(key, version), ttl_ms)
 
     def expire_at(self, key: Any, when: datetime | int, version: int | None = None) -> bool:

@@ -51,6 +51,8 @@ class StoreCommand(BaseCommand):
             raise CommandError(str(error)) from error
         if not isinstance(cache, FerroKVCache):
             raise CommandError(f"CACHES[{alias!r}] is not a FerroKVCache.")
+        if cache.problem is not None:
+            raise CommandError(f"CACHES[{alias!r}] cannot be used: {cache.problem}")
         params = dict(settings.CACHES[alias])
         params["OPTIONS"] = {**(params.get("OPTIONS") or {}), "IGNORE_EXCEPTIONS": False}
         strict: FerroKVCache = import_string(params["BACKEND"])(params["LOCATION"], params)
