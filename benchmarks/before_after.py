@@ -1,4 +1,5 @@
-"""Two source trees against each other: `python benchmarks/before_after.py OLD NEW`. Both need the same installed libraries.
+"""Two source trees against each other: `python benchmarks/before_after.py OLD NEW SUBJECT`. Both need the
+same installed libraries; the figures go to results/before_after_SUBJECT.json.
 
 A process of each tree measures what costs CPU and no sync; they take turns, so that a noisy moment meets both. µs a call, medians
 of all turns, and the ratio new / old.
@@ -102,7 +103,7 @@ def measure() -> dict[str, float]:
     return found
 
 
-def main(old: str, new: str) -> None:
+def main(old: str, new: str, subject: str) -> None:
     """Measure in turn, print, and keep the figures."""
     times: dict[str, dict[str, list[float]]] = {"old": {}, "new": {}}
     for turn in range(TURNS):
@@ -122,7 +123,9 @@ def main(old: str, new: str) -> None:
         rows[row] = {"old_us": round(before, 2), "new_us": round(after, 2), "ratio": round(after / before, 3)}
         print(f"{row:24} {before:8.2f} {after:8.2f} {after / before:6.3f}")
     machine = {"python": platform.python_version(), "cpus": os.cpu_count(), "system": platform.platform()}
-    (RESULTS / "before_after_contract.json").write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
+    (RESULTS / f"before_after_{subject}.json").write_text(
+        json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n"
+    )
 
 
 if __name__ == "__main__":

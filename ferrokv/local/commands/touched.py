@@ -34,7 +34,7 @@ def reading_appended(command: F) -> F:
 
 
 def reads_appended(command: Callable[..., Any]) -> bool:
-    """True if the command was declared so."""
+    """Return True for a command declared with `reading_appended`."""
     return getattr(command, _APPENDED, False)
 
 

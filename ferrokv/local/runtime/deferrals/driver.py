@@ -281,7 +281,7 @@ class DeferralDriver:
             raise StoreClosed("the deferral was begun by the parent of this process")
 
     def _is_settled(self) -> bool:
-        """True if nothing is left to wait for, or another sync has covered all of it."""
+        """Return True if all of it is durable."""
         if self.is_inherited:
             return True
         with self._lock:
@@ -302,6 +302,6 @@ class DeferralDriver:
         return None if expires_ms and expires_ms <= self.store.engine.clock() else value
 
     def sees_only_durable(self, keyspace: str, keys: Iterable[bytes] | None) -> bool:
-        """True if who reads these keys, None for any, cannot see a write that is not durable."""
+        """Return True if a read of these keys sees only durable writes; `keys` is None for any."""
         with self._lock:
             return self._ledger.sees_only_durable(keyspace, keys)

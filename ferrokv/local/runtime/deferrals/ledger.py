@@ -146,7 +146,7 @@ class Ledger:
         self.fresh, self._fresh_bytes = {}, 0
 
     def is_open(self, asked: Asked) -> bool:
-        """True if the request's outcome has not been taken in."""
+        """Return True if the request still waits for its outcome."""
         return asked in self._asked
 
     @property
@@ -220,7 +220,7 @@ class Ledger:
     # -- settling ----------------------------------------------------------------------------------
 
     def is_settled(self) -> bool:
-        """True if nothing is left to wait for, or another sync has covered all of it.
+        """Return True if all of it is durable.
 
         A settling begins: a failure that was raised is forgotten.
         """
@@ -232,7 +232,7 @@ class Ledger:
         return True
 
     def _is_unsynced(self) -> bool:
-        """True if something written or seen may not be durable. Forgets what is."""
+        """Return True if a write that it made or saw may not be durable. Forget the durable ones."""
         if not self._end:
             return False
         if is_reached(self._log()[0], self._end):
@@ -262,7 +262,7 @@ class Ledger:
         return found[0], found[1]
 
     def sees_only_durable(self, keyspace: str, keys: Iterable[bytes] | None) -> bool:
-        """True if who reads these keys, None for any, cannot see a write that is not durable."""
+        """Return True if a read of these keys sees only durable writes; `keys` is None for any."""
         if not self._collected and not self._asked and not self._is_unsynced():
             return True
         return keys is not None and all(self.find(keyspace, key) is UNTOUCHED for key in keys)
